@@ -1,0 +1,3 @@
+//! Scene in, Vulkan out: the only crate of the console that touches the GPU.
+
+pub mod scene;

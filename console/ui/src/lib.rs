@@ -1,0 +1,1 @@
+//! The console's toolkit: layout, text, focus, widgets and themes, made into a scene.

@@ -1,0 +1,3 @@
+//! The words the daemon and its admin programs speak.
+
+pub mod event;

@@ -1,0 +1,1 @@
+//! The spam filter: signals, classifiers, a verdict with its reasons. Pure.

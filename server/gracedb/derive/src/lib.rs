@@ -1,0 +1,1 @@
+//! The Table derive macro of GraceDb.

@@ -1,0 +1,1 @@
+//! GraceDb: an embedded, journal-first database with typed tables.

@@ -1,0 +1,1 @@
+//! IMAP as machines: bytes and time in, actions out.

@@ -1,0 +1,1 @@
+//! What a letter is: addresses, envelopes, headers and the MIME tree.

@@ -1,0 +1,1 @@
+//! SMTP as machines: bytes and time in, actions out.

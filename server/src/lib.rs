@@ -1,0 +1,1 @@
+//! The headless mail server, graced, and its command line, gracectl.

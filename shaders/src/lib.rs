@@ -1,0 +1,1 @@
+//! The shader sources, compiled to SPIR-V and checked while building.
