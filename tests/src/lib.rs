@@ -1,1 +1,38 @@
-//! The house seen from outside: harness, scenarios, conformance, tidy.
+//! The house seen from outside: starts the built programs and drives them as the world would.
+//!
+//! A scenario (`scenarios/*.rs`) tells a story with these pieces: [`house`] runs a daemon on free
+//! loopback ports and talks to it through `gracectl`, [`log`] is what the daemon said, [`wire`] holds
+//! a conversation with it line by line, [`script`] runs the Python programs of `scripts/`, [`usage`]
+//! reads what a process costs, [`display`] gives the console a screen.
+//! Invariants: nothing here looks inside the product, only at its doors; whatever a piece starts it
+//! ends when dropped; nothing waits for a time to pass where it can wait for something to happen.
+//! Not here: the scenarios themselves, and the rules of the source tree (`tidy/`).
+
+pub mod corpus;
+pub mod display;
+pub mod house;
+pub mod log;
+pub mod program;
+pub mod script;
+pub mod seed;
+pub mod usage;
+pub mod wire;
+
+use std::io::Write as _;
+
+/// Writes `FIGURE: …`, past the test runner's capture: what was measured is part of the result.
+pub fn figure(text: &str) {
+    announce("FIGURE", text);
+}
+
+/// Writes `SKIPPED: …`, past the test runner's capture: a test that did not run must not look green.
+pub fn skipped(text: &str) {
+    announce("SKIPPED", text);
+}
+
+/// One line on standard error, whole even when tests run side by side.
+fn announce(what: &str, text: &str) {
+    let line = format!("{what}: {text}\n");
+    // Standard error gone means nobody reads; the test's own result does not depend on it.
+    drop(std::io::stderr().write_all(line.as_bytes()));
+}
