@@ -1,3 +1,11 @@
 //! Scene in, Vulkan out: the only crate of the console that touches the GPU.
+//!
+//! A frame's way: `scene` (plain data from the toolkit) → `damage` (what differs from the frame
+//! before) → `batch` (instances and draw calls, still plain data) → `vulkan` (the scene image, then
+//! the window). Only the last step may fail, and only there is unsafe code.
+//! Not here: layout, input, colors' meaning (`grace-ui`), windows (`console`).
 
+pub mod error;
+pub mod renderer;
 pub mod scene;
+pub mod text;
