@@ -1,4 +1,5 @@
-//! Mail nobody here wrote: the folder beside the repository, where there is one, and our own samples.
+//! Mail nobody here wrote: the folder beside the repository, where there is one, and our own
+//! samples.
 //!
 //! `GRACE_CORPORA` names another folder. Invariant: a test that cannot find the corpora says loudly
 //! that it skipped them. Not here: copies of foreign mail; ours are written for `tests/corpus/`.

@@ -1,8 +1,8 @@
 //! Runs a daemon in a folder of its own on free loopback ports, and talks to it through `gracectl`.
 //!
 //! The ports are the daemon's choice (configured as 0) and read from its log, so that any number of
-//! houses stand side by side. Invariants: [`House::start`] returns when every door is open; a dropped
-//! house leaves no process behind; when a test fails, the daemon's log is shown with it.
+//! houses stand side by side. Invariants: [`House::start`] returns when every door is open; a
+//! dropped house leaves no process behind; when a test fails, the daemon's log is shown with it.
 //! `GRACE_KEEP=1` keeps the folder. Not here: mail clients ([`crate::script`], [`crate::wire`]).
 
 use std::collections::BTreeMap;

@@ -1,9 +1,10 @@
 //! The house seen from outside: starts the built programs and drives them as the world would.
 //!
 //! A scenario (`scenarios/*.rs`) tells a story with these pieces: [`house`] runs a daemon on free
-//! loopback ports and talks to it through `gracectl`, [`log`] is what the daemon said, [`wire`] holds
-//! a conversation with it line by line, [`script`] runs the Python programs of `scripts/`, [`usage`]
-//! reads what a process costs, [`display`] gives the console a screen.
+//! loopback ports and talks to it through `gracectl`, [`log`] is what the daemon said, [`wire`]
+//! holds a conversation with it line by line, [`script`] runs the Python programs of `scripts/`,
+//! [`usage`] reads what a process costs, [`display`] gives the console a screen.
+//!
 //! Invariants: nothing here looks inside the product, only at its doors; whatever a piece starts it
 //! ends when dropped; nothing waits for a time to pass where it can wait for something to happen.
 //! Not here: the scenarios themselves, and the rules of the source tree (`tidy/`).
@@ -25,7 +26,8 @@ pub fn figure(text: &str) {
     announce("FIGURE", text);
 }
 
-/// Writes `SKIPPED: …`, past the test runner's capture: a test that did not run must not look green.
+/// Writes `SKIPPED: …`, past the test runner's capture: a test that did not run must not look
+/// green.
 pub fn skipped(text: &str) {
     announce("SKIPPED", text);
 }

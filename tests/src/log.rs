@@ -1,7 +1,7 @@
 //! What a daemon says on standard error: its events, to be waited for and counted.
 //!
-//! Invariant: every line is kept, in order; one that is no JSON is kept as text (a panic's message).
-//! Not here: starting the daemon ([`crate::house`]).
+//! Invariant: every line is kept, in order; one that is no JSON is kept as text (a panic's
+//! message). Not here: starting the daemon ([`crate::house`]).
 
 use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader, Read};
