@@ -9,6 +9,8 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::version::Version;
+
 /// Longest text an event carries from a peer, in bytes. A refused command needs no more to be
 /// understood, and a thousand kept events then stay under a megabyte.
 pub const TEXT_MAX: usize = 512;
@@ -48,67 +50,322 @@ pub enum Service {
 }
 
 /// What happened.
+///
+/// The place of a variant is its number on the wire: new ones go to the end, with a version of
+/// their own in [`EventKind::since`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum EventKind {
-    /// The daemon serves; `version` is its version.
-    ServerStarted { version: String },
+    /// The daemon serves.
+    ServerStarted {
+        /// Version of the daemon.
+        version: String,
+    },
     /// The daemon was told to stop and finishes what it acknowledged.
     ServerStopping,
-    /// A door is open at `address` (a socket address, or the path of the admin socket).
-    Listening { service: Service, address: String },
+    /// A door is open.
+    Listening {
+        /// Which door.
+        service: Service,
+        /// A socket address, or the path of the admin socket.
+        address: String,
+    },
     /// A peer connected.
-    ConnectionOpened { service: Service, peer: SocketAddr },
+    ConnectionOpened {
+        /// At which door.
+        service: Service,
+        /// Where it comes from.
+        peer: SocketAddr,
+    },
     /// A peer was turned away at the door.
-    ConnectionRefused { service: Service, peer: SocketAddr, reason: String },
+    ConnectionRefused {
+        /// At which door.
+        service: Service,
+        /// Where it comes from.
+        peer: SocketAddr,
+        /// Why, in words.
+        reason: String,
+    },
     /// A connection ended.
     ConnectionClosed {
+        /// At which door it came in.
         service: Service,
+        /// Where it came from.
         peer: SocketAddr,
+        /// Who ended it and why, in words.
         reason: String,
+        /// How long it was open, in milliseconds.
         duration_ms: u64,
+        /// Bytes the peer sent.
         bytes_in: u64,
+        /// Bytes the peer was sent.
         bytes_out: u64,
     },
     /// TLS is up on a connection.
-    TlsEstablished { service: Service, peer: SocketAddr, version: String, cipher: String },
-    /// A TLS handshake failed.
-    TlsFailed { service: Service, peer: SocketAddr, reason: String },
-    /// A command was answered with a refusal.
-    CommandRefused { service: Service, peer: SocketAddr, command: String, reply: String },
-    /// Somebody logged in.
-    LoginSucceeded { service: Service, peer: SocketAddr, account: String, mechanism: String },
-    /// Somebody failed to log in. `login` is what was claimed.
-    LoginFailed {
+    TlsEstablished {
+        /// At which door.
         service: Service,
+        /// Where the peer comes from.
         peer: SocketAddr,
-        login: String,
+        /// Version of TLS.
+        version: String,
+        /// Cipher suite in use.
+        cipher: String,
+    },
+    /// A TLS handshake failed.
+    TlsFailed {
+        /// At which door.
+        service: Service,
+        /// Where the peer comes from.
+        peer: SocketAddr,
+        /// Why, in words.
+        reason: String,
+    },
+    /// A command was answered with a refusal.
+    CommandRefused {
+        /// At which door.
+        service: Service,
+        /// Where the peer comes from.
+        peer: SocketAddr,
+        /// The command as it was sent, without secrets.
+        command: String,
+        /// Our answer.
+        reply: String,
+    },
+    /// Somebody logged in.
+    LoginSucceeded {
+        /// At which door.
+        service: Service,
+        /// Where the peer comes from.
+        peer: SocketAddr,
+        /// The account that is now in use.
+        account: String,
+        /// SASL mechanism, or LOGIN.
         mechanism: String,
+    },
+    /// Somebody failed to log in.
+    LoginFailed {
+        /// At which door.
+        service: Service,
+        /// Where the peer comes from.
+        peer: SocketAddr,
+        /// The name that was claimed.
+        login: String,
+        /// SASL mechanism, or LOGIN.
+        mechanism: String,
+        /// Why, in words.
         reason: String,
     },
     /// A message is on disk for good and was acknowledged.
-    MessageAccepted { queue_id: String, sender: String, recipients: u32, size: u64 },
+    MessageAccepted {
+        /// The id the sender was told.
+        queue_id: String,
+        /// Envelope sender; empty for a bounce.
+        sender: String,
+        /// Number of envelope recipients.
+        recipients: u32,
+        /// Bytes of the message.
+        size: u64,
+    },
     /// A message was refused after its data began.
-    MessageRefused { sender: String, reply: String },
-    /// A message stands in a mailbox. `uid` is its IMAP UID there.
-    MessageDelivered { queue_id: String, account: String, mailbox: String, uid: u32, size: u64 },
+    MessageRefused {
+        /// Envelope sender.
+        sender: String,
+        /// Our answer.
+        reply: String,
+    },
+    /// A message stands in a mailbox.
+    MessageDelivered {
+        /// The id under which it was accepted.
+        queue_id: String,
+        /// Whose mailbox.
+        account: String,
+        /// Name of the mailbox.
+        mailbox: String,
+        /// Its IMAP UID there.
+        uid: u32,
+        /// Bytes of the message.
+        size: u64,
+    },
     /// A client stored a message with APPEND.
-    MessageAppended { account: String, mailbox: String, uid: u32, size: u64 },
+    MessageAppended {
+        /// Whose mailbox.
+        account: String,
+        /// Name of the mailbox.
+        mailbox: String,
+        /// Its IMAP UID there.
+        uid: u32,
+        /// Bytes of the message.
+        size: u64,
+    },
     /// Messages were removed from a mailbox for good.
-    MessagesExpunged { account: String, mailbox: String, count: u32 },
+    MessagesExpunged {
+        /// Whose mailbox.
+        account: String,
+        /// Name of the mailbox.
+        mailbox: String,
+        /// How many.
+        count: u32,
+    },
     /// A mailbox was opened by a client.
-    MailboxSelected { account: String, mailbox: String, messages: u32 },
-    /// A mailbox was made, renamed or removed; `change` says which, in one word.
-    MailboxChanged { account: String, mailbox: String, change: String },
-    /// An admin changed the directory; `what` names the object, `change` the verb.
-    DirectoryChanged { what: String, change: String, by: String },
+    MailboxSelected {
+        /// Whose mailbox.
+        account: String,
+        /// Name of the mailbox.
+        mailbox: String,
+        /// Messages in it.
+        messages: u32,
+    },
+    /// A mailbox was made, renamed or removed.
+    MailboxChanged {
+        /// Whose mailbox.
+        account: String,
+        /// Name of the mailbox.
+        mailbox: String,
+        /// Which of them, in one word.
+        change: String,
+    },
+    /// An admin changed the directory.
+    DirectoryChanged {
+        /// The object: a domain or an address.
+        what: String,
+        /// The verb.
+        change: String,
+        /// Who did it.
+        by: String,
+    },
     /// The TLS certificate was read again.
-    CertificateReloaded { subject: String },
+    CertificateReloaded {
+        /// Subject of the new one.
+        subject: String,
+    },
     /// The TLS certificate could not be read again; the old one stays in use.
-    CertificateRejected { reason: String },
-    /// The database opened; `replayed` transactions came from the journal.
-    StoreOpened { replayed: u64, cut_bytes: u64, took_ms: u64 },
+    CertificateRejected {
+        /// Why, in words.
+        reason: String,
+    },
+    /// The database opened.
+    StoreOpened {
+        /// Transactions that came from the journal.
+        replayed: u64,
+        /// Bytes of a torn tail that were cut off.
+        cut_bytes: u64,
+        /// How long it took, in milliseconds.
+        took_ms: u64,
+    },
     /// The database failed; nothing more is acknowledged.
-    StoreFailed { reason: String },
+    StoreFailed {
+        /// Why, in words.
+        reason: String,
+    },
     /// A connection's task panicked and was ended alone.
-    SessionPanicked { service: Service, peer: SocketAddr },
+    SessionPanicked {
+        /// At which door.
+        service: Service,
+        /// Where the peer comes from.
+        peer: SocketAddr,
+    },
+}
+
+/// What an event is about. A subscription may ask for some of these only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Topic {
+    /// The daemon itself: start, stop, doors, certificates.
+    Server,
+    /// Connections, TLS, refused commands.
+    Connection,
+    /// Logins, good and bad.
+    Login,
+    /// Messages accepted, refused, delivered, appended.
+    Message,
+    /// Mailboxes opened and changed, messages removed.
+    Mailbox,
+    /// Domains and accounts changed by an admin.
+    Directory,
+    /// The database.
+    Store,
+}
+
+impl Service {
+    /// Every door, in the order of the wire.
+    pub const ALL: [Self; 6] =
+        [Self::Smtp, Self::Submission, Self::Submissions, Self::Imap, Self::Imaps, Self::Admin];
+
+    /// Its name in logs and on screens.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Smtp => "smtp",
+            Self::Submission => "submission",
+            Self::Submissions => "submissions",
+            Self::Imap => "imap",
+            Self::Imaps => "imaps",
+            Self::Admin => "admin",
+        }
+    }
+}
+
+impl Topic {
+    /// Every topic, in the order of the wire.
+    pub const ALL: [Self; 7] = [
+        Self::Server,
+        Self::Connection,
+        Self::Login,
+        Self::Message,
+        Self::Mailbox,
+        Self::Directory,
+        Self::Store,
+    ];
+}
+
+impl EventKind {
+    /// Name of the variant, topic, and the version of the protocol that brought it.
+    #[rustfmt::skip]
+    const fn row(&self) -> (&'static str, Topic, Version) {
+        use Topic::{Connection, Directory, Login, Mailbox, Message, Server, Store};
+        use Version::V1;
+        match self {
+            Self::ServerStarted { .. }       => ("ServerStarted",       Server,     V1),
+            Self::ServerStopping             => ("ServerStopping",      Server,     V1),
+            Self::Listening { .. }           => ("Listening",           Server,     V1),
+            Self::ConnectionOpened { .. }    => ("ConnectionOpened",    Connection, V1),
+            Self::ConnectionRefused { .. }   => ("ConnectionRefused",   Connection, V1),
+            Self::ConnectionClosed { .. }    => ("ConnectionClosed",    Connection, V1),
+            Self::TlsEstablished { .. }      => ("TlsEstablished",      Connection, V1),
+            Self::TlsFailed { .. }           => ("TlsFailed",           Connection, V1),
+            Self::CommandRefused { .. }      => ("CommandRefused",      Connection, V1),
+            Self::LoginSucceeded { .. }      => ("LoginSucceeded",      Login,      V1),
+            Self::LoginFailed { .. }         => ("LoginFailed",         Login,      V1),
+            Self::MessageAccepted { .. }     => ("MessageAccepted",     Message,    V1),
+            Self::MessageRefused { .. }      => ("MessageRefused",      Message,    V1),
+            Self::MessageDelivered { .. }    => ("MessageDelivered",    Message,    V1),
+            Self::MessageAppended { .. }     => ("MessageAppended",     Message,    V1),
+            Self::MessagesExpunged { .. }    => ("MessagesExpunged",    Mailbox,    V1),
+            Self::MailboxSelected { .. }     => ("MailboxSelected",     Mailbox,    V1),
+            Self::MailboxChanged { .. }      => ("MailboxChanged",      Mailbox,    V1),
+            Self::DirectoryChanged { .. }    => ("DirectoryChanged",    Directory,  V1),
+            Self::CertificateReloaded { .. } => ("CertificateReloaded", Server,     V1),
+            Self::CertificateRejected { .. } => ("CertificateRejected", Server,     V1),
+            Self::StoreOpened { .. }         => ("StoreOpened",         Store,      V1),
+            Self::StoreFailed { .. }         => ("StoreFailed",         Store,      V1),
+            Self::SessionPanicked { .. }     => ("SessionPanicked",     Connection, V1),
+        }
+    }
+
+    /// Name of the variant, as logs and counters spell it.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        self.row().0
+    }
+
+    /// What it is about.
+    #[must_use]
+    pub const fn topic(&self) -> Topic {
+        self.row().1
+    }
+
+    /// The version of the protocol that knows it. Older peers are not sent it.
+    #[must_use]
+    pub const fn since(&self) -> Version {
+        self.row().2
+    }
 }

@@ -1,0 +1,438 @@
+//! What is said over the admin protocol: requests, replies, pushes.
+//!
+//! Invariants: the place of a variant and of a field is its number on the wire, so nothing here is
+//! ever reordered, retyped or removed; a new variant goes to the end and says with which version it
+//! came; a struct that is out in the world is not widened, its successor is a new variant. The golden
+//! files in `tests/golden` hold this.
+//! Not here: bytes ([`crate::codec`], [`crate::frame`]), who may connect ([`crate::transport`]).
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::event::{Event, Service, Topic, TraceId};
+use crate::role::Role;
+use crate::version::Version;
+
+/// Rows in one part of a long list. With addresses of 320 bytes a part stays under 400 KiB.
+pub const ROWS_PER_PART_MAX: usize = 1_000;
+
+/// Most events a subscription sends from the past. The daemon may keep fewer.
+pub const BACKLOG_EVENTS_MAX: u32 = 10_000;
+
+/// Shortest time between two pushes of counters, in milliseconds: nobody reads faster.
+pub const STATS_INTERVAL_MS_MIN: u32 = 100;
+
+/// A question or an order, from the admin program to the daemon.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Request {
+    /// Chosen by the asker; every reply carries it. Not to be reused while a reply or a
+    /// subscription of that id is open.
+    pub id: u32,
+    /// What is asked.
+    pub body: RequestBody,
+}
+
+/// What can be asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RequestBody {
+    /// Are you there? Answered with [`Answer::Done`].
+    Ping,
+    /// Who are you? Answered with [`Answer::ServerInfo`].
+    ServerInfo,
+    /// The counters, once. Answered with [`Answer::Stats`].
+    Stats,
+    /// All domains. Parts of [`Rows::Domains`], then [`Answer::ListEnd`].
+    DomainList,
+    /// A new local domain. Answered with [`Answer::Done`].
+    DomainCreate {
+        /// Its name, in U-labels or A-labels.
+        name: String,
+    },
+    /// Removes a domain that has no accounts left. Answered with [`Answer::Done`].
+    DomainDelete {
+        /// Its name.
+        name: String,
+    },
+    /// All accounts, or those of one domain. Parts of [`Rows::Accounts`], then [`Answer::ListEnd`].
+    AccountList {
+        /// Only accounts of this domain.
+        domain: Option<String>,
+    },
+    /// A new account with its mailboxes. Answered with [`Answer::Done`].
+    AccountCreate {
+        /// Its address; the domain must be local.
+        address: String,
+        /// Its password.
+        password: Secret,
+    },
+    /// Removes an account and all its mail, for good. Answered with [`Answer::Done`].
+    AccountDelete {
+        /// Its address.
+        address: String,
+    },
+    /// Gives an account a new password. Answered with [`Answer::Done`].
+    AccountSetPassword {
+        /// Its address.
+        address: String,
+        /// The new password.
+        password: Secret,
+    },
+    /// From now on, push events. Answered with [`Answer::Subscribed`], then [`PushBody::Events`]
+    /// until [`RequestBody::Unsubscribe`].
+    SubscribeEvents {
+        /// Which events.
+        filter: EventFilter,
+        /// How many events that already happened to send first, the newest that pass the filter.
+        backlog: u32,
+        /// Of those only events with a greater `seq`: a program that comes back misses nothing
+        /// and sees nothing twice. 0: all.
+        after_seq: u64,
+    },
+    /// From now on, push the counters whenever one of them has changed. Answered with
+    /// [`Answer::Subscribed`], then [`PushBody::Stats`], the first at once.
+    SubscribeStats {
+        /// Least time between two pushes, in milliseconds.
+        interval_ms: u32,
+    },
+    /// Ends a subscription. Answered with [`Answer::Done`]; no push of it follows that.
+    Unsubscribe {
+        /// The subscription's id.
+        subscription: u32,
+    },
+}
+
+/// What a request needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rule {
+    /// Name of the variant, for texts and logs.
+    pub name: &'static str,
+    /// The least role that may ask it.
+    pub needs: Role,
+    /// The version of the protocol that brought it.
+    pub since: Version,
+}
+
+impl RequestBody {
+    /// The table of who may ask what, and since when.
+    #[must_use]
+    #[rustfmt::skip]
+    pub const fn rule(&self) -> Rule {
+        use Role::{Operator, Owner, Viewer};
+        use Version::V1;
+        let (name, needs, since) = match self {
+            Self::Ping                      => ("Ping",               Viewer,   V1),
+            Self::ServerInfo                => ("ServerInfo",         Viewer,   V1),
+            Self::Stats                     => ("Stats",              Viewer,   V1),
+            Self::DomainList                => ("DomainList",         Viewer,   V1),
+            Self::DomainCreate { .. }       => ("DomainCreate",       Owner,    V1),
+            Self::DomainDelete { .. }       => ("DomainDelete",       Owner,    V1),
+            Self::AccountList { .. }        => ("AccountList",        Viewer,   V1),
+            Self::AccountCreate { .. }      => ("AccountCreate",      Operator, V1),
+            Self::AccountDelete { .. }      => ("AccountDelete",      Owner,    V1),
+            Self::AccountSetPassword { .. } => ("AccountSetPassword", Operator, V1),
+            Self::SubscribeEvents { .. }    => ("SubscribeEvents",    Viewer,   V1),
+            Self::SubscribeStats { .. }     => ("SubscribeStats",     Viewer,   V1),
+            Self::Unsubscribe { .. }        => ("Unsubscribe",        Viewer,   V1),
+        };
+        Rule { name, needs, since }
+    }
+}
+
+/// Which events a subscription wants.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventFilter {
+    /// Only these topics; empty: all.
+    pub topics: Vec<Topic>,
+    /// Only what belongs to this connection or message.
+    pub trace: Option<TraceId>,
+}
+
+impl EventFilter {
+    /// Does this event pass?
+    #[must_use]
+    pub fn passes(&self, event: &Event) -> bool {
+        (self.topics.is_empty() || self.topics.contains(&event.kind.topic()))
+            && self.trace.is_none_or(|trace| trace == event.trace)
+    }
+}
+
+/// A text that must not be seen: `Debug` does not show it.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(pub String);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// Everything the daemon says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ServerMessage {
+    /// Belongs to a request.
+    Reply(Reply),
+    /// Belongs to a subscription.
+    Push(Push),
+    /// The last message before the daemon closes the connection.
+    Goodbye(Failure),
+}
+
+/// Belongs to a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reply {
+    /// The request's id.
+    pub id: u32,
+    /// What came of it.
+    pub outcome: Outcome,
+}
+
+/// What came of a request. Any number of parts, then exactly one of the others.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Outcome {
+    /// A piece of a list; more follows.
+    Part(Rows),
+    /// It is done, this is the answer, nothing more follows.
+    Done(Answer),
+    /// It was refused or failed, nothing more follows.
+    Failed(Failure),
+}
+
+/// A piece of a list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Rows {
+    /// Domains, in the order of their names.
+    Domains(Vec<DomainRow>),
+    /// Accounts, in the order of their addresses.
+    Accounts(Vec<AccountRow>),
+}
+
+/// One local domain.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DomainRow {
+    /// Its name, in A-labels.
+    pub name: String,
+    /// Accounts in it.
+    pub accounts: u32,
+    /// When it was made, in microseconds since 1970-01-01 UTC.
+    pub created_us: u64,
+}
+
+/// One account.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountRow {
+    /// Its address.
+    pub address: String,
+    /// Its mailboxes.
+    pub mailboxes: u32,
+    /// Messages in all of them.
+    pub messages: u64,
+    /// Bytes of those messages.
+    pub stored_bytes: u64,
+    /// When it was made, in microseconds since 1970-01-01 UTC.
+    pub created_us: u64,
+}
+
+/// The last word on a request that went well.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Answer {
+    /// It is done; there is nothing to tell.
+    Done,
+    /// The daemon.
+    ServerInfo(ServerInfo),
+    /// The counters.
+    Stats(Stats),
+    /// The list is complete.
+    ListEnd {
+        /// Rows in all parts.
+        rows: u64,
+    },
+    /// The subscription stands.
+    Subscribed {
+        /// Its id: the request's id.
+        subscription: u32,
+    },
+}
+
+/// The daemon.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerInfo {
+    /// Version of the daemon.
+    pub version: String,
+    /// The name it calls itself in SMTP and IMAP.
+    pub hostname: String,
+    /// When it started, in microseconds since 1970-01-01 UTC. Another value means another life:
+    /// event numbers began anew.
+    pub started_us: u64,
+    /// Its process id.
+    pub pid: u32,
+    /// Its data folder.
+    pub data_folder: String,
+    /// Its open doors.
+    pub doors: Vec<Door>,
+}
+
+/// An open door of the daemon.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Door {
+    /// What is spoken there.
+    pub service: Service,
+    /// A socket address, or the path of the admin socket.
+    pub address: String,
+}
+
+/// The counters. Totals count from the daemon's start; the rest is the state of now.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stats {
+    /// Seconds since the daemon started.
+    pub uptime_s: u64,
+    /// Resident memory of the daemon, in bytes; 0: unknown.
+    pub resident_bytes: u64,
+    /// Connections by door.
+    pub sessions: Vec<SessionCount>,
+    /// Connections accepted.
+    pub connections_total: u64,
+    /// Connections turned away at the door.
+    pub connections_refused: u64,
+    /// Messages accepted by SMTP.
+    pub messages_accepted: u64,
+    /// Messages refused after their data began.
+    pub messages_refused: u64,
+    /// Messages put into mailboxes by delivery.
+    pub messages_delivered: u64,
+    /// Messages put into mailboxes by APPEND.
+    pub messages_appended: u64,
+    /// Good logins.
+    pub logins_ok: u64,
+    /// Failed logins.
+    pub logins_failed: u64,
+    /// Bytes of mail in the store.
+    pub stored_bytes: u64,
+    /// Messages in all mailboxes.
+    pub messages_stored: u64,
+    /// Mailboxes.
+    pub mailboxes: u64,
+    /// Accounts.
+    pub accounts: u64,
+    /// Local domains.
+    pub domains: u64,
+    /// Transactions committed by the database.
+    pub db_commits: u64,
+    /// Times the database waited for the disk.
+    pub db_syncs: u64,
+    /// Events by name; those that never happened may be left out.
+    pub events: Vec<EventCount>,
+}
+
+impl Stats {
+    /// Do all counters stand where they stood? Uptime and memory move by themselves and do not
+    /// count: a quiet daemon pushes nothing.
+    #[must_use]
+    pub fn same_counts(&self, other: &Self) -> bool {
+        let quiet =
+            Self { uptime_s: other.uptime_s, resident_bytes: other.resident_bytes, ..self.clone() };
+        quiet == *other
+    }
+
+    /// Connections open at all doors but the admin protocol's.
+    #[must_use]
+    pub fn mail_sessions_open(&self) -> u64 {
+        let mail = self.sessions.iter().filter(|count| count.service != Service::Admin);
+        mail.map(|count| u64::from(count.open)).sum()
+    }
+}
+
+/// Connections of one door.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionCount {
+    /// Which door.
+    pub service: Service,
+    /// Open now.
+    pub open: u32,
+    /// Accepted since the daemon started.
+    pub total: u64,
+}
+
+/// How often one kind of event happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventCount {
+    /// The name, as `EventKind::name` of [`crate::event`] has it.
+    pub name: String,
+    /// How often.
+    pub count: u64,
+}
+
+/// Belongs to a subscription.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Push {
+    /// The subscription's id.
+    pub subscription: u32,
+    /// What is new.
+    pub body: PushBody,
+}
+
+/// What is new.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PushBody {
+    /// Events, oldest first.
+    Events {
+        /// How many events were dropped since the last push, because the reader was slow. They are
+        /// older than the ones that follow.
+        lost: u64,
+        /// The events.
+        events: Vec<Event>,
+    },
+    /// The counters, after at least one of them changed.
+    Stats(Stats),
+}
+
+/// Why something was not done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// For programs.
+    pub code: Code,
+    /// For people: what, and what to do.
+    pub text: String,
+}
+
+/// Why something was not done, for programs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Code {
+    /// The bytes are not a message of this version.
+    Malformed,
+    /// The request is understood, but this daemon cannot do it.
+    Unsupported,
+    /// The role does not allow it.
+    Forbidden,
+    /// A value in it is not acceptable.
+    Invalid,
+    /// The object does not exist.
+    NotFound,
+    /// The object exists already.
+    AlreadyExists,
+    /// The object still holds others.
+    NotEmpty,
+    /// Too much at once; later it may work.
+    Busy,
+    /// The daemon is stopping.
+    Stopping,
+    /// The daemon failed; its log says how.
+    Internal,
+}
+
+impl Failure {
+    /// A failure with this code and text.
+    #[must_use]
+    pub fn new(code: Code, text: impl Into<String>) -> Self {
+        Self { code, text: text.into() }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl std::error::Error for Failure {}

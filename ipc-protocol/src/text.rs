@@ -1,0 +1,165 @@
+//! An event as one plain sentence, the same in logs, on the command line and in the console.
+//!
+//! Invariant: what came from a peer is shown with control characters escaped, so that no event can
+//! steer a terminal or break a line. Not here: the event's time and trace, which have columns.
+
+use std::fmt;
+
+use crate::event::EventKind;
+
+impl fmt::Display for EventKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        use EventKind as E;
+        match self {
+            E::ServerStarted { version } => write!(f, "server {} started", Plain(version)),
+            E::ServerStopping => f.write_str("server is stopping"),
+            E::Listening { service, address } => {
+                write!(f, "{} listens on {}", service.name(), Plain(address))
+            }
+            E::ConnectionOpened { service, peer } => {
+                write!(f, "{} connection from {peer}", service.name())
+            }
+            E::ConnectionRefused { service, peer, reason } => {
+                write!(f, "{} turned {peer} away: {}", service.name(), Plain(reason))
+            }
+            E::ConnectionClosed { service, peer, reason, duration_ms, bytes_in, bytes_out } => {
+                write!(
+                    f,
+                    "{} connection from {peer} closed after {duration_ms} ms, {bytes_in} bytes \
+                     in, {bytes_out} out: {}",
+                    service.name(),
+                    Plain(reason)
+                )
+            }
+            E::TlsEstablished { service, peer, version, cipher } => {
+                let (version, cipher) = (Plain(version), Plain(cipher));
+                write!(f, "{} {peer} uses {version} with {cipher}", service.name())
+            }
+            E::TlsFailed { service, peer, reason } => {
+                write!(f, "{} TLS with {peer} failed: {}", service.name(), Plain(reason))
+            }
+            E::CommandRefused { service, peer, command, reply } => {
+                let (command, reply) = (Plain(command), Plain(reply));
+                write!(f, "{} {peer} sent \"{command}\", answered: {reply}", service.name())
+            }
+            E::LoginSucceeded { .. } | E::LoginFailed { .. } => login(self, f),
+            E::MessageAccepted { .. }
+            | E::MessageRefused { .. }
+            | E::MessageDelivered { .. }
+            | E::MessageAppended { .. } => message(self, f),
+            E::MessagesExpunged { account, mailbox, count } => {
+                write!(f, "{count} removed from {} of {}", Plain(mailbox), Plain(account))
+            }
+            E::MailboxSelected { account, mailbox, messages } => {
+                let (mailbox, account) = (Plain(mailbox), Plain(account));
+                write!(f, "{account} opened {mailbox} with {messages} messages")
+            }
+            E::MailboxChanged { account, mailbox, change } => {
+                write!(f, "mailbox {} of {}: {}", Plain(mailbox), Plain(account), Plain(change))
+            }
+            E::DirectoryChanged { what, change, by } => {
+                write!(f, "{} {} by {}", Plain(what), Plain(change), Plain(by))
+            }
+            E::CertificateReloaded { subject } => {
+                write!(f, "certificate read again: {}", Plain(subject))
+            }
+            E::CertificateRejected { reason } => {
+                write!(f, "certificate not taken, the old one stays: {}", Plain(reason))
+            }
+            E::StoreOpened { replayed, cut_bytes, took_ms } => write!(
+                f,
+                "store opened in {took_ms} ms: {replayed} transactions replayed, {cut_bytes} \
+                 bytes of a torn tail cut"
+            ),
+            E::StoreFailed { reason } => write!(f, "STORE FAILED: {}", Plain(reason)),
+            E::SessionPanicked { service, peer } => {
+                write!(f, "{} session of {peer} panicked and was ended", service.name())
+            }
+        }
+    }
+}
+
+fn login(kind: &EventKind, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    match kind {
+        EventKind::LoginSucceeded { service, peer, account, mechanism } => write!(
+            f,
+            "{} logged in at {} from {peer} with {}",
+            Plain(account),
+            service.name(),
+            Plain(mechanism)
+        ),
+        EventKind::LoginFailed { service, peer, login, mechanism, reason } => write!(
+            f,
+            "login as {} at {} from {peer} with {} failed: {}",
+            Plain(login),
+            service.name(),
+            Plain(mechanism),
+            Plain(reason)
+        ),
+        _ => Ok(()),
+    }
+}
+
+fn message(kind: &EventKind, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    match kind {
+        EventKind::MessageAccepted { queue_id, sender, recipients, size } => write!(
+            f,
+            "message {} from <{}> to {recipients} accepted, {size} bytes",
+            Plain(queue_id),
+            Plain(sender)
+        ),
+        EventKind::MessageRefused { sender, reply } => {
+            write!(f, "message from <{}> refused: {}", Plain(sender), Plain(reply))
+        }
+        EventKind::MessageDelivered { queue_id, account, mailbox, uid, size } => write!(
+            f,
+            "message {} delivered to {} of {} as {uid}, {size} bytes",
+            Plain(queue_id),
+            Plain(mailbox),
+            Plain(account)
+        ),
+        EventKind::MessageAppended { account, mailbox, uid, size } => write!(
+            f,
+            "message appended to {} of {} as {uid}, {size} bytes",
+            Plain(mailbox),
+            Plain(account)
+        ),
+        _ => Ok(()),
+    }
+}
+
+/// A text that may come from anywhere, made safe to print on one line: control characters and marks
+/// that turn the direction of writing are escaped.
+#[derive(Debug, Clone, Copy)]
+pub struct Plain<'a>(pub &'a str);
+
+impl fmt::Display for Plain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        use fmt::Write as _;
+        for letter in self.0.chars() {
+            let turns = matches!(letter, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}'
+                | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}');
+            if letter.is_control() || turns {
+                write!(f, "{}", letter.escape_default())?;
+            } else {
+                f.write_char(letter)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_cannot_steer_the_terminal() {
+        let kind = EventKind::MessageRefused {
+            sender: "a\r\n\u{1b}[31mb\u{202e}c".to_owned(),
+            reply: "550 große Worte".to_owned(),
+        };
+        let expected = "message from <a\\r\\n\\u{1b}[31mb\\u{202e}c> refused: 550 große Worte";
+        assert_eq!(kind.to_string(), expected);
+    }
+}

@@ -1,0 +1,61 @@
+//! The ledger of versions of the admin protocol.
+//!
+//! Invariants: a released version never changes meaning; what a version adds is written beside it and
+//! marked with it (`since`) where it is defined. Two peers speak the newest version both know.
+//! Not here: the handshake that finds it ([`crate::hello`]).
+
+/// A version of the admin protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u16)]
+pub enum Version {
+    /// The first one: ping, server info, counters, domains, accounts, event and counter subscriptions.
+    V1 = 1,
+}
+
+/// The oldest version this build speaks.
+pub const OLDEST: Version = Version::V1;
+/// The newest version this build speaks.
+pub const NEWEST: Version = Version::V1;
+
+impl Version {
+    /// The number on the wire.
+    #[must_use]
+    pub const fn number(self) -> u16 {
+        self as u16
+    }
+
+    /// The version with this number, if this build speaks it.
+    #[must_use]
+    pub const fn from_number(number: u16) -> Option<Self> {
+        match number {
+            1 => Some(Self::V1),
+            _ => None,
+        }
+    }
+
+    /// The newest version in both ranges, if there is one.
+    #[must_use]
+    pub fn meet(their_oldest: u16, their_newest: u16) -> Option<Self> {
+        let newest = NEWEST.number().min(their_newest);
+        if newest < OLDEST.number().max(their_oldest) {
+            return None;
+        }
+        Self::from_number(newest)
+    }
+}
+
+const _: () = assert!(OLDEST.number() <= NEWEST.number());
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_meet_or_not() {
+        assert_eq!(Version::meet(1, 1), Some(Version::V1));
+        assert_eq!(Version::meet(0, 900), Some(NEWEST));
+        assert_eq!(Version::meet(NEWEST.number() + 1, 900), None);
+        assert_eq!(Version::meet(0, 0), None);
+        assert_eq!(Version::meet(9, 1), None, "a range that is no range");
+    }
+}
