@@ -1,0 +1,309 @@
+//! One message of every kind, with values that show in the bytes.
+//!
+//! The functions that name variants have no wildcard: a new variant does not compile until it is
+//! named here, and the golden test then asks for its sample.
+
+use grace_ipc::event::{Event, EventKind, Service, Topic, TraceId};
+use grace_ipc::message::{
+    AccountRow, Answer, Code, DomainRow, Door, EventCount, EventFilter, Failure, Outcome, Push,
+    PushBody, Reply, Request, RequestBody, Rows, Secret, ServerInfo, ServerMessage, SessionCount,
+    Stats,
+};
+
+/// Every request, by name.
+pub(crate) fn requests() -> Vec<(String, Request)> {
+    let bodies = [
+        RequestBody::Ping,
+        RequestBody::ServerInfo,
+        RequestBody::Stats,
+        RequestBody::DomainList,
+        RequestBody::DomainCreate { name: "example.org".into() },
+        RequestBody::DomainDelete { name: "example.org".into() },
+        RequestBody::AccountList { domain: None },
+        RequestBody::AccountCreate {
+            address: "info@example.org".into(),
+            password: Secret("correct horse".into()),
+        },
+        RequestBody::AccountDelete { address: "info@example.org".into() },
+        RequestBody::AccountSetPassword {
+            address: "info@example.org".into(),
+            password: Secret("battery staple".into()),
+        },
+        RequestBody::SubscribeEvents {
+            filter: EventFilter {
+                topics: vec![Topic::Login, Topic::Message],
+                trace: Some(TraceId(0x1234)),
+            },
+            backlog: 250,
+            after_seq: 251,
+        },
+        RequestBody::SubscribeStats { interval_ms: 1_000 },
+        RequestBody::Unsubscribe { subscription: 11 },
+    ];
+    let named = bodies.into_iter().enumerate().map(|(place, body)| {
+        let id = u32::try_from(place).unwrap() + 1;
+        (format!("request-{}", body.rule().name), Request { id, body })
+    });
+    let extra = (
+        "request-AccountList-of-domain".to_owned(),
+        Request {
+            id: 70_000,
+            body: RequestBody::AccountList { domain: Some("example.org".into()) },
+        },
+    );
+    named.chain([extra]).collect()
+}
+
+fn failure(code: Code) -> Failure {
+    Failure::new(code, "why")
+}
+
+/// Every reply and push but those with events, by name.
+pub(crate) fn answers() -> Vec<(String, ServerMessage)> {
+    let reply = |outcome| ServerMessage::Reply(Reply { id: 7, outcome });
+    let mut all = vec![
+        ("reply-Done", reply(Outcome::Done(Answer::Done))),
+        ("reply-ServerInfo", reply(Outcome::Done(Answer::ServerInfo(server_info())))),
+        ("reply-Stats", reply(Outcome::Done(Answer::Stats(stats())))),
+        ("reply-ListEnd", reply(Outcome::Done(Answer::ListEnd { rows: 65_536 }))),
+        ("reply-Subscribed", reply(Outcome::Done(Answer::Subscribed { subscription: 7 }))),
+        ("reply-Part-Domains", reply(Outcome::Part(domains()))),
+        ("reply-Part-Accounts", reply(Outcome::Part(accounts()))),
+        ("goodbye", ServerMessage::Goodbye(failure(Code::Stopping))),
+        (
+            "push-Stats",
+            ServerMessage::Push(Push { subscription: 12, body: PushBody::Stats(stats()) }),
+        ),
+        (
+            "push-Events-lost",
+            ServerMessage::Push(Push {
+                subscription: 11,
+                body: PushBody::Events { lost: 4_294_967_296, events: events().split_off(22) },
+            }),
+        ),
+    ]
+    .into_iter()
+    .map(|(name, message)| (name.to_owned(), message))
+    .collect::<Vec<_>>();
+    for code in CODES {
+        let name = format!("reply-Failed-{}", code_name(code));
+        all.push((name, reply(Outcome::Failed(failure(code)))));
+    }
+    all
+}
+
+/// One push for every kind of event, by name.
+pub(crate) fn event_pushes() -> Vec<(String, ServerMessage)> {
+    let pushes = events().into_iter().map(|event| {
+        let name = format!("event-{}", event.kind.name());
+        let body = PushBody::Events { lost: 0, events: vec![event] };
+        (name, ServerMessage::Push(Push { subscription: 11, body }))
+    });
+    pushes.collect()
+}
+
+pub(crate) const CODES: [Code; 10] = [
+    Code::Malformed,
+    Code::Unsupported,
+    Code::Forbidden,
+    Code::Invalid,
+    Code::NotFound,
+    Code::AlreadyExists,
+    Code::NotEmpty,
+    Code::Busy,
+    Code::Stopping,
+    Code::Internal,
+];
+
+pub(crate) fn code_name(code: Code) -> &'static str {
+    match code {
+        Code::Malformed => "Malformed",
+        Code::Unsupported => "Unsupported",
+        Code::Forbidden => "Forbidden",
+        Code::Invalid => "Invalid",
+        Code::NotFound => "NotFound",
+        Code::AlreadyExists => "AlreadyExists",
+        Code::NotEmpty => "NotEmpty",
+        Code::Busy => "Busy",
+        Code::Stopping => "Stopping",
+        Code::Internal => "Internal",
+    }
+}
+
+/// Names of what an outcome, an answer, rows, a push and a message of the server can be. The golden
+/// test wants a sample for each.
+pub(crate) fn server_variant(message: &ServerMessage) -> Vec<&'static str> {
+    match message {
+        ServerMessage::Goodbye(failure) => vec!["Goodbye", code_name(failure.code)],
+        ServerMessage::Push(push) => match push.body {
+            PushBody::Events { .. } => vec!["Push", "Events"],
+            PushBody::Stats(_) => vec!["Push", "Stats"],
+        },
+        ServerMessage::Reply(reply) => match &reply.outcome {
+            Outcome::Part(Rows::Domains(_)) => vec!["Reply", "Part", "Domains"],
+            Outcome::Part(Rows::Accounts(_)) => vec!["Reply", "Part", "Accounts"],
+            Outcome::Failed(failure) => vec!["Reply", "Failed", code_name(failure.code)],
+            Outcome::Done(answer) => match answer {
+                Answer::Done => vec!["Reply", "Done", "Done"],
+                Answer::ServerInfo(_) => vec!["Reply", "Done", "ServerInfo"],
+                Answer::Stats(_) => vec!["Reply", "Done", "Stats"],
+                Answer::ListEnd { .. } => vec!["Reply", "Done", "ListEnd"],
+                Answer::Subscribed { .. } => vec!["Reply", "Done", "Subscribed"],
+            },
+        },
+    }
+}
+
+/// All of what [`server_variant`] can give.
+pub(crate) const SERVER_VARIANTS: [&[&str]; 9] = [
+    &["Push", "Events"],
+    &["Push", "Stats"],
+    &["Reply", "Part", "Domains"],
+    &["Reply", "Part", "Accounts"],
+    &["Reply", "Done", "Done"],
+    &["Reply", "Done", "ServerInfo"],
+    &["Reply", "Done", "Stats"],
+    &["Reply", "Done", "ListEnd"],
+    &["Reply", "Done", "Subscribed"],
+];
+
+pub(crate) fn server_info() -> ServerInfo {
+    ServerInfo {
+        version: "0.1.0".into(),
+        hostname: "mail.example.org".into(),
+        started_us: 1_790_000_000_000_000,
+        pid: 4_711,
+        data_folder: "/var/lib/grace".into(),
+        doors: vec![
+            Door { service: Service::Smtp, address: "127.0.0.1:2525".into() },
+            Door { service: Service::Admin, address: "/run/grace/admin.sock".into() },
+        ],
+    }
+}
+
+pub(crate) fn stats() -> Stats {
+    Stats {
+        uptime_s: 1,
+        resident_bytes: 2,
+        sessions: vec![SessionCount { service: Service::Imap, open: 3, total: 4 }],
+        connections_total: 5,
+        connections_refused: 6,
+        messages_accepted: 7,
+        messages_refused: 8,
+        messages_delivered: 9,
+        messages_appended: 10,
+        logins_ok: 11,
+        logins_failed: 12,
+        stored_bytes: 13,
+        messages_stored: 14,
+        mailboxes: 15,
+        accounts: 16,
+        domains: 17,
+        db_commits: 18,
+        db_syncs: 19,
+        events: vec![EventCount { name: "LoginFailed".into(), count: 20 }],
+    }
+}
+
+fn domains() -> Rows {
+    Rows::Domains(vec![
+        DomainRow { name: "example.org".into(), accounts: 2, created_us: 1 },
+        DomainRow { name: "xn--mller-kva.example".into(), accounts: 0, created_us: 2 },
+    ])
+}
+
+fn accounts() -> Rows {
+    Rows::Accounts(vec![AccountRow {
+        address: "info@example.org".into(),
+        mailboxes: 6,
+        messages: 250,
+        stored_bytes: 251,
+        created_us: 1_790_000_000_000_000,
+    }])
+}
+
+/// One event of every kind.
+pub(crate) fn events() -> Vec<Event> {
+    let v4 = "192.0.2.1:25".parse().unwrap();
+    let v6 = "[2001:db8::1]:993".parse().unwrap();
+    let (service, account) = (Service::Imaps, || "info@example.org".to_owned());
+    let (mailbox, reason) = (|| "INBOX".to_owned(), || "reason".to_owned());
+    let (sender, reply) = (|| "a@example.net".to_owned(), || "550 5.1.1 no".to_owned());
+    let kinds = vec![
+        EventKind::ServerStarted { version: "0.1.0".into() },
+        EventKind::ServerStopping,
+        EventKind::Listening { service: Service::Smtp, address: "127.0.0.1:2525".into() },
+        EventKind::ConnectionOpened { service: Service::Smtp, peer: v4 },
+        EventKind::ConnectionRefused { service: Service::Submission, peer: v4, reason: reason() },
+        EventKind::ConnectionClosed {
+            service: Service::Submissions,
+            peer: v6,
+            reason: reason(),
+            duration_ms: 1,
+            bytes_in: 2,
+            bytes_out: 3,
+        },
+        EventKind::TlsEstablished {
+            service: Service::Imap,
+            peer: v4,
+            version: "TLS 1.3".into(),
+            cipher: "TLS13_AES_256_GCM_SHA384".into(),
+        },
+        EventKind::TlsFailed { service, peer: v6, reason: reason() },
+        EventKind::CommandRefused { service, peer: v6, command: "EHLO".into(), reply: reply() },
+        EventKind::LoginSucceeded {
+            service,
+            peer: v6,
+            account: account(),
+            mechanism: "PLAIN".into(),
+        },
+        EventKind::LoginFailed {
+            service,
+            peer: v6,
+            login: "root".into(),
+            mechanism: "LOGIN".into(),
+            reason: reason(),
+        },
+        EventKind::MessageAccepted {
+            queue_id: "4f2a".into(),
+            sender: sender(),
+            recipients: 1,
+            size: 2,
+        },
+        EventKind::MessageRefused { sender: sender(), reply: reply() },
+        EventKind::MessageDelivered {
+            queue_id: "4f2a".into(),
+            account: account(),
+            mailbox: mailbox(),
+            uid: 1,
+            size: 2,
+        },
+        EventKind::MessageAppended { account: account(), mailbox: mailbox(), uid: 3, size: 4 },
+        EventKind::MessagesExpunged { account: account(), mailbox: mailbox(), count: 5 },
+        EventKind::MailboxSelected { account: account(), mailbox: mailbox(), messages: 6 },
+        EventKind::MailboxChanged {
+            account: account(),
+            mailbox: mailbox(),
+            change: "created".into(),
+        },
+        EventKind::DirectoryChanged {
+            what: account(),
+            change: "created".into(),
+            by: "otto".into(),
+        },
+        EventKind::CertificateReloaded { subject: "CN=mail.example.org".into() },
+        EventKind::CertificateRejected { reason: reason() },
+        EventKind::StoreOpened { replayed: 1, cut_bytes: 2, took_ms: 3 },
+        EventKind::StoreFailed { reason: reason() },
+        EventKind::SessionPanicked { service: Service::Admin, peer: v4 },
+    ];
+    let numbered = (1_u64..).zip(kinds);
+    numbered
+        .map(|(seq, kind)| Event {
+            seq,
+            time_us: 1_790_000_000_000_000 + seq,
+            trace: TraceId(u64::MAX - seq),
+            kind,
+        })
+        .collect()
+}
