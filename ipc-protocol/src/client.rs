@@ -1,8 +1,8 @@
 //! The blocking client of `gracectl` and the console: a thread, a socket, no runtime.
 //!
 //! Two ways to use it. [`Client`] asks and waits, and gives pushes one by one: right for a command
-//! line. [`Client::split`] gives a [`Sender`] and a [`Receiver`] for two threads: right for a window,
-//! where one thread waits for whatever comes and another one asks.
+//! line. [`Client::split`] gives a [`Sender`] and a [`Receiver`] for two threads: right for a
+//! window, where one thread waits for whatever comes and another one asks.
 //! Invariants: a push that comes while a reply is awaited is kept, up to [`PUSHES_KEPT_MAX`], then
 //! the oldest is dropped and counted as lost, as the daemon does it. Not here: coming back after a
 //! lost connection (the caller's business), asynchronous use.

@@ -2,7 +2,8 @@
 //!
 //! The daemon's event bus carries these values; logs, the admin protocol and tests read the same
 //! stream. Invariants: `seq` grows by one per event and never repeats while a daemon runs; strings
-//! that come from a peer are cut to [`TEXT_MAX`] bytes before they get here and are claims, not facts.
+//! that come from a peer are cut to [`TEXT_MAX`] bytes before they get here and are claims, not
+//! facts.
 //! Not here: how events are delivered (`server::telemetry`, [`crate::message`]).
 
 use std::net::SocketAddr;

@@ -3,7 +3,8 @@
 //! Invariants: the length is four bytes, little-endian, and checked against the limit before a byte
 //! of the body is kept; an empty frame is an error, for no message is empty; after an error the
 //! decoder stays broken, for the place of the next frame is unknown.
-//! Not here: what the bytes mean ([`crate::codec`]), the hello in front of all frames ([`crate::hello`]).
+//! Not here: what the bytes mean ([`crate::codec`]), the hello in front of all frames
+//! ([`crate::hello`]).
 
 /// Bytes of the length in front of a frame.
 pub const LENGTH_BYTES: usize = 4;

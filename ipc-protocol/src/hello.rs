@@ -3,8 +3,9 @@
 //! ```text
 //! magic "GRACE\r\nC" or "GRACE\r\nS" | length u16 | body of that length
 //! client's body: oldest u16 | newest u16 | role u8 | features | software
-//! server's body: oldest u16 | newest u16 | version u16 | verdict u8 | role u8 | features | software | text
-//! features: count u8, then each a text; a text: length u8, then UTF-8; integers little-endian
+//! server's body: oldest u16 | newest u16 | version u16 | verdict u8 | role u8 | features |
+//! software | text features: count u8, then each a text; a text: length u8, then UTF-8; integers
+//! little-endian
 //! ```
 //! Invariants: this layout never changes; what a later program adds stands at the end of the body,
 //! where an older one does not look. The line break in the magic shows a path that changes line

@@ -2,8 +2,8 @@
 //!
 //! Invariants: the place of a variant and of a field is its number on the wire, so nothing here is
 //! ever reordered, retyped or removed; a new variant goes to the end and says with which version it
-//! came; a struct that is out in the world is not widened, its successor is a new variant. The golden
-//! files in `tests/golden` hold this.
+//! came; a struct that is out in the world is not widened, its successor is a new variant. The
+//! golden files in `tests/golden` hold this.
 //! Not here: bytes ([`crate::codec`], [`crate::frame`]), who may connect ([`crate::transport`]).
 
 use std::fmt;

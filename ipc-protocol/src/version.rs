@@ -1,14 +1,15 @@
 //! The ledger of versions of the admin protocol.
 //!
-//! Invariants: a released version never changes meaning; what a version adds is written beside it and
-//! marked with it (`since`) where it is defined. Two peers speak the newest version both know.
+//! Invariants: a released version never changes meaning; what a version adds is written beside it
+//! and marked with it (`since`) where it is defined. Two peers speak the newest version both know.
 //! Not here: the handshake that finds it ([`crate::hello`]).
 
 /// A version of the admin protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u16)]
 pub enum Version {
-    /// The first one: ping, server info, counters, domains, accounts, event and counter subscriptions.
+    /// The first one: ping, server info, counters, domains, accounts, event and counter
+    /// subscriptions.
     V1 = 1,
 }
 

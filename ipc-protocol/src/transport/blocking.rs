@@ -59,6 +59,14 @@ impl Hangup {
         }
     }
 
+    /// Says that nothing more will be written; what the other side says is still read.
+    pub(crate) fn end_writing(&self) {
+        #[cfg(unix)]
+        if let Some(Stream::UdSocket(socket)) = self.0.as_deref() {
+            let _ended = socket.inner().shutdown(std::net::Shutdown::Write);
+        }
+    }
+
     /// Bounds every read from now on.
     pub(crate) fn bound_reads(&self, patience: Option<Duration>) -> io::Result<()> {
         let Some(stream) = self.0.as_deref() else { return Ok(()) };

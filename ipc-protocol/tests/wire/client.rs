@@ -14,8 +14,10 @@ use grace_ipc::message::{
     ServerMessage,
 };
 use grace_ipc::role::Role;
+use grace_ipc::session::asker::Greeting;
 use grace_ipc::session::server::{Session, Settings, Step};
 use grace_ipc::transport::listen::{Access, Listener, Peer, Stream};
+use grace_ipc::transport::stdio;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::samples;
@@ -278,4 +280,18 @@ fn a_stranger_is_told_from_a_server() {
         there.read_exact(&mut hello).unwrap();
     });
     assert_eq!(gone.unwrap_err().to_string(), "the connection was closed");
+}
+
+/// What `graced admin-stdio` does, with a request that is already there when it starts.
+#[test]
+fn two_streams_can_stand_for_the_socket() {
+    let folder = Folder::new("stdio");
+    with_daemon(&folder.socket(), || {
+        let mut greeting = Greeting::new("test 1", Role::Viewer);
+        let input = std::io::Cursor::new(greeting.to_bytes());
+        let mut output = Vec::new();
+        stdio::join(&folder.socket(), input, &mut output).unwrap();
+        let established = greeting.receive(&output).unwrap().unwrap();
+        assert_eq!(established.welcome.role, Role::Viewer);
+    });
 }

@@ -2,8 +2,8 @@
 //!
 //! A file that differs means that two programs in the world no longer understand each other. It is
 //! never rewritten here; what has to change becomes a new variant with a new version. A NEW message
-//! gets its file with `GRACE_BLESS_NEW=1 cargo test -p grace-ipc --test wire`, which touches no file
-//! that exists.
+//! gets its file with `GRACE_BLESS_NEW=1 cargo test -p grace-ipc --test wire`, which touches no
+//! file that exists.
 
 use std::collections::BTreeSet;
 use std::fmt::{Debug, Write as _};

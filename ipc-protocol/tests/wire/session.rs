@@ -165,9 +165,11 @@ fn a_role_may_do_what_the_table_says() {
             let id = talk.ask(body.clone());
             let step = talk.poll();
             let heard = talk.hear();
-            let refused = heard.iter().any(|message| {
-                matches!(message, ServerMessage::Reply(Reply { id: answered, outcome: Outcome::Failed(failure) })
-                    if *answered == id && failure.code == Code::Forbidden)
+            let refused = heard.iter().any(|message| match message {
+                ServerMessage::Reply(Reply { id: answered, outcome: Outcome::Failed(failure) }) => {
+                    *answered == id && failure.code == Code::Forbidden
+                }
+                _ => false,
             });
             assert_eq!(refused, role < *needs, "{name} as {role}");
             assert!(!(refused && step.is_some()), "{name} as {role} was refused and done");
