@@ -33,7 +33,7 @@ pub fn decode(value: &[u8]) -> String {
         // RFC 2047 6.2: white space between two encoded words is not shown.
         let adjacent = run.is_some() && between.trim_ascii().is_empty();
         match &mut run {
-            Some((charset, bytes)) if adjacent && charset.eq_ignore_ascii_case(word.charset) => {
+            Some((charset, bytes)) if adjacent && may_join(charset, word.charset) => {
                 bytes.extend_from_slice(&word.bytes);
             }
             _ => {
@@ -57,6 +57,13 @@ pub fn decode(value: &[u8]) -> String {
 pub fn decode_folded(value: &[u8]) -> String {
     let unfolded: Cow<'_, [u8]> = crate::header::unfold(value);
     decode(&unfolded)
+}
+
+/// May a character start in a word of one charset and end in the next? Not where words switch between
+/// alphabets (ISO-2022): each of those starts afresh, RFC 2047 3.
+fn may_join(first: &[u8], second: &[u8]) -> bool {
+    let switches = first.get(..8).is_some_and(|head| head.eq_ignore_ascii_case(b"iso-2022"));
+    first.eq_ignore_ascii_case(second) && !switches
 }
 
 fn flush(run: &mut Option<(&[u8], Vec<u8>)>, out: &mut String) {
@@ -143,6 +150,8 @@ mod tests {
     fn a_character_split_over_two_words() {
         check("=?utf-8?Q?=C3?= =?UTF-8?Q?=A4?=", "\u{e4}");
         check("=?utf-8?B?4oI=?=\t=?utf-8?B?rA==?=", "\u{20ac}");
+        let japanese = "=?ISO-2022-JP?B?GyRCJUYbKEI=?=";
+        check(&format!("{japanese} {japanese}"), "\u{30c6}\u{30c6}");
     }
 
     #[test]

@@ -184,8 +184,9 @@ impl Builder<'_> {
                 None => match self.header_line(line, here) {
                     HeaderLine::Inside => {}
                     HeaderLine::Last => self.end_header(next),
-                    HeaderLine::IsBody => {
-                        self.end_header(here);
+                    HeaderLine::BodySince(start) => {
+                        self.end_header(start);
+                        here = start;
                         continue;
                     }
                 },
@@ -231,11 +232,15 @@ impl Builder<'_> {
             return HeaderLine::Inside;
         }
         *in_field = false;
-        if !*any_field {
-            return HeaderLine::IsBody;
+        let start = *junk.get_or_insert(here);
+        // Some mail starts with a line of white space; any other line before the first field is text,
+        // and so is what looks like a delimiter.
+        let may_go_on = *any_field || line.trim_ascii().is_empty();
+        if may_go_on && !line.starts_with(b"--") {
+            HeaderLine::Inside
+        } else {
+            HeaderLine::BodySince(start)
         }
-        junk.get_or_insert(here);
-        HeaderLine::Inside
     }
 
     /// Is this line the delimiter of a multipart that is open? RFC 2046 5.1.1: the line starts with two
@@ -261,7 +266,11 @@ impl Builder<'_> {
             self.is_cut = true;
             return;
         }
-        // RFC 2046 5.1.1: the line end before the delimiter belongs to the delimiter.
+        // RFC 2046 5.1.1: the line end before the delimiter belongs to the delimiter, and each delimiter
+        // has its own; two on adjacent lines have no part between them.
+        if !hit.closes && self.open.len() == hit.level + 2 && self.restarts(here, next) {
+            return;
+        }
         let before = self.raw.get(..here.at).unwrap_or(&[]);
         let eol_len = before.len() - header::without_line_end(before).len();
         let end = Mark { at: here.at - eol_len, lf: here.lf - usize::from(eol_len > 0) };
@@ -274,6 +283,20 @@ impl Builder<'_> {
         let parent = self.parts.get(multipart.part);
         let in_digest = parent.is_some_and(|part| part.media.is(b"multipart", b"digest"));
         self.open_part(next, in_digest);
+    }
+
+    /// If the last open part starts at `here`, lets it start at `next`.
+    fn restarts(&mut self, here: Mark, next: Mark) -> bool {
+        let Some(open) = self.open.last_mut() else { return false };
+        if !matches!(open.state, State::Header { .. }) || open.floor.at != here.at {
+            return false;
+        }
+        open.floor = next;
+        if let Some(part) = self.parts.get_mut(open.part) {
+            part.header = next.at..next.at;
+            part.body = next.at..next.at;
+        }
+        true
     }
 
     /// Opens a part whose header starts at `here`, inside the last one open.
@@ -374,8 +397,8 @@ enum HeaderLine {
     Inside,
     /// It is the blank line.
     Last,
-    /// It is no header line, and none came before it.
-    IsBody,
+    /// It shows that the header has ended there.
+    BodySince(Mark),
 }
 
 fn is_mbox_line(line: &[u8]) -> bool {

@@ -314,7 +314,6 @@ fn parts_that_are_empty() {
          |--b--",
         r#"|multipart/mixed
            |  text/plain ""
-           |  text/plain ""
            |  text/html ""
            |  message/rfc822
            |    text/plain ""
@@ -349,6 +348,20 @@ fn headers_that_are_broken() {
          |
          |Bye",
         r#"|text/plain "Dear all,\nsee https://example.org\nhttps://example.org: look\n\nBye""#,
+    );
+    // A first line of white space; a delimiter where there was no blank line.
+    check("|  \t\n|Subject: x\n|Content-Type: text/html\n|\n|<p>", r#"|text/html "<p>""#);
+    check("|  \n|Hello\n|", r#"|text/plain "  \nHello\n""#);
+    check(
+        "|Content-Type: multipart/mixed; boundary=b
+         |MIME-Version: 1.0
+         |--b
+         |Content-Type: text/html
+         |
+         |<p>
+         |--b--",
+        r#"|multipart/mixed
+           |  text/html "<p>""#,
     );
     // A line that lost its indentation is not the end of the header.
     check(
