@@ -5,7 +5,12 @@
 //! the window). Only the last step may fail, and only there is unsafe code.
 //! Not here: layout, input, colors' meaning (`grace-ui`), windows (`console`).
 
+mod batch;
+mod damage;
 pub mod error;
+mod region;
 pub mod renderer;
 pub mod scene;
 pub mod text;
+#[expect(unsafe_code, reason = "Vulkan is a C interface; every other module stays safe")]
+mod vulkan;

@@ -1,12 +1,26 @@
 //! The renderer as the console sees it: give it a window and scenes, get pictures.
+//!
+//! Invariants: an unchanged scene draws and presents nothing; after any error the device is set up
+//! anew with the next scene, and that scene is drawn whole.
+//! Not here: how it is drawn (`vulkan`).
 
-use std::time::Duration;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use raw_window_handle::{HasDisplayHandle, HasWindowHandle};
 
+use crate::batch::Batch;
+use crate::damage::{Plan, View};
 use crate::error::Error;
 use crate::scene::{Rect, Scene};
-use crate::text::Fonts;
+use crate::text::{self, Fonts};
+use crate::vulkan::blur::PANELS_MAX;
+use crate::vulkan::gpu::{Gpu, Job, Outcome};
+use crate::vulkan::instance;
+use crate::vulkan::swapchain::Window;
+
+/// A window being dragged larger is out of date again and again; the next event tries anew.
+const ATTEMPTS_MAX: usize = 3;
 
 /// How to start.
 #[derive(Debug, Clone, Default)]
@@ -68,9 +82,21 @@ pub struct Picture {
 
 /// Draws scenes into a window or into memory.
 pub struct Renderer {
+    /// Absent after an error, until the next scene.
+    gpu: Option<Gpu>,
+    window: Option<Rc<dyn Window>>,
     fonts: Fonts,
+    options: Options,
     device: DeviceInfo,
     before_present: Box<dyn FnMut()>,
+    /// As the window system says.
+    size: (u32, u32),
+    /// Of the images; `None`: none are made, or they no longer fit.
+    images: Option<(u32, u32)>,
+    /// What the scene image shows, and whether glass is blurred in it; `None`: unknown.
+    shown: Option<(Scene, bool)>,
+    /// The window has lost its picture.
+    is_exposed: bool,
 }
 
 impl Renderer {
@@ -82,14 +108,34 @@ impl Renderer {
         fonts: Fonts,
         options: Options,
     ) -> Result<Self, Error> {
-        let _ = (window, size, options, fonts);
-        Err(Error::NoDevice("not built yet".into()))
+        Self::start(Some(Rc::new(window)), size, fonts, options)
     }
 
     /// Draws into memory only: for tests and pictures.
     pub fn offscreen(size: (u32, u32), fonts: Fonts, options: Options) -> Result<Self, Error> {
-        let _ = (size, options, fonts);
-        Err(Error::NoDevice("not built yet".into()))
+        Self::start(None, size, fonts, options)
+    }
+
+    fn start(
+        window: Option<Rc<dyn Window>>,
+        size: (u32, u32),
+        fonts: Fonts,
+        options: Options,
+    ) -> Result<Self, Error> {
+        let gpu = Gpu::new(window.as_ref(), &options)?;
+        let device = gpu.device.info.clone();
+        Ok(Self {
+            gpu: Some(gpu),
+            window,
+            fonts,
+            options,
+            device,
+            before_present: Box::new(|| ()),
+            size,
+            images: None,
+            shown: None,
+            is_exposed: false,
+        })
     }
 
     /// Called right before a picture is handed to the window system. On Wayland the window's
@@ -99,21 +145,50 @@ impl Renderer {
     }
 
     /// Draws what differs from the scene before and presents it; an equal scene does nothing.
+    ///
+    /// A lost device is set up again at once. After any other error the next call does so; when
+    /// that fails too there is no point in a third.
     pub fn render(&mut self, scene: &Scene) -> Result<FrameReport, Error> {
-        let _ = (scene, &self.fonts);
-        (self.before_present)();
-        Ok(FrameReport::default())
+        let start = Instant::now();
+        let was_lost = self.gpu.is_none();
+        let mut drawn = self.try_render(scene);
+        let mut recovered = was_lost;
+        if let Err(Error::DeviceLost) = drawn {
+            self.forget();
+            drawn = self.try_render(scene);
+            recovered = true;
+        }
+        match drawn {
+            Ok(report) => Ok(FrameReport { cpu_time: start.elapsed(), recovered, ..report }),
+            Err(e) => {
+                self.forget();
+                Err(e)
+            }
+        }
     }
 
     /// The window has a new inner size; takes effect with the next scene. A size of zero (a
     /// minimized window) draws nothing until the next call.
     pub fn resize(&mut self, width: u32, height: u32) {
-        let _ = (width, height, &self.fonts);
+        if self.size != (width, height) {
+            self.size = (width, height);
+            self.images = None;
+        }
+    }
+
+    /// The window system has lost the window's picture (it was covered and there is no compositor;
+    /// a redraw was asked for that we did not ask for): the next scene is presented even if it is
+    /// the same.
+    pub fn expose(&mut self) {
+        self.is_exposed = true;
     }
 
     /// The scene drawn last, from memory or window alike.
     pub fn read_pixels(&mut self) -> Result<Picture, Error> {
-        Err(Error::DeviceLost)
+        match &mut self.gpu {
+            Some(gpu) => gpu.read_pixels(),
+            None => Err(Error::DeviceLost),
+        }
     }
 
     /// The device in use.
@@ -121,8 +196,98 @@ impl Renderer {
         &self.device
     }
 
+    /// Whether glass is blurred.
+    pub fn blurs(&self) -> bool {
+        match self.options.effects {
+            Effects::Auto => !self.device.software,
+            Effects::Full => true,
+            Effects::Reduced => false,
+        }
+    }
+
     /// How many messages the validation layers have given so far, in the whole process.
     pub fn validation_messages(&self) -> u64 {
-        0
+        instance::messages_count()
     }
+
+    /// The first of those messages, word for word.
+    pub fn validation_log(&self) -> Vec<String> {
+        instance::messages()
+    }
+
+    /// Gives everything of the device back; the next scene starts from nothing.
+    fn forget(&mut self) {
+        self.gpu = None;
+        self.images = None;
+        self.shown = None;
+    }
+
+    fn try_render(&mut self, scene: &Scene) -> Result<FrameReport, Error> {
+        for _ in 0..ATTEMPTS_MAX {
+            if let Some(report) = self.attempt(scene)? {
+                return Ok(report);
+            }
+        }
+        Ok(FrameReport::default())
+    }
+
+    /// One attempt; `None`: the window has changed meanwhile.
+    fn attempt(&mut self, scene: &Scene) -> Result<Option<FrameReport>, Error> {
+        if self.size.0 == 0 || self.size.1 == 0 {
+            return Ok(Some(FrameReport::default()));
+        }
+        let gpu = match &mut self.gpu {
+            Some(gpu) => gpu,
+            None => {
+                let gpu = Gpu::new(self.window.as_ref(), &self.options)?;
+                self.device = gpu.device.info.clone();
+                self.gpu.insert(gpu)
+            }
+        };
+        if self.images.is_none() {
+            self.shown = None;
+            self.images = gpu.resize(self.size)?;
+        }
+        let Some(size) = self.images else { return Ok(Some(FrameReport::default())) };
+        let panels: usize = scene.strata.iter().map(|stratum| stratum.glass.len()).sum();
+        let blurs = self.blurs() && panels <= PANELS_MAX;
+
+        let mut fonts = self.fonts.lock();
+        let mut text_bounds = |text: &crate::scene::Text| {
+            let layout = fonts.layout(&text.text, text.style, text.max_width, text.wrap);
+            text::bounds(text, layout.size())
+        };
+        let mut view = View { size, blurs, text_bounds: &mut text_bounds };
+        let plan = match &self.shown {
+            Some((before, blurred)) if *blurred == blurs => Plan::between(before, scene, &mut view),
+            _ => Plan::full(scene, &view),
+        };
+        if plan.region.is_empty() && !self.is_exposed {
+            return Ok(Some(FrameReport::default()));
+        }
+        let batch = Batch::new(scene, &plan, blurs, &mut text_bounds);
+        let job = Job { scene, region: plan.region.rects(), batch: &batch };
+        let Some(gpu) = &mut self.gpu else { return Err(Error::DeviceLost) };
+        let outcome = gpu.draw(&job, &mut fonts, &mut self.before_present)?;
+        match outcome {
+            Outcome::Shown => {}
+            Outcome::Busy => return Ok(Some(FrameReport::default())),
+            Outcome::OutOfDate => {
+                self.images = None;
+                return Ok(None);
+            }
+        }
+        self.shown = Some((scene.clone(), blurs));
+        self.is_exposed = false;
+        Ok(Some(FrameReport {
+            drawn: true,
+            damage: plan.region.rects().iter().map(|rect| rect.to_rect()).collect(),
+            glass_chains: count(plan.stale.iter().map(Vec::len).sum()),
+            ..FrameReport::default()
+        }))
+    }
+}
+
+fn count(things: usize) -> u32 {
+    u32::try_from(things).unwrap_or(u32::MAX)
 }

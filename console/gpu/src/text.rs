@@ -15,7 +15,8 @@ use glyphon::cosmic_text::{
     FontFeatures, FontSystem, Metrics, PlatformFallback, Shaping, Weight, Wrap, fontdb,
 };
 
-use crate::scene::{Family, TextStyle};
+use crate::region::PixelRect;
+use crate::scene::{Family, Rect, Text, TextStyle};
 use crate::text::layout::Layout;
 
 /// Longer texts are cut: nothing on a screen is longer, and shaping time grows with length.
@@ -293,6 +294,19 @@ impl Fallback for HouseFallback {
     fn script_fallback(&self, script: unicode_script::Script, locale: &str) -> &[&'static str] {
         PLATFORM.script_fallback(script, locale)
     }
+}
+
+/// The pixels a text may touch: its lines and what letters reach beyond them. Drawing is clipped to
+/// it, so that even a tower of combining marks stays inside.
+pub(crate) fn bounds(text: &Text, size: Size) -> PixelRect {
+    let reach = (text.style.size * 0.5).ceil() + 1.0;
+    let line = Rect {
+        x: text.x - reach,
+        y: text.y - reach,
+        w: size.width + 2.0 * reach,
+        h: size.height + 2.0 * reach,
+    };
+    PixelRect::covering(line).intersection(PixelRect::covering(text.clip))
 }
 
 fn cut(text: &str) -> &str {
