@@ -15,11 +15,10 @@ struct Instance {
 
 struct Varying {
     @builtin(position) position: vec4<f32>,
-    @location(0) p: vec2<f32>,
-    @location(1) @interpolate(flat) before_from: vec4<f32>,
-    @location(2) @interpolate(flat) to_after: vec4<f32>,
-    @location(3) @interpolate(flat) shape: vec4<f32>,
-    @location(4) @interpolate(flat) color: vec4<f32>,
+    @location(0) @interpolate(flat) before_from: vec4<f32>,
+    @location(1) @interpolate(flat) to_after: vec4<f32>,
+    @location(2) @interpolate(flat) shape: vec4<f32>,
+    @location(3) @interpolate(flat) color: vec4<f32>,
 }
 
 @vertex
@@ -32,7 +31,6 @@ fn vs(@builtin(vertex_index) index: u32, in: Instance) -> Varying {
                   in.clip.xy, max(in.clip.xy, in.clip.zw));
     var out: Varying;
     out.position = vec4<f32>(p / frame.size * 2.0 - 1.0, 0.0, 1.0);
-    out.p = p;
     out.before_from = in.before_from;
     out.to_after = in.to_after;
     out.shape = in.shape;
@@ -40,27 +38,27 @@ fn vs(@builtin(vertex_index) index: u32, in: Instance) -> Varying {
     return out;
 }
 
-// Distance to the segment, and where on it (0..1) the nearest point is.
-fn nearest(p: vec2<f32>, a: vec2<f32>, b: vec2<f32>) -> vec2<f32> {
+// Distance to the segment.
+fn distance_to(p: vec2<f32>, a: vec2<f32>, b: vec2<f32>) -> f32 {
     let ab = b - a;
     let t = clamp(dot(p - a, ab) / max(dot(ab, ab), 1e-6), 0.0, 1.0);
-    return vec2<f32>(length(p - a - ab * t), t);
+    return length(p - a - ab * t);
 }
 
 @fragment
 fn fs(in: Varying) -> @location(0) vec4<f32> {
-    let mine = nearest(in.p, in.before_from.zw, in.to_after.xy);
-    let before = nearest(in.p, in.before_from.xy, in.before_from.zw);
-    let after = nearest(in.p, in.to_after.xy, in.to_after.zw);
-    // Where both are nearest at the joint they share, the earlier one draws.
-    let is_before = in.shape.y > 0.0
-        && (before.x < mine.x || (mine.y <= 0.0 && before.y >= 1.0));
-    let is_after = in.shape.z > 0.0
-        && after.x < mine.x && !(mine.y >= 1.0 && after.y <= 0.0);
+    // Exactly the same for both segments at a joint, which an interpolated place is not.
+    let p = in.position.xy;
+    let mine = distance_to(p, in.before_from.zw, in.to_after.xy);
+    let before = distance_to(p, in.before_from.xy, in.before_from.zw);
+    let after = distance_to(p, in.to_after.xy, in.to_after.zw);
+    // Both segments compute the same two distances, so one of them draws: on a tie the earlier.
+    let is_before = in.shape.y > 0.0 && before <= mine;
+    let is_after = in.shape.z > 0.0 && after < mine;
     let width = in.shape.x;
     // Thinner than a pixel: as faint as it is thin.
     let half_width = max(width, 1.0) * 0.5;
-    let coverage = clamp(half_width + 0.5 - mine.x, 0.0, 1.0) * min(width, 1.0);
+    let coverage = clamp(half_width + 0.5 - mine, 0.0, 1.0) * min(width, 1.0);
     let alpha = select(in.color.a * coverage, 0.0, is_before || is_after);
     return vec4<f32>(in.color.rgb * alpha, alpha);
 }
