@@ -1,1 +1,24 @@
-//! IMAP as machines: bytes and time in, actions out.
+//! IMAP (RFC 9051 and RFC 3501) as machines: bytes in, actions out.
+//!
+//! ```text
+//!   bytes ─▶ framer ─▶ grammar ─▶ session ──Ask──▶ driver ─▶ store
+//!                                  │   ▲───answer────┘
+//!                 fetch search view structure ─▶ response ─▶ bytes
+//! ```
+//! Not here: sockets, TLS, the store, the clock (`server::imap`); reading mail (`grace-mail`).
+
+pub mod command;
+pub mod cursor;
+pub mod date;
+pub mod fetch;
+pub mod flags;
+pub mod framer;
+pub mod grammar;
+pub mod machine;
+pub mod name;
+pub mod response;
+pub mod search;
+pub mod session;
+pub mod set;
+pub mod structure;
+pub mod view;

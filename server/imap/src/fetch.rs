@@ -1,0 +1,241 @@
+//! What FETCH answers for one message (RFC 9051 7.5.2).
+//!
+//! Invariants: asks for no more of a message than its items need; a message that is fetched raw and
+//! whole is never held here, it goes from the store to the client.
+//! Not here: which messages, `\Seen`, and the tagged answer (`session`).
+
+use std::borrow::Cow;
+
+use grace_mail::mime::{Kind, Tree};
+use grace_mail::section::{self, Section, What};
+use grace_mail::transfer;
+
+use crate::command::{FetchItem, SectionSpelling};
+use crate::machine::{Message, Need};
+use crate::response::Out;
+use crate::structure;
+use crate::view::Row;
+
+/// How much of a message these items need; `None`: the view knows it all.
+pub fn need(items: &[FetchItem]) -> Option<Need> {
+    items.iter().filter_map(item_need).max()
+}
+
+fn item_need(item: &FetchItem) -> Option<Need> {
+    match item {
+        FetchItem::Flags | FetchItem::Uid | FetchItem::ModSeq => None,
+        FetchItem::InternalDate | FetchItem::Size => Some(Need::Facts),
+        FetchItem::Envelope => Some(Need::Header),
+        FetchItem::Section { section, .. } if is_raw(section) => Some(Need::Facts),
+        FetchItem::Section { section, .. } if section.path.is_empty() => match section.what {
+            What::Header | What::Fields(_) | What::FieldsNot(_) => Some(Need::Header),
+            What::Whole | What::Text | What::Mime => Some(Need::Whole),
+        },
+        _ => Some(Need::Whole),
+    }
+}
+
+/// `BODY[]`: the message as it is.
+fn is_raw(section: &Section) -> bool {
+    section.path.is_empty() && section.what == What::Whole
+}
+
+/// Something an item asked for could not be given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UnknownEncoding;
+
+/// Writes `* n FETCH (…)`. `message` holds what [`need`] asked for.
+///
+/// # Errors
+/// A BINARY part has an encoding nobody knows; its place holds NIL.
+pub fn response(
+    out: &mut Out,
+    sequence: u32,
+    row: &Row,
+    items: &[FetchItem],
+    message: Option<&Message>,
+) -> Result<(), UnknownEncoding> {
+    let nothing = Message { date: NO_DATE, size: 0, bytes: Vec::new() };
+    let message = message.unwrap_or(&nothing);
+    let tree = match need(items) {
+        Some(Need::Header | Need::Whole) => Some(Tree::parse(&message.bytes)),
+        _ => None,
+    };
+    let mut known = Ok(());
+    out.raw("* ").number(u64::from(sequence)).raw(" FETCH (");
+    for (place, item) in items.iter().enumerate() {
+        out.raw(if place == 0 { "" } else { " " });
+        known = known.and(one_item(out, row, item, message, tree.as_ref()));
+    }
+    out.say(")");
+    known
+}
+
+const NO_DATE: crate::date::DateTime = crate::date::DateTime { time_s: 0, zone_min: 0 };
+
+fn one_item(
+    out: &mut Out,
+    row: &Row,
+    item: &FetchItem,
+    message: &Message,
+    tree: Option<&Tree>,
+) -> Result<(), UnknownEncoding> {
+    let raw = message.bytes.as_slice();
+    match (item, tree) {
+        (FetchItem::Flags, _) => {
+            out.raw("FLAGS ").flags(&row.flags, row.recent);
+        }
+        (FetchItem::Uid, _) => {
+            out.raw("UID ").number(u64::from(row.uid));
+        }
+        (FetchItem::ModSeq, _) => {
+            out.raw("MODSEQ (").number(row.modseq).raw(")");
+        }
+        (FetchItem::InternalDate, _) => {
+            out.raw(&format!("INTERNALDATE \"{}\"", message.date));
+        }
+        (FetchItem::Size, _) => {
+            out.raw("RFC822.SIZE ").number(message.size);
+        }
+        (FetchItem::Section { section, spelling, partial, .. }, _) if is_raw(section) => {
+            section_label(out, section, *spelling, *partial);
+            let (start, length) = cut(message.size, *partial);
+            out.literal_head(length).message(row.uid, start, length);
+        }
+        (FetchItem::Envelope, Some(tree)) => {
+            out.raw("ENVELOPE ");
+            structure::envelope(out, raw.get(tree.root().header.clone()).unwrap_or_default());
+        }
+        (FetchItem::Body, Some(tree)) => {
+            out.raw("BODY ");
+            structure::body(out, raw, tree, false);
+        }
+        (FetchItem::BodyStructure, Some(tree)) => {
+            out.raw("BODYSTRUCTURE ");
+            structure::body(out, raw, tree, true);
+        }
+        (FetchItem::Section { section, spelling, partial, .. }, Some(tree)) => {
+            section_label(out, section, *spelling, *partial);
+            match section.bytes(raw, tree) {
+                Some(bytes) => out.literal(slice(&bytes, *partial)),
+                None => out.raw("NIL"),
+            };
+        }
+        (FetchItem::Binary { part, partial, .. }, Some(tree)) => {
+            out.raw("BINARY").raw(&path(part)).raw(&origin(*partial)).raw(" ");
+            let bytes = decoded(raw, tree, part)?;
+            match bytes {
+                Some(bytes) => binary(out, slice(&bytes, *partial)),
+                None => {
+                    out.raw("NIL");
+                }
+            }
+        }
+        (FetchItem::BinarySize(part), Some(tree)) => {
+            let bytes = decoded(raw, tree, part);
+            let size = bytes.as_ref().ok().and_then(Option::as_ref).map_or(0, |b| b.len());
+            out.raw("BINARY.SIZE").raw(&path(part)).raw(" ").number(size as u64);
+            bytes?;
+        }
+        // `need` asks for the bytes that these items are made of.
+        (_, None) => {}
+    }
+    Ok(())
+}
+
+/// RFC 9051 9: literal8 where the bytes hold NUL.
+fn binary(out: &mut Out, bytes: &[u8]) {
+    if bytes.contains(&0) {
+        out.raw("~");
+    }
+    out.literal(bytes);
+}
+
+/// A part without its transfer encoding; `None`: there is no such part.
+fn decoded<'a>(
+    raw: &'a [u8],
+    tree: &Tree,
+    path: &[u32],
+) -> Result<Option<Cow<'a, [u8]>>, UnknownEncoding> {
+    const KNOWN: [&[u8]; 5] = [b"7bit", b"8bit", b"binary", b"base64", b"quoted-printable"];
+    if path.is_empty() {
+        return Ok(Some(Cow::Borrowed(raw)));
+    }
+    let Some(part) = section::part(tree, path) else { return Ok(None) };
+    let body = raw.get(part.body.clone()).unwrap_or_default();
+    // RFC 2045 6.4: a composite part has no encoding of its own.
+    let encoding = part.media.encoding.as_deref().filter(|_| part.kind == Kind::Leaf);
+    match encoding {
+        Some(name) if !KNOWN.iter().any(|known| known.eq_ignore_ascii_case(name)) => {
+            Err(UnknownEncoding)
+        }
+        encoding => Ok(Some(transfer::decode(encoding, body))),
+    }
+}
+
+/// Offset and length of a partial within `size` bytes (RFC 9051 6.4.5: what lies beyond is empty).
+fn cut(size: u64, partial: Option<(u64, u64)>) -> (u64, u64) {
+    let (start, length) = partial.unwrap_or((0, size));
+    let start = start.min(size);
+    (start, length.min(size - start))
+}
+
+fn slice(bytes: &[u8], partial: Option<(u64, u64)>) -> &[u8] {
+    let (start, length) = cut(bytes.len() as u64, partial);
+    let bounds = usize::try_from(start).ok().zip(usize::try_from(start + length).ok());
+    bounds.and_then(|(start, end)| bytes.get(start..end)).unwrap_or_default()
+}
+
+fn origin(partial: Option<(u64, u64)>) -> String {
+    partial.map_or_else(String::new, |(start, _)| format!("<{start}>"))
+}
+
+fn path(part: &[u32]) -> String {
+    let numbers: Vec<String> = part.iter().map(u32::to_string).collect();
+    format!("[{}]", numbers.join("."))
+}
+
+fn section_label(
+    out: &mut Out,
+    section: &Section,
+    spelling: SectionSpelling,
+    partial: Option<(u64, u64)>,
+) {
+    match spelling {
+        SectionSpelling::Rfc822 => out.raw("RFC822 "),
+        SectionSpelling::Rfc822Header => out.raw("RFC822.HEADER "),
+        SectionSpelling::Rfc822Text => out.raw("RFC822.TEXT "),
+        SectionSpelling::Body => {
+            out.raw("BODY[");
+            let numbers: Vec<String> = section.path.iter().map(u32::to_string).collect();
+            out.raw(&numbers.join("."));
+            let word = match &section.what {
+                What::Whole => "",
+                What::Header => "HEADER",
+                What::Fields(_) => "HEADER.FIELDS",
+                What::FieldsNot(_) => "HEADER.FIELDS.NOT",
+                What::Text => "TEXT",
+                What::Mime => "MIME",
+            };
+            out.raw(if numbers.is_empty() || word.is_empty() { "" } else { "." }).raw(word);
+            if let What::Fields(names) | What::FieldsNot(names) = &section.what {
+                out.raw(" (");
+                for (place, name) in names.iter().enumerate() {
+                    out.raw(if place == 0 { "" } else { " " });
+                    field_name(out, name);
+                }
+                out.raw(")");
+            }
+            out.raw("]").raw(&origin(partial)).raw(" ")
+        }
+    };
+}
+
+/// A field name as an atom where it is one: that is how clients expect to see it again.
+fn field_name(out: &mut Out, name: &[u8]) {
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.".contains(byte);
+    match std::str::from_utf8(name) {
+        Ok(text) if !name.is_empty() && name.iter().all(plain) => out.raw(text),
+        _ => out.string(name),
+    };
+}

@@ -1,0 +1,215 @@
+//! Grammar of the commands that name mailboxes: LIST and its options (RFC 9051 6.3.9, RFC 5258),
+//! SELECT, STATUS, CREATE, and APPEND up to its message.
+//!
+//! Invariants: a name that cannot be a mailbox's is refused with `NO`, not `BAD`: the grammar is kept.
+//! Not here: the other commands (`grammar`).
+
+use crate::command::{AppendHead, List, SpecialUse, StatusItem, Verb};
+use crate::cursor::{Cursor, Parsed, Refusal};
+use crate::date;
+use crate::flags::Flags;
+use crate::grammar::{Dialect, flag_list};
+use crate::name::{self, MailboxName};
+use crate::response::Code;
+
+/// Most patterns of one LIST. Clients send one to three.
+const PATTERNS_MAX: usize = 64;
+
+/// A space and a mailbox name.
+pub(crate) fn argument(cursor: &mut Cursor<'_>, dialect: Dialect) -> Parsed<MailboxName> {
+    cursor.space()?;
+    name_of(&cursor.astring("a mailbox name")?, dialect)
+}
+
+fn name_of(wire: &[u8], dialect: Dialect) -> Parsed<MailboxName> {
+    let refuse = |text: &str| Refusal::No(Some(Code::Cannot), text.to_owned());
+    let Some(text) = name::decode(wire, dialect.utf8) else {
+        let form = if dialect.utf8 { "UTF-8" } else { "modified UTF-7" };
+        return Err(refuse(&format!("the mailbox name is not sound {form}")));
+    };
+    MailboxName::parse(&text).map_err(refuse)
+}
+
+/// A reference or pattern: like a name, but nothing is checked; what fits no mailbox finds none.
+fn pattern_of(wire: &[u8], dialect: Dialect) -> String {
+    let text = name::decode(wire, dialect.utf8);
+    text.unwrap_or_else(|| String::from_utf8_lossy(wire).into_owned())
+}
+
+/// `LIST [(selection)] reference patterns [RETURN (options)]`.
+pub(crate) fn list(cursor: &mut Cursor<'_>, dialect: Dialect) -> Parsed<Verb> {
+    let mut list = List::default();
+    cursor.space()?;
+    if cursor.peek() == Some(b'(') {
+        list.extended = true;
+        cursor.list(0, |cursor| selection_option(cursor, &mut list))?;
+        if list.recursive_match && !list.only_subscribed {
+            // RFC 5258 3.5: RECURSIVEMATCH cannot stand alone.
+            return cursor.fail("SUBSCRIBED beside RECURSIVEMATCH");
+        }
+        cursor.space()?;
+    }
+    list.reference = pattern_of(&cursor.astring("a reference name")?, dialect);
+    cursor.space()?;
+    if cursor.peek() == Some(b'(') {
+        list.extended = true;
+        let patterns = cursor.list(1, Cursor::list_mailbox)?;
+        list.patterns = patterns.iter().map(|wire| pattern_of(wire, dialect)).collect();
+    } else {
+        list.patterns = vec![pattern_of(&cursor.list_mailbox()?, dialect)];
+    }
+    if list.patterns.len() > PATTERNS_MAX {
+        let text = format!("LIST takes at most {PATTERNS_MAX} patterns");
+        return Err(Refusal::No(Some(Code::Limit), text));
+    }
+    if cursor.eat_text(" RETURN ") {
+        list.extended = true;
+        cursor.list(0, |cursor| return_option(cursor, &mut list))?;
+    }
+    Ok(Verb::List(list))
+}
+
+fn selection_option(cursor: &mut Cursor<'_>, list: &mut List) -> Parsed<()> {
+    match cursor.word("a selection option")?.as_str() {
+        "SUBSCRIBED" => list.only_subscribed = true,
+        "RECURSIVEMATCH" => list.recursive_match = true,
+        "SPECIAL-USE" => list.only_special_use = true,
+        // RFC 5258 3.1: there are no remote mailboxes here, so nothing changes.
+        "REMOTE" => {}
+        _ => return cursor.fail("a known LIST selection option before this"),
+    }
+    Ok(())
+}
+
+fn return_option(cursor: &mut Cursor<'_>, list: &mut List) -> Parsed<()> {
+    match cursor.word("a return option")?.as_str() {
+        "SUBSCRIBED" => list.return_subscribed = true,
+        "CHILDREN" => list.return_children = true,
+        "SPECIAL-USE" => list.return_special_use = true,
+        "STATUS" => {
+            cursor.space()?;
+            list.return_status = Some(status_items(cursor)?);
+        }
+        _ => return cursor.fail("a known LIST return option before this"),
+    }
+    Ok(())
+}
+
+pub(crate) fn lsub(cursor: &mut Cursor<'_>, dialect: Dialect) -> Parsed<Verb> {
+    cursor.space()?;
+    let reference = pattern_of(&cursor.astring("a reference name")?, dialect);
+    cursor.space()?;
+    Ok(Verb::Lsub(reference, pattern_of(&cursor.list_mailbox()?, dialect)))
+}
+
+/// `CREATE mailbox [(USE (\Sent))]`.
+pub(crate) fn create(cursor: &mut Cursor<'_>, dialect: Dialect) -> Parsed<Verb> {
+    let mailbox = argument(cursor, dialect)?;
+    let mut special_use = None;
+    if cursor.eat_text(" (USE ") {
+        let uses = cursor.list(0, |cursor| {
+            cursor.expect(b'\\', "a special use")?;
+            Ok(format!("\\{}", cursor.atom("a special use")?))
+        })?;
+        cursor.expect(b')', "')'")?;
+        special_use = match uses.as_slice() {
+            [] => None,
+            [one] => SpecialUse::parse(one),
+            _ => None,
+        };
+        if special_use.is_none() && !uses.is_empty() {
+            // RFC 6154 3: USEATTR where the use is not supported.
+            let text = "a mailbox may have one special use: \\Archive, \\Drafts, \\Junk, \\Sent or \
+                        \\Trash";
+            return Err(Refusal::No(Some(Code::UseAttr), text.to_owned()));
+        }
+    }
+    Ok(Verb::Create(mailbox, special_use))
+}
+
+pub(crate) fn status(cursor: &mut Cursor<'_>, dialect: Dialect) -> Parsed<Verb> {
+    let mailbox = argument(cursor, dialect)?;
+    cursor.space()?;
+    Ok(Verb::Status(mailbox, status_items(cursor)?))
+}
+
+fn status_items(cursor: &mut Cursor<'_>) -> Parsed<Vec<StatusItem>> {
+    cursor.list(1, |cursor| {
+        let start = cursor.clone();
+        let word = cursor.word("a status item")?;
+        let found = StatusItem::NAMES.iter().find(|(_, name)| *name == word);
+        match found {
+            Some((item, _)) => Ok(*item),
+            None => start.fail("a status item"),
+        }
+    })
+}
+
+/// `SELECT mailbox [(CONDSTORE)]`.
+pub(crate) fn select(cursor: &mut Cursor<'_>, dialect: Dialect, read_only: bool) -> Parsed<Verb> {
+    let mailbox = argument(cursor, dialect)?;
+    let mut condstore = false;
+    if cursor.eat(b' ') && cursor.peek().is_some() {
+        cursor.list(1, |cursor| {
+            if !cursor.eat_text("CONDSTORE") {
+                return cursor.fail("CONDSTORE");
+            }
+            condstore = true;
+            Ok(())
+        })?;
+    }
+    Ok(Verb::Select { mailbox, read_only, condstore })
+}
+
+/// Reads a command whose line so far ends with a literal's announcement `{n}` (cut off). `Some` if it
+/// is an APPEND and the literal is its message; `None` if it is any other literal.
+pub(crate) fn append_head(input: &[u8], dialect: Dialect) -> Option<Parsed<AppendHead>> {
+    let mut cursor = Cursor::new(input);
+    let tag = cursor.tag().ok()?.to_owned();
+    if !cursor.eat_text(" APPEND ") {
+        return None;
+    }
+    // The mailbox name itself may be the literal that was just announced.
+    let wire = cursor.astring("a mailbox name").ok()?;
+    if cursor.peek().is_none() {
+        return None;
+    }
+    Some(append_rest(&mut cursor, tag, &wire, dialect))
+}
+
+fn append_rest(
+    cursor: &mut Cursor<'_>,
+    tag: String,
+    wire: &[u8],
+    dialect: Dialect,
+) -> Parsed<AppendHead> {
+    // A grammar error comes before a bad name, for it says more.
+    cursor.space()?;
+    let mut head = AppendHead {
+        tag,
+        mailbox: MailboxName::inbox(),
+        flags: Flags::none(),
+        date: None,
+        utf8: false,
+    };
+    if cursor.peek() == Some(b'(') {
+        head.flags = flag_list(cursor)?;
+        cursor.space()?;
+    }
+    if cursor.peek() == Some(b'"') {
+        let start = cursor.clone();
+        let text = cursor.string()?;
+        let time = std::str::from_utf8(&text).ok().and_then(date::parse_date_time);
+        let Some(time) = time else {
+            return start.fail("a date such as \"17-Jul-1996 02:44:25 -0700\"");
+        };
+        head.date = Some(time);
+        cursor.space()?;
+    }
+    head.utf8 = cursor.eat_text("UTF8 (");
+    if cursor.peek().is_some() {
+        return cursor.fail("flags, a date or the message as a literal");
+    }
+    head.mailbox = name_of(wire, dialect)?;
+    Ok(head)
+}

@@ -1,0 +1,224 @@
+//! Grammar of SEARCH and UID SEARCH (RFC 9051 6.4.4).
+//!
+//! Invariants: keys nest at most [`DEPTH_MAX`] deep and count at most [`KEYS_MAX`], so that running a
+//! search costs a bounded number of comparisons for each message.
+//! Not here: what the keys mean (`search`).
+
+use crate::command::{Search, SearchKey, SearchReturn, Verb, When};
+use crate::cursor::{Cursor, Parsed, Refusal};
+use crate::date::Day;
+use crate::flags::{Keyword, SystemFlag};
+use crate::grammar::{Dialect, sequence_set};
+use crate::response::Code;
+
+/// Deepest nesting of NOT, OR and parentheses. People's filters nest three or four.
+const DEPTH_MAX: usize = 64;
+
+/// Most keys of one search.
+const KEYS_MAX: usize = 2_000;
+
+pub(crate) fn search(cursor: &mut Cursor<'_>, dialect: Dialect, uid: bool) -> Parsed<Verb> {
+    cursor.space()?;
+    let mut returns = None;
+    if cursor.eat_text("RETURN ") {
+        returns = Some(return_options(cursor)?);
+        cursor.space()?;
+    }
+    if cursor.eat_text("CHARSET ") {
+        if dialect.no_charset {
+            let text = "SEARCH must not name a charset after ENABLE UTF8=ACCEPT";
+            return Err(Refusal::Bad(text.to_owned()));
+        }
+        let charset = cursor.text("a charset")?;
+        // RFC 9051 6.4.4: US-ASCII and UTF-8 must be known.
+        if !["US-ASCII", "UTF-8"].iter().any(|known| known.eq_ignore_ascii_case(&charset)) {
+            let text = "the charset must be US-ASCII or UTF-8".to_owned();
+            return Err(Refusal::No(Some(Code::BadCharset), text));
+        }
+        cursor.space()?;
+    }
+    let mut reader = Reader { keys: 0 };
+    let key = reader.keys_until_end(cursor)?;
+    Ok(Verb::Search(Search { uid, returns, key }))
+}
+
+fn return_options(cursor: &mut Cursor<'_>) -> Parsed<SearchReturn> {
+    let mut returns = SearchReturn::default();
+    cursor.list(0, |cursor| {
+        match cursor.word("MIN, MAX, ALL, COUNT or SAVE")?.as_str() {
+            "MIN" => returns.min = true,
+            "MAX" => returns.max = true,
+            "ALL" => returns.all = true,
+            "COUNT" => returns.count = true,
+            "SAVE" => returns.save = true,
+            _ => return cursor.fail("MIN, MAX, ALL, COUNT or SAVE before this"),
+        }
+        Ok(())
+    })?;
+    // RFC 9051 6.4.4: "RETURN ()" is "RETURN (ALL)".
+    returns.all |= returns == SearchReturn::default();
+    Ok(returns)
+}
+
+struct Reader {
+    keys: usize,
+}
+
+impl Reader {
+    fn keys_until_end(&mut self, cursor: &mut Cursor<'_>) -> Parsed<SearchKey> {
+        let mut keys = vec![self.key(cursor, 0)?];
+        while cursor.peek() == Some(b' ') && !cursor.rest().trim_ascii().is_empty() {
+            cursor.space()?;
+            keys.push(self.key(cursor, 0)?);
+        }
+        Ok(joined(keys))
+    }
+
+    fn key(&mut self, cursor: &mut Cursor<'_>, depth: usize) -> Parsed<SearchKey> {
+        self.keys += 1;
+        if depth > DEPTH_MAX || self.keys > KEYS_MAX {
+            let text = format!("SEARCH takes at most {KEYS_MAX} keys, nested {DEPTH_MAX} deep");
+            return Err(Refusal::No(Some(Code::Limit), text));
+        }
+        match cursor.peek() {
+            Some(b'(') => {
+                let keys = cursor.list(1, |cursor| self.key(cursor, depth + 1))?;
+                return Ok(joined(keys));
+            }
+            Some(b'0'..=b'9' | b'*' | b'$') => {
+                return sequence_set(cursor).map(SearchKey::Sequence);
+            }
+            _ => {}
+        }
+        let start = cursor.clone();
+        let word = cursor.word("a search key")?;
+        if let Some(key) = bare(&word) {
+            return Ok(key);
+        }
+        if let Some(key) = with_text(&word, cursor)? {
+            return Ok(key);
+        }
+        match word.as_str() {
+            "NOT" => {
+                cursor.space()?;
+                Ok(not(self.key(cursor, depth + 1)?))
+            }
+            "OR" => {
+                cursor.space()?;
+                let one = self.key(cursor, depth + 1)?;
+                cursor.space()?;
+                let other = self.key(cursor, depth + 1)?;
+                Ok(SearchKey::Or(Box::new(one), Box::new(other)))
+            }
+            _ => with_value(&word, cursor, &start),
+        }
+    }
+}
+
+fn joined(mut keys: Vec<SearchKey>) -> SearchKey {
+    match keys.len() {
+        1 => keys.pop().unwrap_or(SearchKey::All),
+        _ => SearchKey::And(keys),
+    }
+}
+
+fn not(key: SearchKey) -> SearchKey {
+    SearchKey::Not(Box::new(key))
+}
+
+/// Keys without an argument.
+fn bare(word: &str) -> Option<SearchKey> {
+    use SystemFlag::{Answered, Deleted, Draft, Flagged, Seen};
+    let flag = SearchKey::Flag;
+    Some(match word {
+        "ALL" => SearchKey::All,
+        "ANSWERED" => flag(Answered),
+        "DELETED" => flag(Deleted),
+        "DRAFT" => flag(Draft),
+        "FLAGGED" => flag(Flagged),
+        "SEEN" => flag(Seen),
+        "UNANSWERED" => not(flag(Answered)),
+        "UNDELETED" => not(flag(Deleted)),
+        "UNDRAFT" => not(flag(Draft)),
+        "UNFLAGGED" => not(flag(Flagged)),
+        "UNSEEN" => not(flag(Seen)),
+        "RECENT" => SearchKey::Recent,
+        "OLD" => not(SearchKey::Recent),
+        // RFC 3501 6.4.4: "functionally equivalent to (RECENT UNSEEN)".
+        "NEW" => SearchKey::And(vec![SearchKey::Recent, not(flag(Seen))]),
+        _ => return None,
+    })
+}
+
+/// Keys that look for a text.
+fn with_text(word: &str, cursor: &mut Cursor<'_>) -> Parsed<Option<SearchKey>> {
+    let mut text = || {
+        cursor.space()?;
+        cursor.text("a text to look for")
+    };
+    Ok(Some(match word {
+        "BCC" | "CC" | "FROM" | "SUBJECT" | "TO" => SearchKey::Header(word.to_owned(), text()?),
+        "BODY" => SearchKey::Body(text()?),
+        "TEXT" => SearchKey::Text(text()?),
+        "HEADER" => {
+            let field = text()?.to_ascii_uppercase();
+            SearchKey::Header(field, text()?)
+        }
+        _ => return Ok(None),
+    }))
+}
+
+/// Keys with a date, a number, a keyword or a set.
+fn with_value(word: &str, cursor: &mut Cursor<'_>, start: &Cursor<'_>) -> Parsed<SearchKey> {
+    Ok(match word {
+        "BEFORE" => SearchKey::Internal(When::Before, day(cursor)?),
+        "ON" => SearchKey::Internal(When::On, day(cursor)?),
+        "SINCE" => SearchKey::Internal(When::Since, day(cursor)?),
+        "SENTBEFORE" => SearchKey::Sent(When::Before, day(cursor)?),
+        "SENTON" => SearchKey::Sent(When::On, day(cursor)?),
+        "SENTSINCE" => SearchKey::Sent(When::Since, day(cursor)?),
+        "LARGER" | "SMALLER" => {
+            cursor.space()?;
+            let bytes = cursor.number64("a size in bytes")?;
+            if word == "LARGER" { SearchKey::Larger(bytes) } else { SearchKey::Smaller(bytes) }
+        }
+        "KEYWORD" | "UNKEYWORD" => {
+            cursor.space()?;
+            let before = cursor.clone();
+            let Some(keyword) = Keyword::parse(cursor.atom("a keyword")?) else {
+                return before.fail("a keyword of at most 128 bytes");
+            };
+            let key = SearchKey::Keyword(keyword);
+            if word == "KEYWORD" { key } else { not(key) }
+        }
+        "UID" => {
+            cursor.space()?;
+            SearchKey::Uid(sequence_set(cursor)?)
+        }
+        "MODSEQ" => mod_sequence(cursor)?,
+        _ => return start.fail("a search key"),
+    })
+}
+
+/// `date`: bare or quoted.
+fn day(cursor: &mut Cursor<'_>) -> Parsed<Day> {
+    cursor.space()?;
+    let start = cursor.clone();
+    let text = cursor.text("a date")?;
+    Day::parse(&text).map_or_else(|| start.fail("a date such as 1-Feb-1994"), Ok)
+}
+
+/// RFC 7162 3.1.5: `MODSEQ ["/flags/\\draft" all] 620162338`; we keep one sequence for all metadata.
+fn mod_sequence(cursor: &mut Cursor<'_>) -> Parsed<SearchKey> {
+    cursor.space()?;
+    if cursor.peek() == Some(b'"') {
+        cursor.string()?;
+        cursor.space()?;
+        let scope = cursor.word("priv, shared or all")?;
+        if !["PRIV", "SHARED", "ALL"].contains(&scope.as_str()) {
+            return cursor.fail("priv, shared or all before this");
+        }
+        cursor.space()?;
+    }
+    Ok(SearchKey::ModSeq(cursor.number64("a modification sequence")?))
+}

@@ -1,0 +1,253 @@
+//! The words between the machine and its driver: what the driver is to do, what the store is asked,
+//! what it answers.
+//!
+//! Invariants: after [`Action::Ask`] the machine waits for exactly one [`Answer`]; requests about
+//! messages mean the mailbox of the last successful [`Request::Open`].
+//! Not here: the machine (`session`), the driver (`server::imap`).
+
+use crate::command::{Secret, SpecialUse};
+use crate::date::DateTime;
+use crate::flags::{FlagOperation, Flags};
+use crate::name::MailboxName;
+use crate::view::{Changes, Row};
+
+/// What the driver is to do next.
+#[derive(Debug, PartialEq)]
+pub enum Action {
+    /// Write these bytes.
+    Send(Vec<u8>),
+    /// Write `length` bytes of the message last read, from `start` on. If they cannot be had, the
+    /// connection must be cut: the client counts on them.
+    SendMessage {
+        /// Which message.
+        uid: u32,
+        /// From which byte.
+        start: u64,
+        /// How many.
+        length: u64,
+    },
+    /// Begin TLS as the server, then call `tls_started`.
+    StartTls,
+    /// Do this and call `answer`.
+    Ask(Request),
+    /// A command was refused; for the event bus.
+    Refused {
+        /// The command's name, or the beginning of what was sent.
+        command: String,
+        /// What was answered.
+        reply: String,
+    },
+    /// Everything is said: close.
+    Close,
+}
+
+/// What the store is asked.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Request {
+    /// Check a login; the account is the session's from then on. Done or Refused.
+    Login {
+        /// The claimed account.
+        login: String,
+        /// Its password.
+        password: Secret,
+        /// How it came: `LOGIN`, `PLAIN`.
+        mechanism: &'static str,
+    },
+    /// Every mailbox and subscription of the account. Mailboxes.
+    Mailboxes,
+    /// Figures of one mailbox. Status.
+    Status(MailboxName),
+    /// Make a mailbox. Done.
+    Create(MailboxName, Option<SpecialUse>),
+    /// Remove a mailbox. Done.
+    Delete(MailboxName),
+    /// Rename a mailbox and those below it. Done.
+    Rename(MailboxName, MailboxName),
+    /// Subscribe or unsubscribe. Done.
+    Subscribe(MailboxName, bool),
+    /// Select a mailbox: its watch begins. Opened.
+    Open {
+        /// Which.
+        mailbox: MailboxName,
+        /// EXAMINE.
+        read_only: bool,
+    },
+    /// The selected mailbox is left: its watch ends. Done.
+    Leave,
+    /// What changed in the selected mailbox after a modification sequence. Changes.
+    Changes {
+        /// After this one.
+        since: u64,
+    },
+    /// A message of the selected mailbox, as much of it as is needed. Message.
+    Read {
+        /// Which.
+        uid: u32,
+        /// How much.
+        need: Need,
+    },
+    /// Change flags. Flagged.
+    Flags {
+        /// Of these messages, ascending.
+        uids: Vec<u32>,
+        /// How.
+        operation: FlagOperation,
+        /// Which.
+        flags: Flags,
+        /// Only messages not changed after this (RFC 7162 3.1.3).
+        unchanged_since: Option<u64>,
+    },
+    /// Remove messages with `\Deleted` for good: all, or those among these UIDs. Done.
+    Expunge(Option<Vec<u32>>),
+    /// Copy messages, or move them. Copied.
+    Copy {
+        /// These, ascending.
+        uids: Vec<u32>,
+        /// Where to.
+        mailbox: MailboxName,
+        /// Take them out of the selected mailbox.
+        moves: bool,
+    },
+    /// A message is about to come for a mailbox. Done.
+    AppendBegin {
+        /// Where to.
+        mailbox: MailboxName,
+        /// Its first flags.
+        flags: Flags,
+        /// Its INTERNALDATE; now, if not given.
+        date: Option<DateTime>,
+        /// Its size in bytes.
+        size: u64,
+    },
+    /// The next bytes of the message. Done.
+    AppendChunk(Vec<u8>),
+    /// The message is whole: keep it. Appended.
+    AppendCommit,
+    /// The message will not be whole: forget it. Done.
+    AppendAbort,
+}
+
+/// How much of a message is needed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Need {
+    /// Date and size.
+    Facts,
+    /// And the header: every byte up to and with the first empty line, or all there is.
+    Header,
+    /// And every byte.
+    Whole,
+}
+
+/// What the store answers.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Answer {
+    /// It is done, for good.
+    Done,
+    /// It was not done.
+    Refused(Why),
+    /// To [`Request::Mailboxes`], in any order.
+    Mailboxes(Vec<Listed>),
+    /// To [`Request::Status`].
+    Status(Status),
+    /// To [`Request::Open`].
+    Opened(Opened),
+    /// To [`Request::Changes`].
+    Changes(Changes),
+    /// To [`Request::Read`]; `None`: the message is gone.
+    Message(Option<Message>),
+    /// To [`Request::Flags`]: messages that were left alone because they changed meanwhile.
+    Flagged(Vec<u32>),
+    /// To [`Request::Copy`].
+    Copied {
+        /// UIDVALIDITY of the target.
+        uid_validity: u32,
+        /// UIDs here and there.
+        pairs: Vec<(u32, u32)>,
+    },
+    /// To [`Request::AppendCommit`].
+    Appended {
+        /// UIDVALIDITY of the target.
+        uid_validity: u32,
+        /// The message's UID.
+        uid: u32,
+    },
+}
+
+/// Why the store refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Why {
+    /// Login or password is wrong.
+    WrongPassword,
+    /// Logins are not accepted from there for now.
+    LoginLimited,
+    /// There is no such mailbox.
+    NoSuchMailbox,
+    /// The name is taken.
+    Exists,
+    /// It is never allowed; why.
+    NotAllowed(String),
+    /// A limit is reached; which.
+    Limit(String),
+    /// The account is full.
+    OverQuota,
+    /// The store has failed; the admin must look.
+    Broken,
+}
+
+/// A mailbox as LIST needs it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// Its name.
+    pub name: MailboxName,
+    /// It exists; a subscription may outlive its mailbox (RFC 9051 6.3.7).
+    pub exists: bool,
+    /// The account is subscribed to it.
+    pub subscribed: bool,
+    /// What it is for.
+    pub special_use: Option<SpecialUse>,
+}
+
+/// A mailbox's figures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Status {
+    /// How many messages.
+    pub messages: u64,
+    /// How many are recent.
+    pub recent: u64,
+    /// How many lack `\Seen`.
+    pub unseen: u64,
+    /// How many have `\Deleted`.
+    pub deleted: u64,
+    /// Sum of sizes in bytes.
+    pub size: u64,
+    /// The UID the next message gets.
+    pub uid_next: u32,
+    /// UIDVALIDITY.
+    pub uid_validity: u32,
+    /// The newest modification sequence.
+    pub modseq: u64,
+}
+
+/// A mailbox just selected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Opened {
+    /// UIDVALIDITY.
+    pub uid_validity: u32,
+    /// The UID the next message gets.
+    pub uid_next: u32,
+    /// The newest modification sequence.
+    pub modseq: u64,
+    /// Its messages by ascending UID.
+    pub rows: Vec<Row>,
+}
+
+/// A message's facts and as many of its bytes as were asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// INTERNALDATE.
+    pub date: DateTime,
+    /// Size in bytes of the whole.
+    pub size: u64,
+    /// Nothing, the header, or everything.
+    pub bytes: Vec<u8>,
+}

@@ -1,0 +1,267 @@
+//! Mailbox names: their wire spellings (modified UTF-7 of RFC 3501 5.1.3, UTF-8 of RFC 9051 5.1) and
+//! LIST's patterns.
+//!
+//! Invariants: a [`MailboxName`] is UTF-8 of 1..=[`NAME_BYTES_MAX`] bytes without control characters
+//! and wildcards, its levels are separated by [`SEPARATOR`] and none is empty; `INBOX` in any case is
+//! one mailbox (RFC 9051 5.1).
+//! Not here: whether a mailbox exists.
+
+use std::fmt;
+
+use base64::{Engine, alphabet, engine};
+
+/// What separates the levels of a name.
+pub const SEPARATOR: char = '/';
+
+/// Longest name, in bytes of UTF-8. A client's screen ends long before.
+pub const NAME_BYTES_MAX: usize = 512;
+
+/// Most levels of a name. LIST walks them; nobody nests deeper by hand.
+pub const LEVELS_MAX: usize = 32;
+
+/// RFC 3501 5.1.3: base64 with `,` for `/` and no padding.
+const MODIFIED_BASE64: engine::GeneralPurpose = {
+    const SPELLING: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+,";
+    let alphabet = match alphabet::Alphabet::new(SPELLING) {
+        Ok(alphabet) => alphabet,
+        Err(_) => alphabet::STANDARD,
+    };
+    engine::GeneralPurpose::new(
+        &alphabet,
+        engine::GeneralPurposeConfig::new()
+            .with_encode_padding(false)
+            .with_decode_padding_mode(engine::DecodePaddingMode::RequireNone)
+            .with_decode_allow_trailing_bits(true),
+    )
+};
+
+/// A mailbox's name, checked.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MailboxName(Box<str>);
+
+impl MailboxName {
+    /// The name every account has.
+    pub fn inbox() -> Self {
+        Self("INBOX".into())
+    }
+
+    /// The only way in. `Err` says what is wrong with the name, for the client to read.
+    pub fn parse(text: &str) -> Result<Self, &'static str> {
+        // RFC 9051 6.3.4: a trailing separator only says that children will follow.
+        let text = text.strip_suffix(SEPARATOR).unwrap_or(text);
+        if text.is_empty() {
+            return Err("a mailbox name must not be empty");
+        }
+        if text.len() > NAME_BYTES_MAX {
+            return Err("a mailbox name may have at most 512 bytes");
+        }
+        if text.split(SEPARATOR).count() > LEVELS_MAX {
+            return Err("a mailbox name may have at most 32 levels");
+        }
+        if text.split(SEPARATOR).any(str::is_empty) {
+            return Err("a level of a mailbox name must not be empty");
+        }
+        if text.chars().any(|c| c.is_control() || c == '%' || c == '*') {
+            return Err("a mailbox name must not hold control characters, % or *");
+        }
+        let (top, rest) = text.split_once(SEPARATOR).unzip();
+        let top = top.unwrap_or(text);
+        if !top.eq_ignore_ascii_case("INBOX") {
+            return Ok(Self(text.into()));
+        }
+        Ok(Self(rest.map_or("INBOX".into(), |rest| format!("INBOX/{rest}").into())))
+    }
+
+    /// The name in UTF-8.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether this is the INBOX.
+    pub fn is_inbox(&self) -> bool {
+        &*self.0 == "INBOX"
+    }
+
+    /// Whether `self` lies below `parent`, at any depth.
+    pub fn is_below(&self, parent: &Self) -> bool {
+        self.0.strip_prefix(&*parent.0).is_some_and(|rest| rest.starts_with(SEPARATOR))
+    }
+
+    /// The names above this one, outermost first.
+    pub fn ancestors(&self) -> impl Iterator<Item = Self> + '_ {
+        self.0
+            .match_indices(SEPARATOR)
+            .filter_map(|(end, _)| self.0.get(..end).map(|name| Self(name.into())))
+    }
+}
+
+impl fmt::Display for MailboxName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What a client wrote where a mailbox name belongs, as text. Modified UTF-7 is decoded wherever it
+/// is sound; with `utf8` (RFC 9051 5.1, RFC 6855 3) names are plain UTF-8 and `&` is a letter.
+pub fn decode(wire: &[u8], utf8: bool) -> Option<String> {
+    let text = std::str::from_utf8(wire).ok()?;
+    if utf8 || !text.contains('&') {
+        return Some(text.to_owned());
+    }
+    let mut name = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((plain, shifted)) = rest.split_once('&') {
+        name.push_str(plain);
+        let (code, after) = shifted.split_once('-')?;
+        rest = after;
+        if code.is_empty() {
+            name.push('&');
+            continue;
+        }
+        let bytes = MODIFIED_BASE64.decode(code).ok()?;
+        let mut units = bytes.chunks_exact(2);
+        if !units.remainder().is_empty() {
+            return None;
+        }
+        let units = units.by_ref().filter_map(|pair| pair.try_into().ok().map(u16::from_be_bytes));
+        for letter in char::decode_utf16(units) {
+            name.push(letter.ok()?);
+        }
+    }
+    name.push_str(rest);
+    Some(name)
+}
+
+/// A name in modified UTF-7.
+pub fn encode_utf7(name: &str) -> String {
+    let mut wire = String::with_capacity(name.len());
+    let mut shifted: Vec<u8> = Vec::new();
+    let flush = |shifted: &mut Vec<u8>, wire: &mut String| {
+        if !shifted.is_empty() {
+            wire.push('&');
+            wire.push_str(&MODIFIED_BASE64.encode(&*shifted));
+            wire.push('-');
+            shifted.clear();
+        }
+    };
+    for letter in name.chars() {
+        if (' '..='~').contains(&letter) {
+            flush(&mut shifted, &mut wire);
+            wire.push(letter);
+            if letter == '&' {
+                wire.push('-');
+            }
+        } else {
+            let mut units = [0; 2];
+            shifted.extend(letter.encode_utf16(&mut units).iter().flat_map(|u| u.to_be_bytes()));
+        }
+    }
+    flush(&mut shifted, &mut wire);
+    wire
+}
+
+/// Whether `name` fits LIST's `pattern`: `*` is anything, `%` anything but a separator (RFC 9051
+/// 6.3.9). Walks name and pattern once per wildcard run, so that a hostile pattern cannot explode.
+pub fn matches(pattern: &str, name: &str) -> bool {
+    let pattern: Vec<char> = pattern.chars().collect();
+    // `reached` holds the pattern positions that fit the name read so far.
+    let mut reached = vec![false; pattern.len() + 1];
+    if let Some(start) = reached.first_mut() {
+        *start = true;
+    }
+    skip_wildcards(&pattern, &mut reached);
+    for letter in name.chars() {
+        let mut next = vec![false; pattern.len() + 1];
+        for (place, want) in pattern.iter().enumerate() {
+            if !reached.get(place).copied().unwrap_or(false) {
+                continue;
+            }
+            let (stays, steps) = match want {
+                '*' => (true, false),
+                '%' => (letter != SEPARATOR, false),
+                want => (false, *want == letter),
+            };
+            if stays && let Some(slot) = next.get_mut(place) {
+                *slot = true;
+            }
+            if steps && let Some(slot) = next.get_mut(place + 1) {
+                *slot = true;
+            }
+        }
+        skip_wildcards(&pattern, &mut next);
+        reached = next;
+    }
+    reached.last().copied().unwrap_or(false)
+}
+
+/// A wildcard may stand for nothing: whoever reached it has also reached what follows.
+fn skip_wildcards(pattern: &[char], reached: &mut [bool]) {
+    for (place, want) in pattern.iter().enumerate() {
+        let here = reached.get(place).copied().unwrap_or(false);
+        if here
+            && matches!(want, '*' | '%')
+            && let Some(slot) = reached.get_mut(place + 1)
+        {
+            *slot = true;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn modified_utf7() {
+        let check = |name: &str, wire: &str| {
+            assert_eq!(encode_utf7(name), wire);
+            assert_eq!(decode(wire.as_bytes(), false).as_deref(), Some(name));
+        };
+        // RFC 3501 5.1.3's examples, and what clients really make.
+        check("~peter/mail/台北/日本語", "~peter/mail/&U,BTFw-/&ZeVnLIqe-");
+        check("Entwürfe", "Entw&APw-rfe");
+        check("A&B", "A&-B");
+        check("😀", "&2D3eAA-");
+        check("Gelöschte Objekte", "Gel&APY-schte Objekte");
+        assert_eq!(decode(b"A&B", false), None);
+        assert_eq!(decode(b"A&B", true).as_deref(), Some("A&B"));
+        assert_eq!(decode(b"&2D0-", false), None, "half a surrogate pair");
+        assert_eq!(decode("Entwürfe".as_bytes(), false).as_deref(), Some("Entwürfe"));
+        assert_eq!(decode(b"\xff", true), None);
+    }
+
+    #[test]
+    fn names() {
+        let name = |text: &str| MailboxName::parse(text).map(|name| name.to_string());
+        assert_eq!(name("inBox"), Ok("INBOX".into()));
+        assert_eq!(name("inbox/Sub"), Ok("INBOX/Sub".into()));
+        assert_eq!(name("Inboxes"), Ok("Inboxes".into()));
+        assert_eq!(name("a/b/"), Ok("a/b".into()));
+        for bad in ["", "/", "a//b", "/a", "a*", "a\u{7f}", &"x".repeat(NAME_BYTES_MAX + 1)] {
+            assert!(name(bad).is_err(), "{bad}");
+        }
+        let deep = MailboxName::parse("a/b/c").expect("a name");
+        let above: Vec<_> = deep.ancestors().map(|name| name.to_string()).collect();
+        assert_eq!(above, ["a", "a/b"]);
+        assert!(deep.is_below(&MailboxName::parse("a").expect("a name")));
+    }
+
+    #[test]
+    fn patterns() {
+        let check = |pattern: &str, fits: &[&str], not: &[&str]| {
+            for name in fits {
+                assert!(matches(pattern, name), "{pattern} {name}");
+            }
+            for name in not {
+                assert!(!matches(pattern, name), "{pattern} {name}");
+            }
+        };
+        check("*", &["a", "a/b", ""], &[]);
+        check("%", &["a", "Entwürfe"], &["a/b"]);
+        check("a/%", &["a/b", "a/"], &["a", "a/b/c"]);
+        check("*b%c", &["a/bc", "bxxc", "bbc"], &["b/c", "b"]);
+        check("INBOX", &["INBOX"], &["INBOX/a"]);
+        let hostile = "*a".repeat(200);
+        assert!(!matches(&hostile, &"a".repeat(199)));
+    }
+}

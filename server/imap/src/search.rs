@@ -1,0 +1,189 @@
+//! Whether a message fits a SEARCH (RFC 9051 6.4.4).
+//!
+//! Invariants: a message is read no further than its answer needs: first the view's row, then date and
+//! size, the header, the whole. Knowing more never changes an answer already given.
+//! Not here: walking the mailbox and printing the result (`session`).
+
+use grace_mail::date::Date;
+use grace_mail::header;
+use grace_mail::mime::Tree;
+use grace_mail::text::{self, Needle};
+
+use crate::command::{SearchKey, When};
+use crate::date::Day;
+use crate::flags::{Keyword, SystemFlag};
+use crate::machine::{Message, Need};
+use crate::set::{Ranges, SequenceSet};
+use crate::view::{Row, View};
+
+/// A search made ready for many messages.
+#[derive(Debug)]
+pub enum Program {
+    /// Every message, or none.
+    Constant(bool),
+    /// Sequence numbers.
+    Sequence(Ranges),
+    /// UIDs.
+    Uid(Ranges),
+    /// UIDs that `$` stands for, ascending.
+    Saved(Vec<u32>),
+    /// A system flag.
+    Flag(SystemFlag),
+    /// A keyword.
+    Keyword(Keyword),
+    /// `\Recent`
+    Recent,
+    /// The modification sequence is at least this.
+    ModSeq(u64),
+    /// INTERNALDATE.
+    Internal(When, Day),
+    /// The Date field.
+    Sent(When, Day),
+    /// More bytes than this.
+    Larger(u64),
+    /// Fewer bytes than this.
+    Smaller(u64),
+    /// A header field.
+    Header(String, Needle),
+    /// The body.
+    Body(Needle),
+    /// Header and body.
+    Text(Needle),
+    /// Not this.
+    Not(Box<Self>),
+    /// One of these.
+    Any(Vec<Self>),
+    /// All of these.
+    All(Vec<Self>),
+}
+
+/// What is known of a message so far.
+#[derive(Debug, Clone, Copy)]
+pub struct Candidate<'a> {
+    /// Its sequence number.
+    pub sequence: u32,
+    /// Its row.
+    pub row: &'a Row,
+    /// What was read of it, and how much that is.
+    pub read: Option<(&'a Message, Need)>,
+}
+
+impl Program {
+    /// Prepares a search for a mailbox. `saved` are the UIDs `$` stands for.
+    pub fn new(key: &SearchKey, view: &View, saved: &[u32]) -> Self {
+        let again = |key: &SearchKey| Self::new(key, view, saved);
+        let set = |set: &SequenceSet, last: u32, make: fn(Ranges) -> Self| match set {
+            SequenceSet::Saved => Self::Saved(saved.to_vec()),
+            SequenceSet::Ranges(_) => make(set.resolve(last)),
+        };
+        match key {
+            SearchKey::All => Self::Constant(true),
+            SearchKey::Sequence(numbers) => set(numbers, view.count(), Self::Sequence),
+            SearchKey::Uid(numbers) => set(numbers, view.last_uid(), Self::Uid),
+            SearchKey::Flag(flag) => Self::Flag(*flag),
+            SearchKey::Keyword(keyword) => Self::Keyword(keyword.clone()),
+            SearchKey::Recent => Self::Recent,
+            SearchKey::ModSeq(modseq) => Self::ModSeq(*modseq),
+            SearchKey::Internal(when, day) => Self::Internal(*when, *day),
+            SearchKey::Sent(when, day) => Self::Sent(*when, *day),
+            SearchKey::Larger(bytes) => Self::Larger(*bytes),
+            SearchKey::Smaller(bytes) => Self::Smaller(*bytes),
+            SearchKey::Header(name, text) => Self::Header(name.clone(), Needle::new(text)),
+            SearchKey::Body(text) => Self::Body(Needle::new(text)),
+            SearchKey::Text(text) => Self::Text(Needle::new(text)),
+            SearchKey::Not(key) => Self::Not(Box::new(again(key))),
+            SearchKey::Or(one, other) => Self::Any(vec![again(one), again(other)]),
+            SearchKey::And(keys) => Self::All(keys.iter().map(again).collect()),
+        }
+    }
+
+    /// Whether the message fits; `Err` says how much more of it must be read to know.
+    ///
+    /// # Errors
+    /// More of the message is needed.
+    pub fn fits(&self, candidate: Candidate<'_>) -> Result<bool, Need> {
+        let row = candidate.row;
+        Ok(match self {
+            Self::Constant(answer) => *answer,
+            Self::Sequence(set) => set.contains(candidate.sequence),
+            Self::Uid(set) => set.contains(row.uid),
+            Self::Saved(uids) => uids.binary_search(&row.uid).is_ok(),
+            Self::Flag(flag) => row.flags.has(*flag),
+            Self::Keyword(keyword) => row.flags.has_keyword(keyword),
+            Self::Recent => row.recent,
+            Self::ModSeq(modseq) => row.modseq >= *modseq,
+            Self::Internal(when, day) => {
+                let message = candidate.upto(Need::Facts)?;
+                compare(*when, message.date.day(), *day)
+            }
+            Self::Larger(bytes) => candidate.upto(Need::Facts)?.size > *bytes,
+            Self::Smaller(bytes) => candidate.upto(Need::Facts)?.size < *bytes,
+            Self::Sent(when, day) => {
+                let message = candidate.upto(Need::Header)?;
+                let value = header::value(head(message), b"Date");
+                let sent = value.and_then(|value| Date::parse(&value));
+                sent.is_some_and(|date| compare(*when, Day(date.days()), *day))
+            }
+            Self::Header(name, needle) => {
+                let message = candidate.upto(Need::Header)?;
+                let mut values = text::of_fields(head(message), name.as_bytes());
+                values.any(|value| needle.is_in(&value))
+            }
+            Self::Body(needle) => {
+                let raw = &candidate.upto(Need::Whole)?.bytes;
+                text::body_contains(raw, &Tree::parse(raw), needle)
+            }
+            Self::Text(needle) => {
+                let raw = &candidate.upto(Need::Whole)?.bytes;
+                text::message_contains(raw, &Tree::parse(raw), needle)
+            }
+            Self::Not(program) => !program.fits(candidate)?,
+            Self::Any(programs) => return some_is(programs, candidate, true),
+            Self::All(programs) => return some_is(programs, candidate, false).map(|found| !found),
+        })
+    }
+}
+
+/// Whether one of the programs gives `wanted`: cheap answers first, whatever the order written.
+fn some_is(programs: &[Program], candidate: Candidate<'_>, wanted: bool) -> Result<bool, Need> {
+    let mut need: Option<Need> = None;
+    for program in programs {
+        match program.fits(candidate) {
+            Ok(answer) if answer == wanted => return Ok(true),
+            Ok(_) => {}
+            Err(more) => need = Some(need.map_or(more, |need| need.min(more))),
+        }
+    }
+    need.map_or(Ok(false), Err)
+}
+
+impl<'a> Candidate<'a> {
+    /// The message, if it was read so far.
+    fn upto(&self, need: Need) -> Result<&'a Message, Need> {
+        match self.read {
+            Some((message, have)) if have >= need => Ok(message),
+            _ => Err(need),
+        }
+    }
+}
+
+/// The message's header; the same whether only it was read or everything.
+fn head(message: &Message) -> &[u8] {
+    let bytes = message.bytes.as_slice();
+    let mut at = 0;
+    while let Some(line) = header::line_at(bytes, at) {
+        at += line.len();
+        if header::is_blank(line) {
+            break;
+        }
+    }
+    bytes.get(..at).unwrap_or_default()
+}
+
+fn compare(when: When, found: Day, wanted: Day) -> bool {
+    match when {
+        When::Before => found < wanted,
+        When::On => found == wanted,
+        When::Since => found >= wanted,
+    }
+}

@@ -1,0 +1,147 @@
+//! Which command may be given in which state (RFC 9051 6), and where each goes.
+//!
+//! Not here: what the commands do (the sibling modules).
+
+use super::{Job, Session, Stage};
+use crate::command::{Command, Verb};
+use crate::machine::Request;
+use crate::response::Code;
+use crate::view::Allowed;
+
+/// In which states a command is legal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Where {
+    /// Anywhere (RFC 9051 6.1).
+    Any,
+    /// Before the login (6.2).
+    Before,
+    /// After it (6.3).
+    After,
+    /// After it, but with no mailbox selected (RFC 5161 3.1).
+    Unselected,
+    /// With a mailbox selected (6.4).
+    Selected,
+}
+
+pub(super) fn legal_where(verb: &Verb) -> Where {
+    match verb {
+        Verb::Capability | Verb::Noop | Verb::Logout | Verb::Id(_) | Verb::NotOffered(_) => {
+            Where::Any
+        }
+        Verb::StartTls | Verb::Login { .. } | Verb::Authenticate { .. } => Where::Before,
+        Verb::Enable(_) => Where::Unselected,
+        Verb::List(_)
+        | Verb::Lsub(..)
+        | Verb::Create(..)
+        | Verb::Delete(_)
+        | Verb::Rename(..)
+        | Verb::Subscribe(_)
+        | Verb::Unsubscribe(_)
+        | Verb::Status(..)
+        | Verb::Select { .. }
+        | Verb::Idle
+        | Verb::Namespace => Where::After,
+        Verb::Check
+        | Verb::Close
+        | Verb::Unselect
+        | Verb::Expunge(_)
+        | Verb::Search(_)
+        | Verb::Fetch(_)
+        | Verb::Store(_)
+        | Verb::Copy(_) => Where::Selected,
+    }
+}
+
+impl Session {
+    /// Why a command is out of place, if it is.
+    fn out_of_place(&self, verb: &Verb) -> Option<&'static str> {
+        let (before, after, selected) = match self.stage {
+            Stage::NotAuthenticated => (true, false, false),
+            Stage::Authenticated => (false, true, false),
+            Stage::Selected(_) => (false, true, true),
+            Stage::Ended => (false, false, false),
+        };
+        match legal_where(verb) {
+            Where::Before if !before => Some("you are logged in already"),
+            Where::After | Where::Unselected | Where::Selected if !after => Some("log in first"),
+            Where::Unselected if selected => Some("not while a mailbox is selected"),
+            Where::Selected if !selected => Some("select a mailbox first"),
+            _ => None,
+        }
+    }
+
+    /// Runs a command, or says why not.
+    pub(super) fn run(&mut self, command: Command) {
+        let Command { tag, verb } = command;
+        if let Some(why) = self.out_of_place(&verb) {
+            return self.bad(&tag, why);
+        }
+        match verb {
+            Verb::Capability => {
+                let names = self.capabilities();
+                self.out.say(&format!("* CAPABILITY {names}"));
+                self.ok(&tag, None, "CAPABILITY done");
+            }
+            Verb::Noop => self.finish(&tag, "NOOP done", Allowed::Everything),
+            Verb::Check => self.finish(&tag, "CHECK done", Allowed::Everything),
+            Verb::Logout => self.logout(&tag),
+            Verb::Id(_) => self.id(&tag),
+            Verb::StartTls => self.start_tls(&tag),
+            Verb::Login { login, password } => self.login(tag, login, password),
+            Verb::Authenticate { mechanism, initial } => {
+                self.authenticate(tag, &mechanism, initial);
+            }
+            Verb::Enable(names) => self.enable(&tag, &names),
+            Verb::List(list) => self.list(tag, list),
+            Verb::Lsub(reference, pattern) => self.lsub(tag, reference, pattern),
+            Verb::Create(mailbox, special_use) => {
+                self.simply(tag, Request::Create(mailbox, special_use), "CREATE done");
+            }
+            Verb::Delete(mailbox) => self.delete(tag, mailbox),
+            Verb::Rename(from, to) => self.simply(tag, Request::Rename(from, to), "RENAME done"),
+            Verb::Subscribe(mailbox) => {
+                self.simply(tag, Request::Subscribe(mailbox, true), "SUBSCRIBE done");
+            }
+            Verb::Unsubscribe(mailbox) => {
+                self.simply(tag, Request::Subscribe(mailbox, false), "UNSUBSCRIBE done");
+            }
+            Verb::Status(mailbox, items) => self.status(tag, mailbox, items),
+            Verb::Select { mailbox, read_only, condstore } => {
+                self.select(tag, mailbox, read_only, condstore);
+            }
+            Verb::Close => self.close(tag),
+            Verb::Unselect => self.leave(tag, "UNSELECT done", None),
+            Verb::Expunge(set) => self.expunge(tag, set.as_ref()),
+            Verb::Search(search) => self.search(tag, &search),
+            Verb::Fetch(fetch) => self.fetch(tag, fetch),
+            Verb::Store(store) => self.store(tag, store),
+            Verb::Copy(copy) => self.copy(tag, copy),
+            Verb::Idle => {
+                self.out.say("+ idling; say DONE to end");
+                self.woken = true;
+                self.job = Some(Job::Idle { tag, asked: false });
+            }
+            Verb::Namespace => {
+                // RFC 9051 6.3.10: one personal namespace, no other users', none shared.
+                self.out.say("* NAMESPACE ((\"\" \"/\")) NIL NIL");
+                self.finish(&tag, "NAMESPACE done", Allowed::Everything);
+            }
+            Verb::NotOffered(name) => {
+                let text = format!("{name} is not offered here");
+                self.no(&tag, Some(Code::Cannot), &text);
+            }
+        }
+    }
+
+    /// A command that is one request and no answer of its own.
+    pub(super) fn simply(&mut self, tag: String, request: Request, done: &'static str) {
+        self.ask = Some(request);
+        self.job = Some(Job::Simple { tag, done });
+    }
+
+    fn logout(&mut self, tag: &str) {
+        self.out.say("* BYE see you");
+        self.ok(tag, None, "LOGOUT done");
+        self.end();
+    }
+}

@@ -1,0 +1,147 @@
+//! FETCH under way: message after message, then `\Seen`, then the end.
+//!
+//! Invariants: nothing is read of a message beyond what its items need; `\Seen` is set for what was
+//! really given, in one request at the end, and the answers already say so (RFC 9051 6.4.5).
+//! Not here: what an answer looks like (`crate::fetch`).
+
+use super::messages::Finish;
+use super::{Job, Session, Stage};
+use crate::command::{Fetch, FetchItem};
+use crate::fetch;
+use crate::flags::{FlagOperation, Flags, SystemFlag};
+use crate::machine::{Answer, Message, Need, Request};
+use crate::response::Code;
+use crate::view::Allowed;
+
+/// A FETCH under way.
+#[derive(Debug)]
+pub(super) struct FetchJob {
+    tag: String,
+    uid: bool,
+    items: Vec<FetchItem>,
+    need: Option<Need>,
+    /// The messages still to give, last first.
+    left: Vec<u32>,
+    sets_seen: bool,
+    /// UIDs that were given and had no `\Seen`.
+    seen: Vec<u32>,
+    /// A message was gone.
+    missing: bool,
+    unknown_encoding: bool,
+    /// What the last request was for.
+    asked: Asked,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    Nothing,
+    Message,
+    Seen,
+}
+
+impl Session {
+    pub(super) fn fetch(&mut self, tag: String, fetch: Fetch) {
+        let Fetch { uid, set, items, changed_since } = fetch;
+        if changed_since.is_some() || items.contains(&FetchItem::ModSeq) {
+            self.enable_condstore();
+        }
+        let Some(mut left) = self.named_uids(&tag, &set, uid) else { return };
+        let Some(selected) = self.selected() else { return };
+        if let Some(since) = changed_since {
+            let view = &selected.view;
+            let row = |uid: &u32| view.row(view.sequence_of(*uid)?);
+            left.retain(|uid| row(uid).is_some_and(|row| row.modseq > since));
+        }
+        left.reverse();
+        let sets_seen = !selected.read_only && items.iter().any(FetchItem::sets_seen);
+        self.job = Some(Job::Fetch(FetchJob {
+            tag,
+            uid,
+            need: fetch::need(&items),
+            items,
+            left,
+            sets_seen,
+            seen: Vec::new(),
+            missing: false,
+            unknown_encoding: false,
+            asked: Asked::Nothing,
+        }));
+    }
+
+    /// Gives one message, or asks for what it takes.
+    pub(super) fn fetch_step(&mut self, mut job: FetchJob, answer: Option<Answer>) {
+        match (std::mem::replace(&mut job.asked, Asked::Nothing), answer) {
+            (Asked::Nothing, _) => {}
+            (Asked::Message, Some(Answer::Message(Some(message)))) => {
+                self.give(&mut job, Some(&message));
+            }
+            (Asked::Message, Some(Answer::Message(None))) => {
+                job.left.pop();
+                job.missing = true;
+            }
+            (Asked::Seen, Some(Answer::Flagged(_))) => return self.fetch_end(job),
+            (_, answer) => return self.misanswered(&job.tag, answer),
+        }
+        let Some(uid) = job.left.last().copied() else {
+            if job.seen.is_empty() {
+                return self.fetch_end(job);
+            }
+            let mut flags = Flags::none();
+            flags.insert(SystemFlag::Seen);
+            self.ask = Some(Request::Flags {
+                uids: job.seen.clone(),
+                operation: FlagOperation::Add,
+                flags,
+                unchanged_since: None,
+            });
+            job.asked = Asked::Seen;
+            self.job = Some(Job::Fetch(job));
+            return;
+        };
+        match job.need {
+            Some(need) => {
+                self.ask = Some(Request::Read { uid, need });
+                job.asked = Asked::Message;
+            }
+            None => self.give(&mut job, None),
+        }
+        self.job = Some(Job::Fetch(job));
+    }
+
+    /// Writes the answer for the next message.
+    fn give(&mut self, job: &mut FetchJob, message: Option<&Message>) {
+        let (Some(uid), Stage::Selected(selected)) = (job.left.pop(), &mut self.stage) else {
+            return;
+        };
+        let view = &mut selected.view;
+        let Some(sequence) = view.sequence_of(uid) else { return };
+        let Some(row) = view.row(sequence) else { return };
+        let becomes_seen = job.sets_seen && !row.flags.has(SystemFlag::Seen);
+        let mut row = row.clone();
+        let mut items = job.items.as_slice();
+        let with_flags: Vec<FetchItem>;
+        if becomes_seen {
+            row.flags.insert(SystemFlag::Seen);
+            view.believe(uid, row.flags.clone());
+            job.seen.push(uid);
+            // RFC 9051 6.4.5: the changed flags "SHOULD be included as part of the FETCH responses".
+            if !items.contains(&FetchItem::Flags) {
+                with_flags = [&[FetchItem::Flags], items].concat();
+                items = &with_flags;
+            }
+        }
+        let written = fetch::response(&mut self.out, sequence, &row, items, message);
+        job.unknown_encoding |= written.is_err();
+    }
+
+    fn fetch_end(&mut self, job: FetchJob) {
+        let allowed = if job.uid { Allowed::Everything } else { Allowed::NoExpunge };
+        let (status, code, text) = match (job.unknown_encoding, job.missing && !job.uid) {
+            (true, _) => ("NO", Some(Code::UnknownCte), "a part has an unknown encoding"),
+            // RFC 2180 4.1.2 and RFC 5530 3: the client may not know yet that they are gone.
+            (_, true) => ("NO", Some(Code::ExpungeIssued), "some of the messages are gone"),
+            _ => ("OK", None, "FETCH done"),
+        };
+        self.finish_with(Finish { tag: job.tag, status, code, text: text.to_owned(), allowed });
+    }
+}

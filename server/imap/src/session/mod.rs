@@ -1,0 +1,490 @@
+//! One client's session as a machine: bytes in with `receive`, actions out with `poll`.
+//!
+//! ```text
+//!   NotAuthenticated ──LOGIN, AUTHENTICATE──▶ Authenticated ──SELECT──▶ Selected
+//!          │                                     ▲   └────CLOSE, UNSELECT───┘
+//!          └──LOGOUT, too many errors, timeout, shutdown──▶ Ended ◀── from everywhere
+//! ```
+//! Invariants: commands run one after the other, in the order they came; between [`Action::Ask`] and
+//! `answer` nothing happens; every command gets exactly one tagged answer or the connection ends with
+//! BYE; what is buffered is bounded by `framer` and by one message.
+//! Not here: sockets, clocks, the store (`server::imap`), what each command does (the modules below).
+
+pub(crate) mod append;
+pub(crate) mod dispatch;
+pub(crate) mod fetch;
+pub(crate) mod list;
+pub(crate) mod login;
+pub(crate) mod mailbox;
+pub(crate) mod messages;
+pub(crate) mod search;
+
+use std::collections::VecDeque;
+
+use crate::cursor::Refusal;
+use crate::framer::{COMMAND_BYTES_MAX, Frame, Framer, LineTooLong};
+use crate::grammar::{self, Dialect};
+use crate::machine::{Action, Answer, Request, Why};
+use crate::name::MailboxName;
+use crate::response::{Code, Out, Piece};
+use crate::view::{Allowed, View};
+
+/// Bad commands in a row after which we hang up before a login. No client sends one; a port scanner or
+/// a browser sends nothing else.
+const BAD_BEFORE_LOGIN_MAX: u32 = 5;
+
+/// The same after a login: a client in the making may stumble, an endless loop must end.
+const BAD_AFTER_LOGIN_MAX: u32 = 50;
+
+/// Failed logins after which we hang up.
+const LOGINS_FAILED_MAX: u32 = 5;
+
+/// Longest command before a login, in bytes: a login with long names fits many times.
+const STRANGER_BYTES_MAX: usize = 8 * 1024;
+
+/// RFC 9051 5.4: "at least 30 minutes".
+const IDLE_S_MAX: u64 = 30 * 60;
+
+/// How long a client may take to log in, in seconds.
+const LOGIN_S_MAX: u64 = 60;
+
+/// What a session needs to know of its server.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The server's name, for the greeting.
+    pub hostname: String,
+    /// The server's version, for ID.
+    pub version: String,
+    /// TLS is up from the first byte.
+    pub tls: bool,
+    /// STARTTLS can be had.
+    pub offers_starttls: bool,
+    /// Passwords may come without TLS: the connection stays on this machine.
+    pub plain_login: bool,
+    /// Largest message APPEND takes, in bytes.
+    pub append_bytes_max: u64,
+}
+
+/// Where the session stands (RFC 9051 3).
+#[derive(Debug)]
+enum Stage {
+    NotAuthenticated,
+    Authenticated,
+    Selected(Box<Selected>),
+    Ended,
+}
+
+/// The selected mailbox.
+#[derive(Debug)]
+struct Selected {
+    name: MailboxName,
+    read_only: bool,
+    view: View,
+    /// UIDs that `$` stands for (RFC 5182), ascending.
+    saved: Vec<u32>,
+}
+
+/// What the client switched on.
+#[derive(Debug, Clone, Copy, Default)]
+struct Enabled {
+    rev2: bool,
+    utf8: bool,
+    condstore: bool,
+}
+
+/// What is under way.
+#[derive(Debug)]
+enum Job {
+    Login(login::LoginJob),
+    Sasl(login::Sasl),
+    List(list::ListJob),
+    Status { tag: String, mailbox: MailboxName, items: Vec<crate::command::StatusItem> },
+    Select(mailbox::SelectJob),
+    Leave { tag: String, done: &'static str, then: Option<Request> },
+    Simple { tag: String, done: &'static str },
+    Store(messages::StoreJob),
+    Copy { tag: String, moves: bool },
+    Expunge { tag: String, closes: bool },
+    Fetch(fetch::FetchJob),
+    Search(search::SearchJob),
+    Append(append::AppendJob),
+    Finish(messages::Finish),
+    Idle { tag: String, asked: bool },
+}
+
+/// Whether a step got anywhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Progress {
+    /// Go on.
+    Made,
+    /// Only more bytes, or a wake-up, help.
+    NeedsInput,
+}
+
+/// One client's session.
+#[derive(Debug)]
+pub struct Session {
+    settings: Settings,
+    framer: Framer,
+    out: Out,
+    stage: Stage,
+    enabled: Enabled,
+    job: Option<Job>,
+    ask: Option<Request>,
+    /// An [`Action::Ask`] is with the driver.
+    waiting: bool,
+    answer: Option<Answer>,
+    /// STARTTLS was answered; the driver is to begin.
+    begin_tls: bool,
+    /// The mailbox changed while in IDLE.
+    woken: bool,
+    closed: bool,
+    bad_in_row: u32,
+    logins_failed: u32,
+    refusals: VecDeque<(String, String)>,
+    /// What the command under way is called, for the event of its refusal.
+    command: String,
+}
+
+impl Session {
+    /// A connection was accepted: the greeting is the first thing `poll` gives.
+    pub fn new(settings: Settings) -> Self {
+        let mut session = Self {
+            settings,
+            framer: Framer::default(),
+            out: Out::default(),
+            stage: Stage::NotAuthenticated,
+            enabled: Enabled::default(),
+            job: None,
+            ask: None,
+            waiting: false,
+            answer: None,
+            begin_tls: false,
+            woken: false,
+            closed: false,
+            bad_in_row: 0,
+            logins_failed: 0,
+            refusals: VecDeque::new(),
+            command: String::new(),
+        };
+        let code = Code::Capability(session.capabilities());
+        let text = format!("{} Grace ready", session.settings.hostname);
+        session.out.status("OK", Some(&code), &text);
+        session
+    }
+
+    /// Takes bytes from the client. Call it only when `poll` gave `None`, with one read's worth.
+    pub fn receive(&mut self, bytes: &[u8]) {
+        self.framer.push(bytes);
+    }
+
+    /// The answer to the last [`Action::Ask`].
+    pub fn answer(&mut self, answer: Answer) {
+        debug_assert!(self.waiting, "an answer nobody asked for");
+        self.waiting = false;
+        self.answer = Some(answer);
+    }
+
+    /// TLS is up.
+    pub fn tls_started(&mut self) {
+        self.settings.tls = true;
+    }
+
+    /// The selected mailbox changed. Only IDLE hears of it at once; other commands look when they end.
+    pub fn wake(&mut self) {
+        self.woken = true;
+    }
+
+    /// Whether the session is in IDLE and wants `wake`.
+    pub fn is_idle(&self) -> bool {
+        matches!(self.job, Some(Job::Idle { .. }))
+    }
+
+    /// Whether somebody is logged in.
+    pub fn is_authenticated(&self) -> bool {
+        matches!(self.stage, Stage::Authenticated | Stage::Selected(_))
+    }
+
+    /// How long the client may be silent now, in seconds.
+    pub fn silence_s_max(&self) -> u64 {
+        if self.is_authenticated() { IDLE_S_MAX } else { LOGIN_S_MAX }
+    }
+
+    /// Something harmless for a client in IDLE, so that routers on the way remember the connection and
+    /// a client that vanished is noticed.
+    pub fn keep_alive(&mut self) {
+        if self.is_idle() {
+            self.out.say("* OK Still here");
+        }
+    }
+
+    /// The client was silent for too long.
+    pub fn timeout(&mut self) {
+        self.bye(None, "autologout: you were silent for too long");
+    }
+
+    /// The server stops.
+    pub fn stop(&mut self) {
+        self.bye(Some(&Code::Unavailable), "the server is stopping");
+    }
+
+    /// What the driver is to do next; `None`: only bytes, a wake-up or the clock help.
+    pub fn poll(&mut self) -> Option<Action> {
+        loop {
+            if let Some((command, reply)) = self.refusals.pop_front() {
+                return Some(Action::Refused { command, reply });
+            }
+            let ended = matches!(self.stage, Stage::Ended);
+            if self.out.is_full() || self.begin_tls || ended {
+                if let Some(action) = self.next_send() {
+                    return Some(action);
+                }
+                if std::mem::take(&mut self.begin_tls) {
+                    return Some(Action::StartTls);
+                }
+                if ended {
+                    return (!std::mem::replace(&mut self.closed, true)).then_some(Action::Close);
+                }
+            }
+            if self.waiting {
+                return self.next_send();
+            }
+            if let Some(request) = self.ask.take() {
+                self.waiting = true;
+                return Some(Action::Ask(request));
+            }
+            let progress = match self.job.take() {
+                Some(job) => self.advance(job),
+                None => self.next_command(),
+            };
+            if progress == Progress::NeedsInput {
+                return self.next_send();
+            }
+        }
+    }
+
+    fn next_send(&mut self) -> Option<Action> {
+        Some(match self.out.next_piece()? {
+            Piece::Bytes(bytes) => Action::Send(bytes),
+            Piece::Message { uid, start, length } => Action::SendMessage { uid, start, length },
+        })
+    }
+
+    /// Goes on with what is under way.
+    fn advance(&mut self, job: Job) -> Progress {
+        let answer = self.answer.take();
+        match job {
+            Job::Login(job) => self.login_answered(job, answer),
+            Job::Sasl(sasl) => return self.sasl_step(sasl),
+            Job::List(job) => self.list_answered(job, answer),
+            Job::Status { tag, mailbox, items } => {
+                self.status_answered(&tag, &mailbox, &items, answer);
+            }
+            Job::Select(job) => self.select_answered(job, answer),
+            Job::Leave { tag, done, then } => self.left(tag, done, then),
+            Job::Simple { tag, done } => self.simple_answered(&tag, done, answer),
+            Job::Store(job) => self.store_answered(job, answer),
+            Job::Copy { tag, moves } => self.copy_answered(tag, moves, answer),
+            Job::Expunge { tag, closes } => self.expunge_answered(tag, closes, answer),
+            Job::Fetch(job) => self.fetch_step(job, answer),
+            Job::Search(job) => self.search_step(job, answer),
+            Job::Append(job) => return self.append_step(job, answer),
+            Job::Finish(finish) => self.finish_answered(&finish, answer),
+            Job::Idle { tag, asked } => return self.idle_step(tag, asked, answer),
+        }
+        Progress::Made
+    }
+
+    /// Looks for the next command in what was received.
+    fn next_command(&mut self) -> Progress {
+        let Some(frame) = self.framer.next_frame() else { return Progress::NeedsInput };
+        match frame {
+            Frame::Command(input) => {
+                if !self.is_authenticated() && input.len() > STRANGER_BYTES_MAX {
+                    self.bad_input(&input, "the command is too long");
+                } else {
+                    self.command(&input);
+                }
+            }
+            Frame::Announced(announced) => self.announced(announced),
+            Frame::TooLong(start) => {
+                let text = format!("a command may have at most {COMMAND_BYTES_MAX} bytes");
+                self.bad_input(&start, &text);
+            }
+            // Chunks come only while an APPEND is under way, and that takes them itself.
+            Frame::Chunk(_) => {}
+        }
+        Progress::Made
+    }
+
+    fn dialect(&self) -> Dialect {
+        let utf8 = self.enabled.utf8 || self.enabled.rev2;
+        Dialect { utf8, no_charset: self.enabled.utf8 }
+    }
+
+    fn command(&mut self, input: &[u8]) {
+        self.command = command_name(input);
+        match grammar::command(input, self.dialect()) {
+            Ok(command) => {
+                self.bad_in_row = 0;
+                self.run(command);
+            }
+            Err(refusal) => self.refuse_input(input, &refusal),
+        }
+    }
+
+    /// A command could not be parsed.
+    fn refuse_input(&mut self, input: &[u8], refusal: &Refusal) {
+        match refusal {
+            Refusal::Bad(text) => self.bad_input(input, text),
+            Refusal::No(code, text) => {
+                let tag = grammar::tag(input).unwrap_or_else(|| "*".to_owned());
+                self.no(&tag, code.clone(), text);
+            }
+        }
+    }
+
+    /// BAD for something that is no command; too many of them end the session.
+    fn bad_input(&mut self, input: &[u8], text: &str) {
+        let tag = grammar::tag(input);
+        self.command = command_name(input);
+        self.bad(tag.as_deref().unwrap_or("*"), text);
+    }
+
+    fn ok(&mut self, tag: &str, code: Option<&Code>, text: &str) {
+        self.out.tagged(tag, "OK", code, text);
+    }
+
+    fn no(&mut self, tag: &str, code: Option<Code>, text: &str) {
+        self.out.tagged(tag, "NO", code.as_ref(), text);
+        let command = std::mem::take(&mut self.command);
+        self.refusals.push_back((command, format!("NO {text}")));
+    }
+
+    fn bad(&mut self, tag: &str, text: &str) {
+        self.out.tagged(tag, "BAD", None, text);
+        let command = std::mem::take(&mut self.command);
+        self.refusals.push_back((command, format!("BAD {text}")));
+        self.bad_in_row += 1;
+        let most = match self.is_authenticated() {
+            true => BAD_AFTER_LOGIN_MAX,
+            false => BAD_BEFORE_LOGIN_MAX,
+        };
+        if self.bad_in_row >= most {
+            self.bye(None, "too many bad commands");
+        }
+    }
+
+    fn bye(&mut self, code: Option<&Code>, text: &str) {
+        if !matches!(self.stage, Stage::Ended) {
+            self.out.status("BYE", code, text);
+            self.end();
+        }
+    }
+
+    fn end(&mut self) {
+        self.stage = Stage::Ended;
+        self.job = None;
+        self.ask = None;
+        self.framer.forget();
+    }
+
+    /// NO for what the store refused. `missing` is the code for a mailbox that is not there.
+    fn refused(&mut self, tag: &str, why: Why, missing: Code) {
+        let (code, text) = match why {
+            Why::WrongPassword => {
+                (Code::AuthenticationFailed, "the user name or password is wrong".to_owned())
+            }
+            Why::LoginLimited => {
+                (Code::Unavailable, "too many failed logins; try later".to_owned())
+            }
+            Why::NoSuchMailbox => (missing, "there is no such mailbox".to_owned()),
+            Why::Exists => (Code::AlreadyExists, "there is a mailbox of that name".to_owned()),
+            Why::NotAllowed(text) => (Code::Cannot, text),
+            Why::Limit(text) => (Code::Limit, text),
+            Why::OverQuota => (Code::OverQuota, "the account is full".to_owned()),
+            Why::Broken => {
+                (Code::ServerBug, "the server failed to do this; its admin must look".to_owned())
+            }
+        };
+        self.no(tag, Some(code), &text);
+    }
+
+    /// An answer of the wrong kind is our own mistake: said, and survived.
+    fn misanswered(&mut self, tag: &str, answer: Option<Answer>) {
+        match answer {
+            Some(Answer::Refused(why)) => self.refused(tag, why, Code::Nonexistent),
+            answer => {
+                debug_assert!(false, "not the answer to what was asked: {answer:?}");
+                self.refused(tag, Why::Broken, Code::Nonexistent);
+            }
+        }
+    }
+
+    fn simple_answered(&mut self, tag: &str, done: &str, answer: Option<Answer>) {
+        match answer {
+            Some(Answer::Done) => self.finish(tag, done, Allowed::Everything),
+            answer => self.misanswered(tag, answer),
+        }
+    }
+
+    /// RFC 9051 6.3.13: IDLE ends with DONE; until then every change is told at once.
+    fn idle_step(&mut self, tag: String, asked: bool, answer: Option<Answer>) -> Progress {
+        if asked {
+            match answer {
+                Some(Answer::Changes(changes)) => self.tell(changes, Allowed::Everything),
+                Some(Answer::Refused(Why::NoSuchMailbox)) => self.mailbox_is_gone(),
+                _ => self.bye(Some(&Code::ServerBug), "the mailbox cannot be read"),
+            }
+            if !matches!(self.stage, Stage::Ended) {
+                self.job = Some(Job::Idle { tag, asked: false });
+            }
+            return Progress::Made;
+        }
+        if let Some(line) = self.framer.next_line() {
+            match line {
+                Ok(line) if line.trim_ascii().eq_ignore_ascii_case(b"DONE") => {
+                    self.finish(&tag, "IDLE done", Allowed::Everything);
+                }
+                // RFC 9051 6.3.13: "The client MUST NOT send a command while the server is waiting
+                // for the DONE".
+                Ok(_) => self.bad(&tag, "expected DONE"),
+                Err(LineTooLong) => self.bye(None, "expected DONE"),
+            }
+            return Progress::Made;
+        }
+        let since = self.selected().map(|selected| selected.view.modseq());
+        let ask = std::mem::take(&mut self.woken) && since.is_some();
+        self.job = Some(Job::Idle { tag, asked: ask });
+        match since {
+            Some(since) if ask => {
+                self.ask = Some(Request::Changes { since });
+                Progress::Made
+            }
+            _ => Progress::NeedsInput,
+        }
+    }
+
+    fn selected(&mut self) -> Option<&mut Selected> {
+        match &mut self.stage {
+            Stage::Selected(selected) => Some(selected),
+            _ => None,
+        }
+    }
+}
+
+/// The beginning of a command for the event bus: its name, never its arguments, which may hold a
+/// password.
+fn command_name(input: &[u8]) -> String {
+    let mut words = input.split(|byte| byte.is_ascii_whitespace()).filter(|word| !word.is_empty());
+    let first = words.next().unwrap_or_default();
+    let word = words.next().unwrap_or(first);
+    let word = word.get(..word.len().min(40)).unwrap_or_default();
+    let mut name = String::from_utf8_lossy(word).to_ascii_uppercase();
+    if name == "UID" {
+        let word = words.next().unwrap_or_default();
+        let word = word.get(..word.len().min(40)).unwrap_or_default();
+        name = format!("UID {}", String::from_utf8_lossy(word).to_ascii_uppercase());
+    }
+    name
+}
