@@ -70,6 +70,7 @@ impl PixelRect {
         !self.intersection(other).is_empty()
     }
 
+    #[cfg(test)]
     pub(crate) fn contains(self, other: Self) -> bool {
         self.x0 <= other.x0 && self.y0 <= other.y0 && other.x1 <= self.x1 && other.y1 <= self.y1
     }

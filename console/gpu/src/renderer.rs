@@ -291,3 +291,47 @@ impl Renderer {
 fn count(things: usize) -> u32 {
     u32::try_from(things).unwrap_or(u32::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scene::{Color, Glass, Quad, Stratum};
+
+    /// A lost device cannot be had on demand; what is done about it can.
+    #[test]
+    fn a_lost_device_is_set_up_again_and_draws_the_same() {
+        let options = Options { validation: true, effects: Effects::Full, ..Options::default() };
+        let mut renderer = match Renderer::offscreen((200, 100), Fonts::bundled(), options) {
+            Err(Error::NoDevice(why)) if !why.contains("layers") => {
+                eprintln!("SKIPPED, NOTHING TESTED: no Vulkan device ({why})");
+                return;
+            }
+            renderer => renderer.unwrap(),
+        };
+        let rect = Rect { x: 20.0, y: 20.0, w: 90.0, h: 60.0 };
+        let quad = Quad {
+            rect,
+            clip: rect,
+            fill: [Color::rgb(0xFF_00_00), Color::rgb(0x00_FF_00)],
+            radius: 8.0,
+            border_width: 1.0,
+            border: Color::rgb(0xFF_FF_FF),
+            shadow_sigma: 0.0,
+        };
+        let edge = Color::rgb(0xFF_FF_FF).alpha(20);
+        let tint = Color::rgb(0).alpha(80);
+        let glass = Glass { rect, radius: 8.0, tint, iterations: 2, offset: 2.0, edge };
+        let below = Stratum { quads: vec![quad], ..Stratum::default() };
+        let above = Stratum { glass: vec![glass], ..Stratum::default() };
+        let scene =
+            Scene { size: (200, 100), background: Color::rgb(0), strata: vec![below, above] };
+        assert!(!renderer.render(&scene).unwrap().recovered);
+        let before = renderer.read_pixels().unwrap();
+        renderer.forget();
+        let report = renderer.render(&scene).unwrap();
+        assert!(report.recovered && report.drawn);
+        assert_eq!(renderer.read_pixels().unwrap(), before);
+        assert!(!renderer.render(&scene).unwrap().recovered);
+        assert_eq!(renderer.validation_log(), [""; 0]);
+    }
+}
