@@ -35,6 +35,9 @@ use crate::{picture, say, screen};
 
 /// Frames a second for news of the daemon: more cannot be read.
 const LIVE_HZ: u32 = 10;
+/// A window that takes no picture is asked again, but not for ever: when it is seen again it says so.
+const REDRAW_WAIT: Duration = Duration::from_millis(100);
+const REDRAWS_MAX: u8 = 20;
 /// Builds until nothing changes any more; a screen that never rests is cut off here.
 const PASSES_MAX: usize = 6;
 /// Pixels a notch of the wheel moves the content: three rows of text in most programs, three rows
@@ -113,6 +116,10 @@ struct App {
     news: bool,
     news_shown: Duration,
     frames: u64,
+    /// What the last frame took.
+    frame_cost: Duration,
+    redraws: u8,
+    redraw_at: Option<Duration>,
     failed: Option<String>,
     validation_messages: u64,
 }
@@ -138,6 +145,9 @@ impl App {
             news: false,
             news_shown: Duration::ZERO,
             frames: 0,
+            frame_cost: Duration::ZERO,
+            redraws: 0,
+            redraw_at: None,
             failed: None,
             validation_messages: 0,
         }
@@ -320,10 +330,11 @@ impl App {
 
     fn news_due(&self) -> Duration {
         if self.frames == 0 {
-            Duration::ZERO
-        } else {
-            self.news_shown + Duration::from_secs(1) / LIVE_HZ
+            return Duration::ZERO;
         }
+        // A slow device gets time for other things: at most a third of it goes into drawing.
+        let wait = (Duration::from_secs(1) / LIVE_HZ).max(self.frame_cost * 3);
+        self.news_shown + wait
     }
 
     fn draw(&mut self) -> Result<(), String> {
@@ -333,16 +344,20 @@ impl App {
         let Some(shown) = &mut self.shown else { return Ok(()) };
         let Some(scene) = &shown.scene else { return Ok(()) };
         if !shown.stale {
-            // The window system lost the picture (a window above it went away): all of it again.
-            let (w, h) = scene.size;
-            shown.renderer.resize(w, h);
+            shown.renderer.expose();
         }
         let report = shown.renderer.render(scene).map_err(|error| error.to_string())?;
-        shown.stale = false;
         if !report.drawn {
+            // The window takes no picture now: hidden, or busy with the last one.
+            let again = shown.stale && self.redraws < REDRAWS_MAX;
+            self.redraw_at = again.then(|| self.start.elapsed() + REDRAW_WAIT);
+            self.redraws += u8::from(again);
             return Ok(());
         }
+        shown.stale = false;
+        (self.redraws, self.redraw_at) = (0, None);
         self.frames += 1;
+        self.frame_cost = report.cpu_time;
         if self.args.log_frames {
             let area: f32 = report.damage.iter().map(|rect| rect.w * rect.h).sum();
             let (frame, parts) = (self.frames, report.damage.len());
@@ -510,9 +525,17 @@ impl ApplicationHandler<Outside> for App {
         if self.dirty || over(self.ui.wake_at()) || over(self.model.wake_at()) {
             self.refresh();
         }
+        if over(self.redraw_at) {
+            self.redraw_at = None;
+            if let Some(shown) = &self.shown {
+                shown.window.request_redraw();
+            }
+        }
         let mut wake: Option<Duration> = None;
         let due = self.news.then(|| self.news_due());
-        for at in [self.ui.wake_at(), self.model.wake_at(), due].into_iter().flatten() {
+        for at in
+            [self.ui.wake_at(), self.model.wake_at(), self.redraw_at, due].into_iter().flatten()
+        {
             wake = Some(wake.map_or(at, |wake| wake.min(at)));
         }
         event_loop.set_control_flow(match wake {
@@ -529,6 +552,9 @@ impl ApplicationHandler<Outside> for App {
         }
         if let Some(shown) = self.shown.take() {
             self.validation_messages = shown.renderer.validation_messages();
+            for message in shown.renderer.validation_log() {
+                say(&message);
+            }
         }
         if self.args.log_frames {
             say(&format!("frames drawn: {}", self.frames));

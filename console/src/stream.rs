@@ -69,6 +69,8 @@ pub(crate) struct Row {
     pub(crate) sentence: Arc<str>,
     /// The peer, or what else there is to say in figures.
     pub(crate) detail: Arc<str>,
+    /// What there is to say beside the sentence.
+    pub(crate) facts: Arc<str>,
     /// Everything about it in one line, for the clipboard and screen readers.
     pub(crate) whole: Arc<str>,
     /// The same in lower case, for the filter.
@@ -90,11 +92,10 @@ impl Row {
     ) -> Self {
         let time = units::clock(time_us, zone);
         let peer = line.peer.map(|peer| peer.to_string()).unwrap_or_default();
-        let mut parts = vec![time.as_str(), line.state];
-        parts.extend(line.service.map(Service::name));
-        parts.extend([line.sentence.as_str(), line.detail.as_str(), peer.as_str()]);
-        parts.retain(|part| !part.is_empty());
-        let whole = parts.join(" · ");
+        let service = line.service.map_or("", Service::name);
+        let whole = joined(&[&time, line.state, service, &line.sentence, &line.detail, &peer]);
+        let trace_name = if trace.0 == 0 { String::new() } else { Filter::trace(trace) };
+        let facts = joined(&[&time, service, &line.detail, &peer, &trace_name]);
         let detail = if peer.is_empty() { line.detail } else { peer };
         Self {
             time_us,
@@ -105,11 +106,17 @@ impl Row {
             service: line.service,
             sentence: line.sentence.into(),
             detail: detail.into(),
+            facts: facts.into(),
             found_by: whole.to_lowercase(),
             whole: whole.into(),
             time: time.into(),
         }
     }
+}
+
+fn joined(parts: &[&str]) -> String {
+    let parts: Vec<&str> = parts.iter().copied().filter(|part| !part.is_empty()).collect();
+    parts.join(" · ")
 }
 
 /// The events.

@@ -7,8 +7,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What a line covers, and in how many steps.
+/// What a line covers at most and at least, and in how many steps.
 const WINDOW: Duration = Duration::from_secs(120);
+const WINDOW_MIN: Duration = Duration::from_secs(15);
 const STEPS: usize = 30;
 /// Samples kept: the daemon sends at most a few a second.
 const SAMPLES_MAX: usize = 1_200;
@@ -46,26 +47,29 @@ impl Trend {
         self.line = scaled(&self.steps(now, shows));
     }
 
-    /// The line, 0.0..=1.0; empty until there is one.
+    /// The line, 0.0..=1.0; empty until enough is known for one.
     pub(crate) fn line(&self) -> Arc<[f32]> {
-        if self.samples.len() < 2 { Arc::default() } else { self.line.clone() }
+        self.line.clone()
     }
 
+    /// The values at equal steps up to now; none while too little is known for a line.
     fn steps(&self, now: Duration, shows: Shows) -> Vec<u64> {
-        let step = WINDOW / u32::try_from(STEPS).unwrap_or(1);
-        let mut values = Vec::with_capacity(STEPS);
-        for index in 0..STEPS {
-            let back = u32::try_from(STEPS - 1 - index).unwrap_or(0);
-            let until = now.saturating_sub(step * back);
-            values.push(match shows {
+        let known = self.samples.front().map_or(Duration::ZERO, |(at, _)| now.saturating_sub(*at));
+        if known < WINDOW_MIN {
+            return Vec::new();
+        }
+        let step = known.min(WINDOW) / u32::try_from(STEPS).unwrap_or(1);
+        let back = |index: usize| step * u32::try_from(STEPS - 1 - index).unwrap_or(0);
+        let times = (0..STEPS).map(|index| now.saturating_sub(back(index)));
+        times
+            .map(|until| match shows {
                 Shows::Level => self.value_at(until),
                 Shows::Growth => {
                     let before = self.value_at(until.saturating_sub(step));
                     self.value_at(until).saturating_sub(before)
                 }
-            });
-        }
-        values
+            })
+            .collect()
     }
 
     /// The value then; before the first sample, the first one.
@@ -93,12 +97,13 @@ mod tests {
         let mut trend = Trend::default();
         assert!(trend.line().is_empty());
         trend.note(Duration::from_secs(1), 5, Shows::Level);
-        assert!(trend.line().is_empty(), "one value is no line");
-        trend.note(Duration::from_secs(60), 9, Shows::Level);
+        trend.note(Duration::from_secs(2), 7, Shows::Level);
+        assert!(trend.line().is_empty(), "one second is no line");
+        trend.note(Duration::from_secs(61), 9, Shows::Level);
         let line = trend.line();
-        assert_eq!((line.len(), line.first(), line.last()), (STEPS, Some(&0.0), Some(&1.0)));
+        assert_eq!((line.len(), line.last()), (STEPS, Some(&1.0)));
         trend.note(Duration::from_secs(600), 9, Shows::Level);
-        assert_eq!(trend.line(), line);
+        assert!(Arc::ptr_eq(&trend.line(), &line));
     }
 
     #[test]

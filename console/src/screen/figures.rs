@@ -46,7 +46,6 @@ fn figures(model: &Model, theme: &Theme) -> [Figure; 5] {
         refused => format!("{} refused", units::count(refused)),
     };
     let failed = stats.map_or(0, |stats| stats.logins_failed);
-    let alarm = if failed > 0 { theme.err } else { theme.text2 };
     [
         plain(
             "Sessions now",
@@ -78,7 +77,7 @@ fn figures(model: &Model, theme: &Theme) -> [Figure; 5] {
             stats
                 .map(|stats| format!("{} good", units::count(stats.logins_ok)))
                 .unwrap_or_default(),
-            alarm,
+            theme.text2,
             &trends.failed,
             if failed > 0 { theme.err } else { theme.accent },
         ),

@@ -140,7 +140,7 @@ fn bar(model: &Model, ui: &mut Ui, actions: &mut Vec<Action>) {
     let spec = Spec::widget("bar", Sense::Block, Role::Toolbar, "Event tools")
         .stratum(Stratum::Chrome)
         .lay(layout.pad4([0.0, 8.0, 0.0, 14.0]))
-        .look(Look::glass(GlassKind::Chrome).border(1.0, theme.line).radius(10.0).shadow(Shadow {
+        .look(Look::glass(GlassKind::Bar).border(1.0, theme.line).radius(10.0).shadow(Shadow {
             down: 4.0,
             sigma: 10.0,
             color: color::percent(Color::rgb(0), if theme.dark { 35 } else { 10 }),
@@ -244,7 +244,7 @@ fn chosen(ui: &mut Ui, row: &Row, actions: &mut Vec<Action>) {
         let words = Spec::layout("words").lay(Layout::column().grow());
         ui.with(words, |ui| {
             ui.write(Words::new(row.sentence.clone(), Type::BodyStrong, theme.text0).shrink());
-            ui.write(Words::new(row.whole.clone(), Type::Small, theme.text1).shrink());
+            ui.write(Words::new(row.facts.clone(), Type::Mono, theme.text1).shrink());
         });
         if row.trace.0 != 0 {
             let only = Button::new("Only this connection").hint("F").kind(Kind::Plain);

@@ -62,7 +62,10 @@ fn server(model: &Model, ui: &mut Ui) {
         let row = Spec::layout("state").lay(Layout::row().gap(7.0).middle().height(16.0));
         ui.with(row, |ui| {
             ui.mark(mark, ink);
-            let text = format!("{state} · this computer");
+            let text = match model.link {
+                LinkState::Connected => format!("{state} · this computer"),
+                _ => state.to_owned(),
+            };
             ui.write(Words::new(text, Type::Caption, theme.text1).grow());
         });
     });

@@ -152,8 +152,10 @@ fn corner(x: f32, y: f32, radius: f32, from: f32) -> Vec<[f32; 2]> {
 }
 
 fn moon() -> Vec<[f32; 2]> {
-    let mut points = arc(12.0, 12.0, 9.0, -0.02, -0.73);
-    points.extend(arc(15.8, 8.2, 6.6, 0.62, 0.13));
+    // The long way around the disc, and back along the shadow's edge.
+    let mut points = arc(12.0, 12.0, 9.0, 0.014, 0.736);
+    points.extend(arc(16.83, 7.17, 7.0, 0.602, 0.148));
+    points.push([20.9, 13.4]);
     points
 }
 

@@ -83,16 +83,46 @@ impl Painter {
         if let Some((color, sigma)) = look.light {
             self.soft(node, node.area, color, look.radius, sigma);
         }
-        if let Some(shadow) = look.shadow {
-            let area = node.area.moved(0.0, shadow.down);
+        let Some(shadow) = look.shadow else { return };
+        let area = node.area.moved(0.0, shadow.down);
+        if look.glass.is_none() || !self.glass {
             self.soft(node, area, shadow.color, look.radius, shadow.sigma);
+            return;
+        }
+        // Within a layer glass is drawn first, so its shadow would lie on it: only what of the
+        // shadow falls beside the panel is drawn, strip by strip.
+        let rect = node.area.snapped(self.scale);
+        let far = 4.0 * shadow.sigma * self.scale + rect.w + rect.h;
+        let (right, bottom) = (rect.x + rect.w, rect.y + rect.h);
+        let strips = [
+            Rect { x: rect.x - far, y: rect.y - far, w: rect.w + 2.0 * far, h: far },
+            Rect { x: rect.x - far, y: bottom, w: rect.w + 2.0 * far, h: far },
+            Rect { x: rect.x - far, y: rect.y, w: far, h: rect.h },
+            Rect { x: right, y: rect.y, w: far, h: rect.h },
+        ];
+        for strip in strips {
+            let clip = cut(strip, self.clip(node));
+            self.soft_in(node, area, clip, shadow.color, look.radius, shadow.sigma);
         }
     }
 
     fn soft(&mut self, node: &Node, area: Area, color: Color, radius: f32, sigma: f32) {
+        let clip = self.clip(node);
+        self.soft_in(node, area, clip, color, radius, sigma);
+    }
+
+    fn soft_in(
+        &mut self,
+        node: &Node,
+        area: Area,
+        clip: Rect,
+        color: Color,
+        radius: f32,
+        sigma: f32,
+    ) {
         let quad = Quad {
             rect: area.snapped(self.scale),
-            clip: self.clip(node),
+            clip,
             fill: [color; 2],
             radius: radius * self.scale,
             border_width: 0.0,
@@ -243,19 +273,23 @@ impl Painter {
         }
     }
 
+    /// A line through the values; one that is no number is a gap.
     fn spark(&mut self, node: &Node, values: &[f32], color: Color) {
         let area = node.area.inset(1.0);
-        let Some(last) = values.len().checked_sub(1).filter(|last| *last > 0) else { return };
+        let steps = values.iter().skip(1).fold(0.0, |count, _| count + 1.0);
         let mut points = Vec::with_capacity(values.len());
         let mut step = 0.0;
-        let stride = area.w / values.iter().skip(1).fold(0.0, |count, _| count + 1.0);
-        for value in values.iter().take(last + 1) {
-            let x = area.x + stride * step;
-            let y = area.y + area.h * (1.0 - value.clamp(0.0, 1.0));
-            points.push([x * self.scale, y * self.scale]);
+        for value in values {
+            if value.is_finite() && steps > 0.0 {
+                let x = area.x + area.w * step / steps;
+                let y = area.y + area.h * (1.0 - value.clamp(0.0, 1.0));
+                points.push([x * self.scale, y * self.scale]);
+            }
             step += 1.0;
         }
-        self.line(node, points, 1.5 * self.scale, color);
+        if points.len() > 1 {
+            self.line(node, points, 1.5 * self.scale, color);
+        }
     }
 
     fn line(&mut self, node: &Node, points: Vec<[f32; 2]>, width: f32, color: Color) {

@@ -172,8 +172,10 @@ impl Type {
 /// A kind of glass; each belongs to a layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum GlassKind {
-    /// Side bar, top bar and tool bars.
+    /// Side bar and top bar.
     Chrome,
+    /// Tool bars that content scrolls behind: clear enough to see it pass.
+    Bar,
     /// Menus and chips that float.
     Popover,
 }
@@ -183,6 +185,7 @@ impl GlassKind {
     pub fn tint(self, theme: &Theme) -> Color {
         match self {
             Self::Chrome => color::percent(theme.bg2, 72),
+            Self::Bar => color::percent(color::mix(theme.bg2, theme.bg3, 0.5), 64),
             Self::Popover => color::percent(theme.bg3, 82),
         }
     }
@@ -191,6 +194,7 @@ impl GlassKind {
     pub fn solid(self, theme: &Theme) -> Color {
         match self {
             Self::Chrome => color::mix(theme.bg1, theme.bg2, 0.5),
+            Self::Bar => color::mix(theme.bg2, theme.bg3, 0.5),
             Self::Popover => theme.bg3,
         }
     }
@@ -199,6 +203,7 @@ impl GlassKind {
     pub fn strength(self) -> (u8, f32) {
         match self {
             Self::Chrome => (3, 3.25),
+            Self::Bar => (2, 3.0),
             Self::Popover => (3, 4.25),
         }
     }

@@ -210,7 +210,7 @@ impl ListState {
             self.go(above);
         } else if self.offset < below {
             self.go(below);
-        } else {
+        } else if self.following {
             // In sight, but no longer the end: whoever chose it wants to read it.
             self.following = false;
             self.seen_end = self.rows.end;
