@@ -69,6 +69,8 @@ struct Parser {
     in_group: bool,
     /// Words, `@` and stray specials since the last separator; inside `<…>`: since the `<`.
     words: Vec<Token>,
+    /// There is an `@` among them. (Asking the words anew at each colon would be quadratic.)
+    has_at: bool,
     comment: Option<Vec<u8>>,
     /// Set from `<` on: the name before it.
     name: Option<Vec<u8>>,
@@ -92,7 +94,7 @@ impl Parser {
                 self.route = Some(joined(&self.words, false));
                 self.words.clear();
             }
-            Kind::Special(b':') if !self.in_angle && !self.in_group && !self.has_at() => {
+            Kind::Special(b':') if !self.in_angle && !self.in_group && !self.has_at => {
                 let name = joined(&self.words, true);
                 self.words.clear();
                 self.comment = None;
@@ -101,7 +103,7 @@ impl Parser {
             }
             Kind::Special(b'<') if !self.in_angle && self.angled.is_none() => {
                 self.name = Some(joined(&self.words, true)).filter(|name| !name.is_empty());
-                self.words.clear();
+                self.forget_words();
                 self.in_angle = true;
             }
             Kind::Special(b'>') if self.in_angle => self.angle_ends(),
@@ -109,12 +111,16 @@ impl Parser {
             Kind::Special(b'<' | b'>') => {}
             // After `<…>` only a comment can still say something.
             Kind::Word | Kind::Special(_) if self.angled.is_some() => {}
-            Kind::Word | Kind::Special(_) => self.words.push(token),
+            Kind::Word | Kind::Special(_) => {
+                self.has_at |= is_at(&token);
+                self.words.push(token);
+            }
         }
     }
 
-    fn has_at(&self) -> bool {
-        self.words.iter().any(is_at)
+    fn forget_words(&mut self) {
+        self.words.clear();
+        self.has_at = false;
     }
 
     fn starts_with_at(&self) -> bool {
@@ -126,7 +132,7 @@ impl Parser {
         let (local, host) = self.words.split_at_checked(at).unwrap_or((&self.words, &[]));
         let host = host.get(1..).unwrap_or(&[]);
         self.angled = Some((joined(local, false), joined(host, false)));
-        self.words.clear();
+        self.forget_words();
         self.in_angle = false;
     }
 
@@ -139,8 +145,8 @@ impl Parser {
         if let Some((local, host)) = self.angled.take() {
             self.out.push(Address::Mailbox { name: name.or(comment), route, local, host });
         } else if !self.words.is_empty() {
-            let words = std::mem::take(&mut self.words);
-            let (name, local, host) = bare_address(&words);
+            let (name, local, host) = bare_address(&self.words);
+            self.forget_words();
             self.out.push(Address::Mailbox { name: name.or(comment), route, local, host });
         }
     }

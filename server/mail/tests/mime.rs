@@ -4,8 +4,6 @@
 
 mod common;
 
-use std::time::{Duration, Instant};
-
 use grace_mail::mime::{DEPTH_MAX, PARTS_MAX, Part, Tree};
 use grace_mail::section::{Section, SectionError, What};
 
@@ -542,55 +540,4 @@ fn depth_and_number_of_parts_are_limited() {
     assert_eq!(tree.parts().len(), PARTS_MAX);
     assert_eq!(tree.root().body.end, wide.len());
     common::assert_sound(wide.as_bytes(), "wide");
-}
-
-/// Shapes that make careless parsers quadratic. Eight times the input must not take more than some
-/// sixteen times the time; noise is fought by taking the best of three runs.
-#[test]
-fn time_is_linear() {
-    type Shape = (&'static str, fn(usize) -> String);
-    let shapes: [Shape; 8] = [
-        ("nested multiparts that share a prefix", |n| {
-            let head: String = (0..90)
-                .map(|i| {
-                    let boundary = "b".repeat(i + 1);
-                    format!("Content-Type: multipart/x; boundary={boundary}\n\n--{boundary}\n")
-                })
-                .collect();
-            head + &format!("\n{}", format!("--{}\n", "b".repeat(99)).repeat(n / 100))
-        }),
-        ("delimiters without parts", |n| {
-            format!("Content-Type: multipart/x; boundary=b\n\n{}", "--b\n".repeat(n / 4))
-        }),
-        ("headers that may not be", |n| format!("A: 1\n{}", "junk\nhttp: junk\n".repeat(n / 16))),
-        ("parts with such headers", |n| {
-            let part = "--b\nA: 1\njunk\nhttp: x\n";
-            format!("Content-Type: multipart/x; boundary=b\n\n{}", part.repeat(n / part.len()))
-        }),
-        ("messages in messages", |n| "Content-Type: message/rfc822\njunk\n".repeat(n / 34)),
-        ("one long line", |n| format!("A: {}", "x".repeat(n))),
-        ("folded lines", |n| format!("Content-Type: a/b{}", ";\n x=(\n \" y".repeat(n / 10))),
-        ("boundaries of great length", |n| {
-            let long = "b".repeat(n / 10);
-            let multipart = |end: &str| {
-                format!("Content-Type: multipart/x; boundary={long}{end}\n\n--{long}{end}\n")
-            };
-            format!("{}{}\n--{long}\n--{long}\n--{long}\n", multipart("1"), multipart("2"))
-        }),
-    ];
-    for (name, shape) in shapes {
-        let time = |size: usize| -> Duration {
-            let message = shape(size);
-            let run = || {
-                let start = Instant::now();
-                let parts = Tree::parse(message.as_bytes()).parts().len();
-                assert!(parts > 0);
-                start.elapsed()
-            };
-            (0..3).map(|_| run()).min().unwrap_or_default()
-        };
-        let (small, large) = (time(200_000), time(1_600_000));
-        let bound = small * 16 + Duration::from_millis(50);
-        assert!(large <= bound, "{name}: {small:?} for 200 kB, {large:?} for 1.6 MB");
-    }
 }
