@@ -260,6 +260,12 @@ impl Client {
         }
     }
 
+    /// The next push that came while a reply was awaited; does not wait. After the answer to
+    /// [`RequestBody::Ping`] the whole past of an earlier subscription is here.
+    pub fn kept_push(&mut self) -> Option<Push> {
+        self.kept.pop_front()
+    }
+
     /// Two halves for two threads. Pushes that were kept come out of the receiver first.
     #[must_use]
     pub fn split(self) -> (Sender, Receiver) {

@@ -408,6 +408,9 @@ impl Session {
         let mut events = Events::new(*id, filter.clone(), version, kept_max);
         events.begin(past, *backlog, *after_seq);
         self.done(*id, Answer::Subscribed { subscription: *id });
+        // All of the past at once, before the answer to whatever is asked later: so a client can
+        // know that it has seen all of it. It is bounded like the buffer it comes from.
+        self.push_events(&mut events, usize::MAX);
         self.events.push(events);
     }
 
@@ -447,18 +450,23 @@ impl Session {
         }
         let mut events = std::mem::take(&mut self.events);
         for events in &mut events {
-            while self.outgoing().len() < PUSH_BELOW_BYTES {
-                let Some((lost, batch)) = events.take() else { break };
-                let gone = lost + batch.len() as u64;
-                let batch = batch.iter().map(Arc::as_ref).collect();
-                if !self.push(events.id, PushBodyRef::Events { lost, events: batch }) {
-                    events.add_lost(gone);
-                    break;
-                }
-            }
+            self.push_events(events, PUSH_BELOW_BYTES);
         }
         self.events = events;
         self.outgoing()
+    }
+
+    /// Pushes what waits for a subscription while less than `below_bytes` waits to be sent.
+    fn push_events(&mut self, events: &mut Events, below_bytes: usize) {
+        while self.outgoing().len() < below_bytes {
+            let Some((lost, batch)) = events.take() else { return };
+            let gone = lost + batch.len() as u64;
+            let batch = batch.iter().map(Arc::as_ref).collect();
+            if !self.push(events.id, PushBodyRef::Events { lost, events: batch }) {
+                events.add_lost(gone);
+                return;
+            }
+        }
     }
 
     fn outgoing(&self) -> &[u8] {

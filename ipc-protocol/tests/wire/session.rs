@@ -312,6 +312,19 @@ fn a_subscription_begins_in_the_past() {
     }
 }
 
+/// However long the past is, it comes before the next answer.
+#[test]
+fn the_past_comes_before_the_next_answer() {
+    let mut talk = Talk::begin(Role::Viewer);
+    let past = events(1..=10);
+    talk.subscribe(EventFilter::default(), 10, 0, &past);
+    let ping = talk.ask(RequestBody::Ping);
+    assert_eq!(talk.poll(), None);
+    let heard = talk.hear();
+    assert!(matches!(&heard[1], ServerMessage::Push(_)), "{heard:?}");
+    assert_eq!(heard[2..], [done(ping)]);
+}
+
 #[test]
 fn unsubscribe_is_the_end() {
     let mut talk = Talk::begin(Role::Viewer);
