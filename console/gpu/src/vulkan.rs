@@ -14,7 +14,9 @@ pub(crate) mod guest;
 pub(crate) mod instance;
 pub(crate) mod memory;
 pub(crate) mod pipelines;
+pub(crate) mod recorder;
 pub(crate) mod swapchain;
+pub(crate) mod target;
 
 use ash::vk;
 
