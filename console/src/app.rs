@@ -359,7 +359,7 @@ impl App {
         self.frames += 1;
         self.frame_cost = report.cpu_time;
         if self.args.log_frames {
-            let area: f32 = report.damage.iter().map(|rect| rect.w * rect.h).sum();
+            let area = report.damage.iter().fold(0.0, |sum, rect| sum + rect.w * rect.h);
             let (frame, parts) = (self.frames, report.damage.len());
             let (glass, ms) = (report.glass_chains, report.cpu_time.as_secs_f64() * 1e3);
             say(&format!("frame n={frame} damage={parts}:{area} glass={glass} ms={ms:.2}"));
@@ -483,11 +483,11 @@ impl ApplicationHandler<Outside> for App {
                 self.dirty = true;
             }
             WindowEvent::ModifiersChanged(mods) => self.mods = mods.state(),
-            WindowEvent::KeyboardInput { event, is_synthetic: false, .. } => {
-                if event.state == ElementState::Pressed {
-                    let press = keys::press(&event, self.mods);
-                    self.input(event_loop, Input::Key(press));
-                }
+            WindowEvent::KeyboardInput { event, is_synthetic: false, .. }
+                if event.state == ElementState::Pressed =>
+            {
+                let press = keys::press(&event, self.mods);
+                self.input(event_loop, Input::Key(press));
             }
             WindowEvent::Ime(Ime::Preedit(text, _)) => self.input(event_loop, Input::Preedit(text)),
             WindowEvent::Ime(Ime::Commit(text)) => self.input(event_loop, Input::Commit(text)),

@@ -101,7 +101,7 @@ fn serve(mut stream: UnixStream, world: &World) {
     while !world.stop.load(Ordering::SeqCst) {
         match stream.read(&mut bytes) {
             Ok(0) => return,
-            Ok(length) => session.receive(Instant::now(), &bytes[..length]),
+            Ok(length) => session.receive(Instant::now(), bytes.get(..length).unwrap_or_default()),
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
             Err(_) => return,
         }
@@ -121,7 +121,7 @@ fn serve(mut stream: UnixStream, world: &World) {
                 Step::Ask { id, body } => answer(&mut session, world, id, &body),
             }
         }
-        for event in &events[offered..] {
+        for event in events.iter().skip(offered) {
             session.offer(event);
         }
         offered = events.len();

@@ -25,7 +25,7 @@ pub(super) fn build(model: &Model, ui: &mut Ui) {
     let all = figures(model, &theme);
     let shown = match ui.window().w {
         w if w < 620.0 => 2,
-        w if w < 900.0 => 3,
+        w if w < 860.0 => 3,
         _ => all.len(),
     };
     ui.with(row, |ui| {

@@ -23,6 +23,8 @@ const ROW_HEIGHT: f32 = 32.0;
 /// The bar and its distance from the panel's edges.
 const BAR_HEIGHT: f32 = 48.0;
 const BAR_MARGIN: f32 = 8.0;
+/// The strip that shows the chosen row in full.
+const CHOSEN_HEIGHT: f32 = 52.0;
 
 pub(super) fn build(model: &Model, ui: &mut Ui, actions: &mut Vec<Action>) {
     let theme = ui.theme();
@@ -32,19 +34,23 @@ pub(super) fn build(model: &Model, ui: &mut Ui, actions: &mut Vec<Action>) {
     ui.with(panel, |ui| {
         // First in reading order; its layer puts it above the list all the same.
         bar(model, ui, actions);
-        let list = ui.key_of("events");
+        // The list ends where the bar begins above and where the floor ends below: rows are seen
+        // through glass, never around it.
+        let well = Spec::layout("well")
+            .lay(Layout::column().grow().pad4([BAR_MARGIN, 0.0, BAR_MARGIN, 0.0]));
+        let mut view = ListView::default();
+        ui.with(well, |ui| view = events(model, ui));
         if model.ask_deselect {
-            ui.deselect(list);
+            ui.deselect(view.key);
             actions.push(Action::AskDeselect(false));
         }
-        let view = events(model, ui);
         if view.selected != model.selected {
             actions.push(Action::Select(view.selected));
         }
         if model.stream.numbers().is_empty() {
             empty(model, ui, actions);
         }
-        floor(model, ui, list, &view, actions);
+        floor(model, ui, &view, actions);
     });
 }
 
@@ -55,8 +61,8 @@ fn events(model: &Model, ui: &mut Ui) -> ListView {
         label: "Events",
         rows: model.stream.numbers(),
         row_height: ROW_HEIGHT,
-        top: BAR_HEIGHT + BAR_MARGIN + 8.0,
-        bottom: if chosen { 68.0 } else { 8.0 },
+        top: BAR_HEIGHT + 8.0,
+        bottom: if chosen { CHOSEN_HEIGHT + 8.0 } else { 0.0 },
         epoch: model.stream.epoch(),
     };
     ui.list("events", &spec, |ui, at| {
@@ -194,7 +200,7 @@ fn count(model: &Model) -> String {
 }
 
 /// What floats over the end of the list: the way to what is new, and the chosen row in full.
-fn floor(model: &Model, ui: &mut Ui, list: Key, view: &ListView, actions: &mut Vec<Action>) {
+fn floor(model: &Model, ui: &mut Ui, view: &ListView, actions: &mut Vec<Action>) {
     let layout = Layout::column()
         .float([None, Some(BAR_MARGIN), Some(BAR_MARGIN), Some(BAR_MARGIN)])
         .gap(8.0)
@@ -206,7 +212,7 @@ fn floor(model: &Model, ui: &mut Ui, list: Key, view: &ListView, actions: &mut V
     ui.with(Spec::layout("floor").stratum(Stratum::Popover).lay(layout), |ui| {
         if view.unseen > 0 {
             let center = Spec::layout("center").lay(Layout::row().justify(Justify::Center));
-            ui.with(center, |ui| newest(ui, list, view.unseen));
+            ui.with(center, |ui| newest(ui, view.key, view.unseen));
         }
         if let Some(row) = row {
             chosen(ui, row, actions);
@@ -232,7 +238,7 @@ fn chosen(ui: &mut Ui, row: &Row, actions: &mut Vec<Action>) {
     let theme = ui.theme();
     let (ink, mark) = look(row.weight, &theme);
     let spec = Spec::widget("chosen", Sense::Block, Role::Region, "Chosen event")
-        .lay(Layout::row().height(52.0).gap(12.0).pad4([0.0, 8.0, 0.0, 16.0]).middle())
+        .lay(Layout::row().height(CHOSEN_HEIGHT).gap(12.0).pad4([0.0, 8.0, 0.0, 16.0]).middle())
         .look(
             Look::glass(GlassKind::Popover)
                 .border(1.0, color::percent(theme.line2, 40))

@@ -5,8 +5,8 @@
 
 use std::hash::{Hash, Hasher};
 
-/// The name of one box.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+/// The name of one box. The default names none.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key(pub u64);
 
 impl Key {

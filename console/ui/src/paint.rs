@@ -7,7 +7,7 @@ use grace_gpu::scene::{Color, Glass, Line, Quad, Rect, Scene, Stratum as Sheet, 
 
 use crate::geometry::{Area, hairline};
 use crate::icon::{Icon, Mark};
-use crate::node::{Content, Node, Side, TextRun};
+use crate::node::{Content, Node, Sense, Side, TextRun};
 use crate::style::{Look, Stratum};
 use crate::theme::{GlassKind, Theme};
 use crate::ui::Ui;
@@ -28,7 +28,7 @@ pub fn scene(ui: &Ui) -> Scene {
     };
     for node in ui.tree.iter() {
         painter.node(node);
-        if ui.focus.ring() == Some(node.key) {
+        if ui.focus.ring() == Some(node.key) && node.spec.sense != Sense::Text {
             painter.ring(node);
         }
     }

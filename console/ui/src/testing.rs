@@ -18,13 +18,16 @@ use crate::{dump, paint};
 /// Builds in a frame until nothing changes any more; a screen that never rests is a bug.
 pub const PASSES_MAX: usize = 6;
 
+/// Builds a screen; true: the state changed, build once more.
+type Build<S> = dyn FnMut(&mut Ui, &mut S) -> bool;
+
 /// A screen under test: `S` is the program's state, `build` its screen.
 pub struct Harness<S> {
     /// The toolkit.
     pub ui: Ui,
     /// The program's state.
     pub state: S,
-    build: Box<dyn FnMut(&mut Ui, &mut S) -> bool>,
+    build: Box<Build<S>>,
     frame: Frame,
 }
 

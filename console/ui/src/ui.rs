@@ -20,7 +20,7 @@ use crate::key::Key;
 use crate::layout;
 use crate::measure::{Cached, Measure};
 use crate::node::{Content, Node, NodeId, Sense, Side, Spec, TextRun, Tree};
-use crate::style::{Layout, Look, Stratum};
+use crate::style::{Align, Direction, Layout, Look, Stratum};
 use crate::theme::{self, Theme, Type};
 use crate::widget::list::ListState;
 use crate::widget::text_box::TextBox;
@@ -463,11 +463,14 @@ impl Ui {
             layout = layout.width(width);
         } else if words.grows {
             layout = layout.grow().min_width(0.0);
+        } else if words.shrinks && self.stretches() {
+            // As wide as the column, which is what it has to fit into.
+            layout = layout.shrink();
         } else {
             // Rounded up, so that a text never ends in an ellipsis for want of half a pixel.
             layout = layout.width(natural_width.ceil());
             if words.shrinks {
-                layout = layout.shrink().min_width(0.0);
+                layout = layout.shrink();
             }
         }
         let run = TextRun {
@@ -485,6 +488,14 @@ impl Ui {
         spec.place = words.place;
         spec.content = Content::Text(run);
         self.leaf(spec);
+    }
+
+    /// Whether the box being built is a column that makes its children as wide as itself.
+    fn stretches(&self) -> bool {
+        let layout = self.stack.last().map(|id| self.tree[*id].spec.layout);
+        layout.is_some_and(|layout| {
+            layout.direction == Direction::Column && layout.align == Align::Stretch
+        })
     }
 
     /// Empty space that takes what is left.

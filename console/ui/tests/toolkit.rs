@@ -34,7 +34,6 @@ fn desk(ui: &mut Ui, desk: &mut Desk) -> bool {
         .lay(Layout::column().grow())
         .look(Look::fill(theme.bg2));
     ui.with(panel, |ui| {
-        let list = ui.key_of("list");
         let spec = ListSpec {
             label: "Things",
             rows: 0..desk.rows,
@@ -81,7 +80,7 @@ fn desk(ui: &mut Ui, desk: &mut Desk) -> bool {
             if desk.view.unseen > 0 {
                 let label = format!("{} new", desk.view.unseen);
                 if ui.button("newest", &Button::new(label).kind(Kind::Chip)).clicked {
-                    ui.follow(list);
+                    ui.follow(desk.view.key);
                     changed = true;
                 }
             }

@@ -138,6 +138,9 @@ impl Ui {
                 let fill = over.map_or(Look::none(), |share| Look::fill(veil(share)));
                 (fill.border(1.0, theme.line2).radius(8.0), theme.text0)
             }
+            Kind::Quiet if on => {
+                (Look::fill(color::percent(theme.accent, 22)).radius(8.0), theme.accent)
+            }
             Kind::Quiet => {
                 let fill = over.map_or(Look::none(), |share| Look::fill(veil(share)));
                 (fill.radius(8.0), if over.is_some() { theme.text0 } else { theme.text1 })

@@ -44,6 +44,8 @@ pub struct ListSpec<'a> {
 /// What the program learns about the list.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ListView {
+    /// The list's stable name.
+    pub key: Key,
     /// Rows that came while the person was reading further up.
     pub unseen: u64,
     /// The chosen row.
@@ -295,7 +297,7 @@ impl Ui {
             ui.scroll_bar(key, &state);
         });
         let unseen = if state.following { 0 } else { spec.rows.end.saturating_sub(state.seen_end) };
-        let view = ListView { unseen, selected: state.selected, following: state.following };
+        let view = ListView { key, unseen, selected: state.selected, following: state.following };
         self.lists.insert(key, state);
         view
     }

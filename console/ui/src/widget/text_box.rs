@@ -67,7 +67,8 @@ impl Ui {
         }
         let (theme, focused) = (self.theme, self.focus.key() == Some(key));
         let hovered = self.hot == Some(key);
-        let border = if focused { (1.5, theme.accent) } else { (1.0, theme.line2) };
+        // The border is the ring here: a text box shows that it has the keyboard however it got it.
+        let border = if focused { (2.0, theme.accent) } else { (1.0, theme.line2) };
         let fill =
             if hovered && !focused { color::mix(theme.bg3, theme.text0, 0.04) } else { theme.bg3 };
         let spec = Spec::widget(&id, Sense::Text, Role::SearchInput, field.label)
@@ -168,7 +169,7 @@ impl Ui {
         let halves = since.as_millis() / BLINK.as_millis().max(1);
         let next = self.caret_since + BLINK * u32::try_from(halves + 1).unwrap_or(1);
         self.wake = Some(self.wake.map_or(next, |wake| wake.min(next)));
-        halves % 2 == 0
+        halves.is_multiple_of(2)
     }
 
     /// Builds the picture of a key.
