@@ -1,7 +1,7 @@
 //! Bytes in the charset a sender named, as Unicode text.
 //!
-//! What cannot be decoded becomes U+FFFD. Text with no charset, or one nobody knows, is UTF-8 if it is
-//! valid as such and windows-1252 otherwise, which is what most such mail was written in.
+//! What cannot be decoded becomes U+FFFD. Text with no charset, or one nobody knows, is UTF-8 if it
+//! is valid as such and windows-1252 otherwise, which is what most such mail was written in.
 //! Not here: the tables; those are mail-parser's and encoding_rs's.
 
 use std::borrow::Cow;

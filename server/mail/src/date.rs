@@ -1,7 +1,8 @@
 //! Dates as mail writes them: `Mon, 23 Nov 2026 19:00:00 +0100`.
 //!
-//! Reads RFC 5322 3.3, the obsolete forms of 4.3, and what clients send instead (a missing weekday, zone
-//! or time, `23-Nov-2026`, asctime, ISO 8601). Invariant: a [`Date`] is a day that exists in the calendar.
+//! Reads RFC 5322 3.3, the obsolete forms of 4.3, and what clients send instead (a missing weekday,
+//! zone or time, `23-Nov-2026`, asctime, ISO 8601). Invariant: a [`Date`] is a day that exists in
+//! the calendar.
 //! Not here: a clock; whoever wants to write the present time brings it along.
 
 /// Names of the months, in English, as RFC 5322 3.3 has them.
@@ -72,8 +73,8 @@ impl Date {
         self.days() * DAY_S + of_day - i64::from(self.zone_minutes) * 60
     }
 
-    /// The calendar day in the sender's own zone, counted from 1970-01-01. IMAP's SENTBEFORE, SENTON and
-    /// SENTSINCE compare this: RFC 9051 6.4.4, "disregarding time and timezone".
+    /// The calendar day in the sender's own zone, counted from 1970-01-01. IMAP's SENTBEFORE,
+    /// SENTON and SENTSINCE compare this: RFC 9051 6.4.4, "disregarding time and timezone".
     #[must_use]
     pub fn days(&self) -> i64 {
         days_from_civil(i64::from(self.year), self.month, self.day)
@@ -149,7 +150,8 @@ impl Draft {
 
     fn year(&mut self, word: &str) {
         let year = word.parse::<u16>().ok().map(|year| match (word.len(), year) {
-            // RFC 5322 4.3: two digits are 2000 to 2049 or 1950 to 1999, three digits are from 1900.
+            // RFC 5322 4.3: two digits are 2000 to 2049 or 1950 to 1999, three digits are from
+            // 1900.
             (2, 0..=49) => year + 2000,
             (2 | 3, _) => year + 1900,
             _ => year,
@@ -270,8 +272,8 @@ fn month_days(year: u16, month: u8) -> u8 {
     }
 }
 
-/// Days from 1970-01-01 to this day of the Gregorian calendar. Years start in March here, so that the
-/// leap day is the last one.
+/// Days from 1970-01-01 to this day of the Gregorian calendar. Years start in March here, so that
+/// the leap day is the last one.
 #[must_use]
 pub fn days_from_civil(year: i64, month: u8, day: u8) -> i64 {
     let year = if month <= 2 { year - 1 } else { year };

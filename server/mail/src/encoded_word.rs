@@ -1,8 +1,8 @@
 //! RFC 2047 encoded words in header values: `=?utf-8?Q?=C3=A4?=` is `ä`.
 //!
-//! Tolerant where senders are sloppy: words inside quoted strings and glued to other text are decoded,
-//! spaces inside a word are allowed, and a character split over two words of one charset is put together
-//! again. What is no encoded word stays as it is. Time is linear.
+//! Tolerant where senders are sloppy: words inside quoted strings and glued to other text are
+//! decoded, spaces inside a word are allowed, and a character split over two words of one charset
+//! is put together again. What is no encoded word stays as it is. Time is linear.
 //! Not here: unfolding ([`crate::header::unfold`]) and RFC 2231 ([`crate::media::joined_param`]).
 
 use std::borrow::Cow;
@@ -59,8 +59,8 @@ pub fn decode_folded(value: &[u8]) -> String {
     decode(&unfolded)
 }
 
-/// May a character start in a word of one charset and end in the next? Not where words switch between
-/// alphabets (ISO-2022): each of those starts afresh, RFC 2047 3.
+/// May a character start in a word of one charset and end in the next? Not where words switch
+/// between alphabets (ISO-2022): each of those starts afresh, RFC 2047 3.
 fn may_join(first: &[u8], second: &[u8]) -> bool {
     let switches = first.get(..8).is_some_and(|head| head.eq_ignore_ascii_case(b"iso-2022"));
     first.eq_ignore_ascii_case(second) && !switches

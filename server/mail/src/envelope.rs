@@ -1,7 +1,8 @@
 //! The fields of a header that every client shows in its list of messages: IMAP's ENVELOPE.
 //!
-//! RFC 9051 7.5.2. Values are the header's bytes, unfolded, not decoded. A text field that is missing is
-//! `None`, one that is there and empty is `Some` of nothing; IMAP makes a difference between them.
+//! RFC 9051 7.5.2. Values are the header's bytes, unfolded, not decoded. A text field that is
+//! missing is `None`, one that is there and empty is `Some` of nothing; IMAP makes a difference
+//! between them.
 //! Invariant: `sender` and `reply_to` are never empty when `from` is not.
 //! Not here: how it is written on the wire, and the envelope of SMTP, which is another thing.
 

@@ -1,9 +1,11 @@
 //! Header blocks: lines, fields, folding.
 //!
-//! A header block is the bytes from the first field up to and including the blank line that ends it (or
-//! up to the end of the bytes when that line is missing). Lines end in CRLF or in a bare LF; a CR alone
-//! is data. A line that is neither a field nor the continuation of one belongs to no field.
-//! Invariants: every range lies inside the bytes given; fields come in their order and do not overlap.
+//! A header block is the bytes from the first field up to and including the blank line that ends it
+//! (or up to the end of the bytes when that line is missing). Lines end in CRLF or in a bare LF; a
+//! CR alone is data. A line that is neither a field nor the continuation of one belongs to no
+//! field.
+//! Invariants: every range lies inside the bytes given; fields come in their order and do not
+//! overlap.
 //! Not here: what a field means ([`crate::media`], [`crate::envelope`]) and RFC 2047
 //! ([`crate::encoded_word`]).
 
@@ -14,8 +16,8 @@ use std::ops::Range;
 /// RFC 5322 2.1.1: a line should be no longer than 78 characters.
 pub const LINE_LEN: usize = 78;
 
-/// Longest field name taken as one, in bytes. RFC 5322 2.1.1 limits a line to 998 characters; a line
-/// with more before its first colon is text, not a field.
+/// Longest field name taken as one, in bytes. RFC 5322 2.1.1 limits a line to 998 characters; a
+/// line with more before its first colon is text, not a field.
 pub const NAME_LEN_MAX: usize = 998;
 
 /// One field of a header block.
@@ -123,7 +125,8 @@ pub fn is_blank(line: &[u8]) -> bool {
     line.is_empty()
 }
 
-/// Does this line continue the field above it? RFC 5322 2.2.3, and 4.2 for lines of white space only.
+/// Does this line continue the field above it? RFC 5322 2.2.3, and 4.2 for lines of white space
+/// only.
 #[must_use]
 pub fn is_continuation(line: &[u8]) -> bool {
     matches!(line.first(), Some(b' ' | b'\t'))
@@ -155,8 +158,8 @@ pub fn unfold(value: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(out)
 }
 
-/// Writes a field as lines of at most [`LINE_LEN`] bytes where white space allows it, ending in CRLF.
-/// Line ends inside `value` become spaces, so that no value can smuggle in another field.
+/// Writes a field as lines of at most [`LINE_LEN`] bytes where white space allows it, ending in
+/// CRLF. Line ends inside `value` become spaces, so that no value can smuggle in another field.
 #[must_use]
 pub fn fold(name: &str, value: &str) -> String {
     let mut out = format!("{name}:");
@@ -174,11 +177,11 @@ pub fn fold(name: &str, value: &str) -> String {
     out
 }
 
-/// Copies the fields of `block` called one of `names` (or, when `others`, called none of them), each as
-/// it was written, then the blank line if the block has one.
+/// Copies the fields of `block` called one of `names` (or, when `others`, called none of them),
+/// each as it was written, then the blank line if the block has one.
 ///
-/// RFC 9051 6.4.5.1: HEADER.FIELDS and HEADER.FIELDS.NOT; names match in any case, and subsetting does
-/// not exclude the delimiting blank line.
+/// RFC 9051 6.4.5.1: HEADER.FIELDS and HEADER.FIELDS.NOT; names match in any case, and subsetting
+/// does not exclude the delimiting blank line.
 #[must_use]
 pub fn select<N: AsRef<[u8]>>(block: &[u8], names: &[N], others: bool) -> Vec<u8> {
     let mut out = Vec::new();

@@ -1,13 +1,14 @@
 //! What a letter is: addresses, envelopes, headers and the MIME tree.
 //!
-//! Everything here reads bytes that strangers wrote. Invariants: no function panics on any input; all
-//! of them take time linear in the input; a range always lies inside the message it was made from;
-//! what cannot be understood is passed on as it is or left out, never invented.
+//! Everything here reads bytes that strangers wrote. Invariants: no function panics on any input;
+//! all of them take time linear in the input; a range always lies inside the message it was made
+//! from; what cannot be understood is passed on as it is or left out, never invented.
 //!
-//! The way through the modules: [`mime`] finds the parts of a message as byte ranges ([`media`] reads
-//! their Content-* fields), [`section`] answers IMAP's question "give me 1.2.HEADER" with such a range,
-//! [`envelope`] gives the few fields every client shows in its list, [`text`] what a person would read
-//! (through [`transfer`], [`charset`] and [`encoded_word`]), [`header`] is what they all stand on.
+//! The way through the modules: [`mime`] finds the parts of a message as byte ranges ([`media`]
+//! reads their Content-* fields), [`section`] answers IMAP's question "give me 1.2.HEADER" with
+//! such a range, [`envelope`] gives the few fields every client shows in its list, [`text`] what a
+//! person would read (through [`transfer`], [`charset`] and [`encoded_word`]), [`header`] is what
+//! they all stand on.
 //! Not here: sockets, storage and the grammar of IMAP or SMTP.
 
 pub mod address;

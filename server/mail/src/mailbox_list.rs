@@ -1,12 +1,13 @@
 //! Lists of addresses in header fields: `Ann <ann@example.org>, Team: bob@example.org;`.
 //!
-//! Reads RFC 5322 3.4 and the obsolete forms of 4.4 (routes, white space around dots), and makes the best
-//! of the rest. Values are the bytes that were written, unquoted, without comments, not decoded (RFC 2047).
+//! Reads RFC 5322 3.4 and the obsolete forms of 4.4 (routes, white space around dots), and makes
+//! the best of the rest. Values are the bytes that were written, unquoted, without comments, not
+//! decoded (RFC 2047).
 //! Invariants: every [`Address::GroupStart`] has its [`Address::GroupEnd`], groups do not nest.
 //! Not here: addresses one may send to; those are checked and typed in the envelope of SMTP.
 
-/// Most addresses read from one list. RFC 5321 4.5.3.1.8 asks servers to take 100 recipients; lists in
-/// headers reach a few thousand.
+/// Most addresses read from one list. RFC 5321 4.5.3.1.8 asks servers to take 100 recipients; lists
+/// in headers reach a few thousand.
 pub const ADDRESSES_MAX: usize = 10_000;
 
 /// One entry of a list.
@@ -183,7 +184,8 @@ fn bare_address(words: &[Token]) -> (Option<Vec<u8>>, Vec<u8>, Vec<u8>) {
     (name, joined(local, false), joined(host, false))
 }
 
-/// Puts words together; white space between them becomes one space, in an address none beside a dot.
+/// Puts words together; white space between them becomes one space, in an address none beside a
+/// dot.
 fn joined(words: &[Token], is_phrase: bool) -> Vec<u8> {
     let mut out: Vec<u8> = Vec::new();
     for word in words {

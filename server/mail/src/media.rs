@@ -1,17 +1,17 @@
 //! What the Content-* fields of a part say: type, parameters, disposition, language and the rest.
 //!
-//! Values are the bytes that were written, unfolded, without comments, quotes and their backslashes;
-//! RFC 2231 continuations (`name*0*=`) stay as they are, which is how IMAP hands them on. A value may
-//! hold any byte but a line end, NUL and 8-bit among them.
-//! Invariant: a [`Media`] always has a type and a subtype; where the field is missing or broken they are
-//! RFC 2045's default.
+//! Values are the bytes that were written, unfolded, without comments, quotes and their
+//! backslashes; RFC 2231 continuations (`name*0*=`) stay as they are, which is how IMAP hands them
+//! on. A value may hold any byte but a line end, NUL and 8-bit among them.
+//! Invariant: a [`Media`] always has a type and a subtype; where the field is missing or broken
+//! they are RFC 2045's default.
 //! Not here: decoding ([`crate::transfer`], [`crate::charset`]).
 
 use crate::header;
 use crate::transfer;
 
-/// Most parameters kept of one field. Real mail has a handful, RFC 2231 pieces a few dozen; a thousand
-/// still bounds what one line can make us send back.
+/// Most parameters kept of one field. Real mail has a handful, RFC 2231 pieces a few dozen; a
+/// thousand still bounds what one line can make us send back.
 pub const PARAMS_MAX: usize = 1_000;
 
 /// `attribute=value`, as written.
@@ -119,8 +119,8 @@ impl Media {
         media
     }
 
-    /// Takes over a Content-Type. A type that cannot be read leaves the default of RFC 2045 5.2 with
-    /// what parameters could be read.
+    /// Takes over a Content-Type. A type that cannot be read leaves the default of RFC 2045 5.2
+    /// with what parameters could be read.
     fn read_type(&mut self, value: &[u8], in_digest: bool) {
         let mut scan = Scan { bytes: value, at: 0 };
         let kind = scan.token();
@@ -171,8 +171,8 @@ impl Disposition {
     }
 }
 
-/// Joins what RFC 2231 lets a sender split and percent-encode: `name*0*=utf-8''a; name*1=b`. Gives the
-/// charset (empty if none is said) and the bytes. A plain `name=` wins over the split form.
+/// Joins what RFC 2231 lets a sender split and percent-encode: `name*0*=utf-8''a; name*1=b`. Gives
+/// the charset (empty if none is said) and the bytes. A plain `name=` wins over the split form.
 #[must_use]
 pub fn joined_param(params: &[Param], name: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
     if let Some(plain) = find_param(params, name) {
@@ -351,8 +351,8 @@ impl Scan<'_> {
         value
     }
 
-    /// What should have been a token: senders leave out the quotes (`name=my file.pdf`), so all up to
-    /// the next semicolon or comment counts.
+    /// What should have been a token: senders leave out the quotes (`name=my file.pdf`), so all up
+    /// to the next semicolon or comment counts.
     fn unquoted(&mut self) -> Vec<u8> {
         let rest = self.bytes.get(self.at..).unwrap_or(&[]);
         let end = |pair: &[u8]| matches!(pair, [b';', ..] | [b' ' | b'\t', b'(', ..]);
@@ -362,7 +362,8 @@ impl Scan<'_> {
     }
 }
 
-/// RFC 2045 5.1: any CHAR but SPACE, CTLs and tspecials. 8-bit is taken along: it is what was written.
+/// RFC 2045 5.1: any CHAR but SPACE, CTLs and tspecials. 8-bit is taken along: it is what was
+/// written.
 fn is_token_byte(byte: u8) -> bool {
     byte > b' ' && byte != 0x7f && !b"()<>@,;:\\\"/[]?=".contains(&byte)
 }

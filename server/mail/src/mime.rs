@@ -6,16 +6,19 @@
 //!     part 2   message/rfc822    header 730..760  body 760..1900
 //!       part 3   text/html       header 760..900  body 900..1900    (the message inside)
 //! ```
-//! One walk over the lines, with a stack of the parts that are open. Invariants: there is always a root,
-//! and it covers the whole message; a part's header ends where its body starts; a child's header and body
-//! lie inside its parent's body; siblings do not overlap; a multipart has at least one child and a message
-//! exactly one. Time is linear: a line is compared with at most [`DEPTH_MAX`] boundaries.
+//! One walk over the lines, with a stack of the parts that are open. Invariants: there is always a
+//! root, and it covers the whole message; a part's header ends where its body starts; a child's
+//! header and body lie inside its parent's body; siblings do not overlap; a multipart has at least
+//! one child and a message exactly one. Time is linear: a line is compared with at most
+//! [`DEPTH_MAX`] boundaries.
 //!
-//! Where mail is broken: a closing delimiter that is missing is assumed at the end of the enclosing part; a
-//! multipart whose delimiter never comes has one child, all of its body, so that nothing is hidden from
-//! the reader; a part that starts with a line that is no field has no header; a line inside a header that
-//! is no field ends the header, unless a well-known field follows before the next blank line.
-//! Not here: what the Content-* fields say ([`crate::media`]), IMAP's numbering ([`crate::section`]).
+//! Where mail is broken: a closing delimiter that is missing is assumed at the end of the enclosing
+//! part; a multipart whose delimiter never comes has one child, all of its body, so that nothing is
+//! hidden from the reader; a part that starts with a line that is no field has no header; a line
+//! inside a header that is no field ends the header, unless a well-known field follows before the
+//! next blank line.
+//! Not here: what the Content-* fields say ([`crate::media`]), IMAP's numbering
+//! ([`crate::section`]).
 
 use std::ops::Range;
 
@@ -23,11 +26,12 @@ use crate::header;
 use crate::media::{self, Media};
 
 /// Deepest nesting that is followed. What lies deeper stays one piece (application/octet-stream).
-/// Real mail rarely passes ten, even when it has been forwarded many times; Dovecot stops at 100 too.
+/// Real mail rarely passes ten, even when it has been forwarded many times; Dovecot stops at 100
+/// too.
 pub const DEPTH_MAX: usize = 100;
 
-/// Most parts that are told apart in one message; the last one takes the rest. A digest of a busy list
-/// has hundreds. Bounds the tree to a few megabytes of memory.
+/// Most parts that are told apart in one message; the last one takes the rest. A digest of a busy
+/// list has hundreds. Bounds the tree to a few megabytes of memory.
 pub const PARTS_MAX: usize = 10_000;
 
 /// What a part is made of.
@@ -233,8 +237,8 @@ impl Builder<'_> {
         }
         *in_field = false;
         let start = *junk.get_or_insert(here);
-        // Some mail starts with a line of white space; any other line before the first field is text,
-        // and so is what looks like a delimiter.
+        // Some mail starts with a line of white space; any other line before the first field is
+        // text, and so is what looks like a delimiter.
         let may_go_on = *any_field || line.trim_ascii().is_empty();
         if may_go_on && !line.starts_with(b"--") {
             HeaderLine::Inside
@@ -243,9 +247,9 @@ impl Builder<'_> {
         }
     }
 
-    /// Is this line the delimiter of a multipart that is open? RFC 2046 5.1.1: the line starts with two
-    /// hyphens and the boundary; white space may follow, and what comes after that does not matter. A
-    /// line that goes on without white space is another boundary with the same beginning.
+    /// Is this line the delimiter of a multipart that is open? RFC 2046 5.1.1: the line starts with
+    /// two hyphens and the boundary; white space may follow, and what comes after that does not
+    /// matter. A line that goes on without white space is another boundary with the same beginning.
     fn delimiter(&self, line: &[u8]) -> Option<Hit> {
         let line = line.strip_prefix(b"--")?;
         for (level, open) in self.open.iter().enumerate().rev() {
@@ -266,8 +270,8 @@ impl Builder<'_> {
             self.is_cut = true;
             return;
         }
-        // RFC 2046 5.1.1: the line end before the delimiter belongs to the delimiter, and each delimiter
-        // has its own; two on adjacent lines have no part between them.
+        // RFC 2046 5.1.1: the line end before the delimiter belongs to the delimiter, and each
+        // delimiter has its own; two on adjacent lines have no part between them.
         if !hit.closes && self.open.len() == hit.level + 2 && self.restarts(here, next) {
             return;
         }
@@ -358,8 +362,8 @@ impl Builder<'_> {
         }
     }
 
-    /// Closes all parts from `level` on, before a delimiter line (or the end) at `line`; `end` is the
-    /// same place without the line end that belongs to the delimiter.
+    /// Closes all parts from `level` on, before a delimiter line (or the end) at `line`; `end` is
+    /// the same place without the line end that belongs to the delimiter.
     fn close_from(&mut self, level: usize, line: Mark, end: Mark) {
         while let Some(Open { state: State::Header { .. }, .. }) =
             self.open.get(level..).and_then(<[Open]>::last)

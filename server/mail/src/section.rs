@@ -1,9 +1,10 @@
 //! IMAP's names for pieces of a message: `1.2`, `1.2.MIME`, `2.HEADER.FIELDS (FROM TO)`, `TEXT`.
 //!
 //! RFC 9051 6.4.5.1 and 9 (section-spec). A part number walks down the tree: into the parts of a
-//! multipart, through a message to the parts of the message inside it; a message that is not a multipart
-//! has one part, number 1, its body. Invariant: an answer is a range of the message or, for a subset of
-//! a header, copies of its lines; a piece that does not exist is `None`, never something near it.
+//! multipart, through a message to the parts of the message inside it; a message that is not a
+//! multipart has one part, number 1, its body. Invariant: an answer is a range of the message or,
+//! for a subset of a header, copies of its lines; a piece that does not exist is `None`, never
+//! something near it.
 //! Not here: partial fetches (`<0.100>`) and how the answer is written on the wire.
 
 use std::borrow::Cow;
@@ -72,11 +73,10 @@ impl Section {
     /// The whole message.
     pub const MESSAGE: Section = Section { path: Vec::new(), what: What::Whole };
 
-    /// Reads what stands between the brackets of `BODY[…]`. Field names are atoms here; a caller whose
-    /// grammar also allows strings makes the [`What`] itself.
+    /// Reads what stands between the brackets of `BODY[…]`. Field names are atoms here; a caller
+    /// whose grammar also allows strings makes the [`What`] itself.
     ///
-    /// # Errors
-    /// If it is not a section.
+    /// # Errors If it is not a section.
     pub fn parse(text: &[u8]) -> Result<Section, SectionError> {
         let mut path = Vec::new();
         let mut rest = text;

@@ -1,8 +1,8 @@
 //! What a person would read in a message, and finding words in it: IMAP's SEARCH.
 //!
-//! Text is taken out of its transfer encoding and charset. Matching ignores case in the way of Unicode's
-//! full case folding (RFC 9051 6.4.4: substring, case-insensitive): `STRASSE` finds `Straße`. Time and
-//! memory are linear in the message.
+//! Text is taken out of its transfer encoding and charset. Matching ignores case in the way of
+//! Unicode's full case folding (RFC 9051 6.4.4: substring, case-insensitive): `STRASSE` finds
+//! `Straße`. Time and memory are linear in the message.
 //! Not here: an index; HTML is searched as its source.
 
 use crate::charset;

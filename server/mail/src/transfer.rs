@@ -1,12 +1,14 @@
-//! Content transfer encodings: what is sent as base64 or quoted-printable, as the bytes it stands for.
+//! Content transfer encodings: what is sent as base64 or quoted-printable, as the bytes it stands
+//! for.
 //!
-//! Tolerant: what is no code is passed over (RFC 2045 6.8) or taken as it is (RFC 2045 6.7, note 5), so
-//! that as much as possible of damaged mail can be read. Time and memory are linear.
+//! Tolerant: what is no code is passed over (RFC 2045 6.8) or taken as it is (RFC 2045 6.7, note
+//! 5), so that as much as possible of damaged mail can be read. Time and memory are linear.
 //! Not here: charsets ([`crate::charset`]) and encoding for sending.
 
 use std::borrow::Cow;
 
-/// Decodes `body` as the value of Content-Transfer-Encoding says; an unknown encoding is taken as none.
+/// Decodes `body` as the value of Content-Transfer-Encoding says; an unknown encoding is taken as
+/// none.
 #[must_use]
 pub fn decode<'a>(encoding: Option<&[u8]>, body: &'a [u8]) -> Cow<'a, [u8]> {
     match encoding {
@@ -18,8 +20,8 @@ pub fn decode<'a>(encoding: Option<&[u8]>, body: &'a [u8]) -> Cow<'a, [u8]> {
     }
 }
 
-/// RFC 2045 6.8. Bytes outside the alphabet are passed over; `=` ends a group, and what follows starts
-/// a new one, as in bodies glued together from encoded pieces.
+/// RFC 2045 6.8. Bytes outside the alphabet are passed over; `=` ends a group, and what follows
+/// starts a new one, as in bodies glued together from encoded pieces.
 #[must_use]
 pub fn base64(body: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(body.len() / 4 * 3 + 3);

@@ -1,4 +1,5 @@
-//! Messages nobody here made up, and damaged ones: every tree is sound, every section has an answer.
+//! Messages nobody here made up, and damaged ones: every tree is sound, every section has an
+//! answer.
 //!
 //! Reads `tests/corpus` of the project, and foreign mail if it is there: the folder `mime` in
 //! `$GRACE_CORPORA` or, failing that, in `shared/corpora` beside the project's root.
@@ -166,7 +167,7 @@ fn damaged_messages() {
     let shared = shared_corpus().map(|dir| files(&dir)).unwrap_or_default();
     if shared.is_empty() {
         println!(
-            "SKIPPED: damaged_messages: no folder $GRACE_CORPORA/mime; only tests/corpus was damaged"
+            "SKIPPED: damaged_messages: no folder $GRACE_CORPORA/mime; damaging tests/corpus only"
         );
     }
     let rounds = own

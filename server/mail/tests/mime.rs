@@ -173,7 +173,8 @@ fn in_a_digest_parts_are_messages() {
 
 #[test]
 fn boundaries_are_compared_as_rfc_2046_says() {
-    // White space may follow, then anything; another boundary with the same beginning is another one.
+    // White space may follow, then anything; another boundary with the same beginning is another
+    // one.
     check(
         "|Content-Type: multipart/mixed; boundary=b
          |
@@ -414,7 +415,8 @@ fn bytes_that_are_no_text() {
 
 #[test]
 fn line_ends_belong_to_the_delimiter_and_lines_are_counted() {
-    let raw = b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\none\r\ntwo\r\n--b\n\nx\n--b--\r\n";
+    let raw = b"Content-Type: multipart/mixed; boundary=b\r\n\r\n\
+        --b\r\n\r\none\r\ntwo\r\n--b\n\nx\n--b--\r\n";
     let tree = Tree::parse(raw);
     let seen: Vec<_> =
         tree.children(tree.root()).map(|p| (&raw[p.body.clone()], p.lines)).collect();

@@ -1,7 +1,7 @@
 //! Everything that reads mail takes linear time, also on mail made to hurt.
 //!
-//! Eight times the input must not take more than some sixteen times the time; noise is fought by taking
-//! the best of three runs. A quadratic reader would take sixty-four times as long.
+//! Eight times the input must not take more than some sixteen times the time; noise is fought by
+//! taking the best of three runs. A quadratic reader would take sixty-four times as long.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};

@@ -5,7 +5,8 @@ use grace_mail::mime::{DEPTH_MAX, Kind, PARTS_MAX, Part, Tree};
 use grace_mail::section::{self, Section, What};
 use grace_mail::text::{self, Needle};
 
-/// Checks every promise [`Tree`] makes and asks every section of every part. Gives the number of parts.
+/// Checks every promise [`Tree`] makes and asks every section of every part. Gives the number of
+/// parts.
 pub(crate) fn assert_sound(raw: &[u8], name: &str) -> usize {
     let tree = Tree::parse(raw);
     let root = tree.root();
