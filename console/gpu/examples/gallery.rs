@@ -1,6 +1,7 @@
 //! One picture with everything the renderer can draw, in a window or as a PNG file.
 //!
-//! `gallery [--light] [--blur|--plain] [--size WxH] [--validate] [--png FILE] [--frames N] [--move]`
+//! `gallery [--light] [--blur|--plain] [--size WxH] [--validate] [--png FILE] [--bench]
+//! [--frames N] [--move]`
 //! In the window: any key moves the palette, Escape ends. `--frames` ends after so many drawn
 //! frames, `--move` keeps the palette moving. Exits with 3 if the validation layers spoke.
 
@@ -8,6 +9,7 @@ use std::env;
 use std::error::Error;
 use std::fs::File;
 use std::sync::Arc;
+use std::time::Instant;
 
 use grace_gpu::renderer::{Effects, Options, Renderer};
 use grace_gpu::scene::{Color, Family, Glass, Line, Quad, Rect, Scene, Stratum, Text, TextStyle};
@@ -22,6 +24,7 @@ use winit::window::{Window, WindowId};
 fn main() -> Result<(), Box<dyn Error>> {
     let wishes = Wishes::parse()?;
     let messages = match &wishes.png {
+        _ if wishes.is_bench => bench(&wishes)?,
         Some(path) => save(path, &wishes)?,
         None => show(wishes)?,
     };
@@ -36,6 +39,7 @@ struct Wishes {
     is_light: bool,
     size: (u32, u32),
     png: Option<String>,
+    is_bench: bool,
     frames_max: Option<u32>,
     moves: bool,
     options: Options,
@@ -47,6 +51,7 @@ impl Wishes {
             is_light: false,
             size: (1280, 800),
             png: None,
+            is_bench: false,
             frames_max: None,
             moves: false,
             options: Options::default(),
@@ -58,6 +63,7 @@ impl Wishes {
                 "--blur" => wishes.options.effects = Effects::Full,
                 "--plain" => wishes.options.effects = Effects::Reduced,
                 "--validate" => wishes.options.validation = true,
+                "--bench" => wishes.is_bench = true,
                 "--move" => wishes.moves = true,
                 "--png" => wishes.png = words.next(),
                 "--frames" => wishes.frames_max = Some(words.next().ok_or("how many?")?.parse()?),
@@ -85,6 +91,37 @@ fn save(path: &str, wishes: &Wishes) -> Result<u64, Box<dyn Error>> {
     for message in renderer.validation_log() {
         say(&message);
     }
+    Ok(renderer.validation_messages())
+}
+
+/// Frames a second without a window: nothing, one row, and everything changing.
+fn bench(wishes: &Wishes) -> Result<u64, Box<dyn Error>> {
+    const FRAMES: u32 = 100;
+    let fonts = Fonts::bundled();
+    let mut renderer = Renderer::offscreen(wishes.size, fonts.clone(), wishes.options.clone())?;
+    let scene = picture(wishes.size, wishes.is_light, 0, &fonts);
+    renderer.render(&scene)?;
+    let mut time = |name: &str, change: &dyn Fn(&mut Scene, u32)| {
+        let mut drawn_count = 0;
+        let start = Instant::now();
+        for frame in 0..FRAMES {
+            let mut scene = scene.clone();
+            change(&mut scene, frame);
+            drawn_count += u32::from(renderer.render(&scene)?.drawn);
+        }
+        renderer.read_pixels()?;
+        let each = start.elapsed() / FRAMES;
+        say(&format!("{name}: {each:?} a frame, {drawn_count} drawn"));
+        Ok::<_, Box<dyn Error>>(())
+    };
+    time("nothing", &|_, _| ())?;
+    time("one row", &|scene, frame| {
+        let row = scene.strata.first_mut().and_then(|stratum| stratum.texts.last_mut());
+        if let Some(row) = row {
+            row.text = Arc::from(format!("{frame} of a hundred"));
+        }
+    })?;
+    time("everything", &|scene, frame| scene.background.r = if frame % 2 == 0 { 9 } else { 10 })?;
     Ok(renderer.validation_messages())
 }
 
@@ -352,6 +389,11 @@ fn page(mut pen: Pen<'_>, w: f32, h: f32) -> Stratum {
     }
     pen.text((240.0, 16.0), 18.0, 600, theme.text[0], "Overview");
     pen.button((w - 150.0, 12.0), "Unlock to fix…");
+    for (at, signs) in ["●◐▲‖◆○", "✓✕→←↵⇧⇄", "▸▾▴◂⊘✉⌕", "⚙ℹ☐☑☰⋮⋯⟳🔒"].iter().enumerate()
+    {
+        pen.text((20.0, 300.0 + 36.0 * at as f32), 18.0, 400, theme.text[1], signs);
+        pen.text((20.0, 460.0 + 28.0 * at as f32), 13.0, 500, theme.text[1], signs);
+    }
     let tiles = [("Received /min", "38"), ("Queue", "18"), ("Rejected 1 h", "1 204")];
     for (at, (name, figure)) in tiles.iter().enumerate() {
         let x = 240.0 + 240.0 * at as f32;

@@ -28,15 +28,19 @@ const LAYOUTS_MAX: usize = 4096;
 /// The family names as the font files spell them.
 const SANS: &str = "Inter";
 const MONO: &str = "JetBrains Mono";
+const SYMBOLS: &str = "Grace Symbols";
 
 /// The bundled files: three weights of each family.
-const BUNDLE: [&[u8]; 6] = [
+const BUNDLE: [&[u8]; 9] = [
     include_bytes!("../../../assets/fonts/Inter-Regular.otf"),
     include_bytes!("../../../assets/fonts/Inter-Medium.otf"),
     include_bytes!("../../../assets/fonts/Inter-SemiBold.otf"),
     include_bytes!("../../../assets/fonts/JetBrainsMono-Regular.ttf"),
     include_bytes!("../../../assets/fonts/JetBrainsMono-Medium.ttf"),
     include_bytes!("../../../assets/fonts/JetBrainsMono-SemiBold.ttf"),
+    include_bytes!("../../../assets/fonts/GraceSymbols-Regular.ttf"),
+    include_bytes!("../../../assets/fonts/GraceSymbols-Medium.ttf"),
+    include_bytes!("../../../assets/fonts/GraceSymbols-SemiBold.ttf"),
 ];
 
 /// The fonts and the layouts made with them. Clones share everything.
@@ -269,14 +273,14 @@ fn font_system(db: fontdb::Database) -> FontSystem {
 
 static PLATFORM: PlatformFallback = PlatformFallback;
 
-/// Each bundled family stands in for the other before any installed font is asked.
+/// The bundled families stand in for each other before any installed font is asked.
 struct HouseFallback {
     common: Vec<&'static str>,
 }
 
 impl HouseFallback {
     fn new() -> Self {
-        let mut common = vec![SANS, MONO];
+        let mut common = vec![SYMBOLS, SANS, MONO];
         common.extend_from_slice(PLATFORM.common_fallback());
         Self { common }
     }

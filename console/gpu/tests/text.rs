@@ -169,3 +169,23 @@ fn ten_thousand_texts_do_not_pile_up() {
     assert_eq!(std::sync::Arc::strong_count(&first), 1);
     assert_eq!(first.size(), fonts.measure("0", BODY, f32::INFINITY, false));
 }
+
+/// A sign that no bundled font has would be an empty box on the screen.
+#[test]
+fn every_sign_of_the_design_is_bundled_in_every_weight() {
+    let fonts = Fonts::bundled();
+    for family in [Family::Sans, Family::Mono] {
+        for weight in [400, 500, 600] {
+            let style = TextStyle { family, weight, ..BODY };
+            for sign in "●○◐▲‖◆✓✕→←↑↓↵⇧⇄▸▾▴◂…·–—×•⊘✉⌕⚙ℹ☐☑☰⋮⋯⟳🔒§°µ“”‹›".chars()
+            {
+                let layout = fonts.layout(&sign.to_string(), style, f32::INFINITY, false);
+                assert!(
+                    !layout.has_missing(),
+                    "{sign} (U+{:04X}) {family:?} {weight}",
+                    sign as u32
+                );
+            }
+        }
+    }
+}

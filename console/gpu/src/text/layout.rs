@@ -95,8 +95,8 @@ impl Layout {
         &self.buffer
     }
 
-    /// Whether a character has no glyph in any font.
-    pub(crate) fn has_missing(&self) -> bool {
+    /// Whether a character has no glyph in any font and shows as an empty box.
+    pub fn has_missing(&self) -> bool {
         self.missing
     }
 
