@@ -1,0 +1,256 @@
+//! Conversations with the receiver, each behind `check`: once with the client's lines in one piece
+//! (consecutive `C:` lines together, as a pipelining client sends them) and once byte by byte.
+//!
+//! ```text
+//!   C: line        the client sends it with CRLF      R: bytes    raw, with \r \n \0 \xNN and no CRLF
+//!   S: line        we answer it                       N: text     the next note
+//!   +5m            time passes (s, m, h)              -- event    the driver was told
+//! ```
+//! The driver of these tests knows anna@grace.test and bob@grace.test, and anna's password `secret`.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use super::*;
+use crate::settings::{Haste, LoneLineEnds, Role};
+
+mod bodies;
+mod garbage;
+mod logins;
+mod sessions;
+
+/// A driver that stores nothing and answers at once.
+struct World {
+    receiver: Receiver,
+    now: Instant,
+    envelope: Option<Envelope>,
+    body: Vec<u8>,
+    replies: String,
+    events: VecDeque<String>,
+    notes: VecDeque<String>,
+    closed: bool,
+}
+
+impl World {
+    fn new(settings: Settings) -> Self {
+        let now = Instant::now();
+        let tls = (settings.role == Role::Submissions).then(tls_facts);
+        let mut world = Self {
+            receiver: Receiver::new(now, settings, tls),
+            now,
+            envelope: None,
+            body: Vec::new(),
+            replies: String::new(),
+            events: VecDeque::new(),
+            notes: VecDeque::new(),
+            closed: false,
+        };
+        world.drive();
+        world
+    }
+
+    fn send(&mut self, mut bytes: &[u8], step: usize) {
+        while !bytes.is_empty() && !self.closed {
+            let piece = &bytes[..step.min(bytes.len())];
+            let taken = self.receiver.receive(self.now, piece);
+            assert!(taken > 0 || self.closed, "no room for {piece:?}");
+            bytes = &bytes[taken..];
+            self.drive();
+        }
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.now += time;
+        self.receiver.timeout(self.now);
+        self.drive();
+    }
+
+    /// Does what the machine says until it says nothing.
+    fn drive(&mut self) {
+        while let Some(action) = self.receiver.poll() {
+            assert!(!self.closed, "{action:?} after Close");
+            self.act(action);
+            assert!(self.receiver.input.len() <= settings::BODY_INPUT_BYTES_MAX);
+            assert!(self.receiver.actions.len() < 100, "{:?}", self.receiver.actions);
+        }
+        let waits = self.receiver.deadline().is_some();
+        assert_eq!(waits, !self.closed, "a session that waits has a deadline");
+        assert_eq!(self.receiver.room() > 0, !self.closed);
+    }
+
+    fn act(&mut self, action: Action) {
+        let now = self.now;
+        match action {
+            Action::Send(bytes) => self.replies.push_str(&String::from_utf8(bytes).unwrap()),
+            Action::CheckSender(sender) => {
+                let banned = sender.to_string().starts_with("banned@");
+                let no = || Reply::new(553, (5, 7, 1), "not your address");
+                self.receiver.answer_sender(now, if banned { Err(no()) } else { Ok(()) });
+            }
+            Action::CheckRecipient(recipient) => {
+                let known = ["anna@grace.test", "bob@grace.test", "postmaster", "grüße@grace.test"];
+                let known = known.contains(&recipient.to_string().as_str());
+                let no = || Reply::new(550, (5, 1, 1), &format!("no mailbox <{recipient}> here"));
+                self.receiver.answer_recipient(now, if known { Ok(()) } else { Err(no()) });
+            }
+            Action::Authenticate(credentials) => {
+                let answer = match (credentials.login.as_str(), credentials.password.expose()) {
+                    ("anna", "secret") => LoginAnswer::Yes("anna@grace.test".to_owned()),
+                    ("later", _) => LoginAnswer::Later,
+                    _ => LoginAnswer::No,
+                };
+                self.receiver.answer_login(now, answer);
+            }
+            Action::BodyBegin(envelope) => {
+                assert!(self.envelope.is_none(), "two bodies at once");
+                let answer = if envelope.sender.to_string().starts_with("nobegin@") {
+                    Err(Reply::new(451, (4, 3, 0), "no space"))
+                } else {
+                    self.envelope = Some(envelope);
+                    Ok(())
+                };
+                self.receiver.answer_body(now, answer);
+            }
+            Action::Body(bytes) => {
+                let envelope = self.envelope.as_ref().expect("a body was begun");
+                assert!(!bytes.is_empty() && bytes.len() <= 2 * settings::BODY_INPUT_BYTES_MAX + 2);
+                if envelope.sender.to_string().starts_with("nospace@") {
+                    self.envelope = None;
+                    self.receiver.fail_body(Reply::new(451, (4, 3, 0), "no space"));
+                } else {
+                    self.body.extend_from_slice(&bytes);
+                }
+            }
+            Action::BodyEnd => self.end_body(),
+            Action::BodyDropped => {
+                assert!(self.envelope.take().is_some(), "no body to drop");
+                self.body.clear();
+                self.events.push_back("dropped".to_owned());
+            }
+            Action::StartTls => {
+                self.events.push_back("tls".to_owned());
+                self.receiver.tls_started(now, tls_facts());
+            }
+            Action::Note(note) => self.notes.push_back(match note {
+                Note::CommandRefused { command, reply } => format!("{command} | {reply}"),
+                Note::MessageRefused { sender, reply } => format!("message of {sender} | {reply}"),
+                Note::Hasty { command } => format!("hasty after {command}"),
+            }),
+            Action::Close(reason) => {
+                self.events.push_back(format!("closed: {reason}"));
+                self.closed = true;
+            }
+        }
+    }
+
+    fn end_body(&mut self) {
+        let Some(envelope) = self.envelope.take() else {
+            // What `fail_body` said counts, not this.
+            return self.receiver.answer_end(self.now, Ok("never".to_owned()));
+        };
+        let body = std::mem::take(&mut self.body);
+        if envelope.sender.to_string().starts_with("nostore@") {
+            return self.receiver.answer_end(self.now, Err(Reply::new(451, (4, 3, 0), "no disk")));
+        }
+        let to: Vec<String> = envelope.recipients.iter().map(ToString::to_string).collect();
+        let text = body.escape_ascii();
+        self.events.push_back(format!("stored {}: {} \"{text}\"", envelope.sender, to.join(",")));
+        self.receiver.answer_end(self.now, Ok("7f3a".to_owned()));
+    }
+}
+
+fn tls_facts() -> TlsFacts {
+    TlsFacts { version: "TLS1.3".to_owned(), cipher: "TLS_AES_256_GCM_SHA384".to_owned() }
+}
+
+fn settings(role: Role) -> Settings {
+    Settings::new("mx.grace.test", role)
+}
+
+/// Plays a conversation at the given door, whole and byte by byte.
+#[track_caller]
+fn check(role: Role, script: &str) {
+    check_with(&settings(role), script);
+}
+
+#[track_caller]
+fn check_with(settings: &Settings, script: &str) {
+    play(settings, script, usize::MAX);
+    play(settings, script, 1);
+}
+
+/// A conversation about what arrives together.
+#[track_caller]
+fn check_whole(settings: &Settings, script: &str) {
+    play(settings, script, usize::MAX);
+}
+
+#[track_caller]
+fn play(settings: &Settings, script: &str, step: usize) {
+    let mut world = World::new(settings.clone());
+    let mut to_send = Vec::new();
+    let lines = script.lines().map(str::trim_start).filter(|line| !line.is_empty());
+    for line in lines.chain(std::iter::once("end")) {
+        if let Some(text) = line.strip_prefix("C:") {
+            let text = text.strip_prefix(' ').unwrap_or(text);
+            to_send.extend_from_slice(format!("{text}\r\n").as_bytes());
+            continue;
+        }
+        if let Some(raw) = line.strip_prefix("R: ") {
+            to_send.extend_from_slice(&unescape(raw));
+            continue;
+        }
+        world.send(&std::mem::take(&mut to_send), step);
+        if let Some(expected) = line.strip_prefix("S: ") {
+            let (found, rest) = world.replies.split_once("\r\n").unwrap_or((&world.replies, ""));
+            assert_eq!(found, expected, "in steps of {step}, before {rest:?}");
+            world.replies = rest.to_owned();
+        } else if let Some(expected) = line.strip_prefix("N: ") {
+            let found = world.notes.pop_front().unwrap_or_default();
+            assert_eq!(found, expected, "in steps of {step}");
+        } else if let Some(expected) = line.strip_prefix("-- ") {
+            let found = world.events.pop_front().unwrap_or_default();
+            assert_eq!(found, expected, "in steps of {step}");
+        } else if let Some(time) = line.strip_prefix('+') {
+            world.pass(duration(time));
+        } else {
+            assert_eq!(line, "end", "no such script line");
+        }
+    }
+    assert_eq!(world.replies, "", "left over, in steps of {step}");
+    assert_eq!(world.events, VecDeque::<String>::new(), "left over, in steps of {step}");
+}
+
+fn duration(text: &str) -> Duration {
+    let (number, unit) = text.split_at(text.len() - 1);
+    let seconds = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3_600,
+        _ => panic!("no unit in {text:?}"),
+    };
+    Duration::from_secs(number.parse::<u64>().unwrap() * seconds)
+}
+
+fn unescape(text: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        if byte != b'\\' {
+            bytes.push(byte);
+            continue;
+        }
+        bytes.push(match rest.next().unwrap() {
+            b'r' => b'\r',
+            b'n' => b'\n',
+            b't' => b'\t',
+            b'0' => 0,
+            b'x' => {
+                let hex = [rest.next().unwrap(), rest.next().unwrap()];
+                u8::from_str_radix(std::str::from_utf8(&hex).unwrap(), 16).unwrap()
+            }
+            other => other,
+        });
+    }
+    bytes
+}

@@ -1,0 +1,144 @@
+//! What a receiver allows: its role and every limit, each with its unit, its reason and its default.
+//!
+//! Not here: where the values come from (`server::config`), limits on connections (`server::net`).
+
+use std::time::Duration;
+
+/// Longest command line with its line end, in bytes. RFC 5321 4.5.3.1.4 asks for 512 and every
+/// extension adds some; 2 KiB holds all of them with two long addresses.
+pub const COMMAND_LINE_BYTES_MAX: usize = 2_048;
+/// Longest AUTH command or answer to a challenge, in bytes (RFC 4954 4: 12288 octets of base64).
+pub const AUTH_LINE_BYTES_MAX: usize = 12_288 + 2;
+/// How much of a line that is too long we read away before we give the peer up, in bytes.
+pub const LONG_LINE_BYTES_MAX: usize = 256 * 1_024;
+/// Input kept while commands are read, in bytes: one line of the longest kind fits.
+pub const COMMAND_INPUT_BYTES_MAX: usize = 16 * 1_024;
+/// Input kept while a body is read, in bytes: few wake-ups per megabyte, little memory per peer.
+pub const BODY_INPUT_BYTES_MAX: usize = 64 * 1_024;
+/// Replies gathered for pipelined commands before they are sent, in bytes (RFC 2920 3.2).
+pub const REPLIES_BYTES_MAX: usize = 4 * 1_024;
+
+const _: () = assert!(512 <= COMMAND_LINE_BYTES_MAX);
+const _: () = assert!(COMMAND_LINE_BYTES_MAX < COMMAND_INPUT_BYTES_MAX);
+const _: () = assert!(AUTH_LINE_BYTES_MAX < COMMAND_INPUT_BYTES_MAX);
+const _: () = assert!(COMMAND_INPUT_BYTES_MAX <= BODY_INPUT_BYTES_MAX);
+
+/// Which door a session came in by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Mail from other servers (port 25).
+    Mx,
+    /// Mail from our own people, TLS by STARTTLS (port 587, RFC 6409).
+    Submission,
+    /// Mail from our own people, TLS from the first byte (port 465, RFC 8314).
+    Submissions,
+}
+
+impl Role {
+    /// Whether only people who logged in may send.
+    pub fn needs_login(self) -> bool {
+        match self {
+            Self::Mx => false,
+            Self::Submission | Self::Submissions => true,
+        }
+    }
+}
+
+/// What happens to a message with a CR or a LF that stands alone. Where one server takes such a
+/// line end for the end of a message and the next does not, a second message can be smuggled in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LoneLineEnds {
+    /// The message is read to its real end and refused.
+    Refuse,
+    /// A lone LF becomes CRLF and a lone CR a space. The end of the message stays CRLF.CRLF.
+    Repair,
+}
+
+/// What happens when a peer sends on where it must wait for our answer (RFC 2920 3.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Haste {
+    /// It is noted, and the session goes on: some real clients never wait.
+    Tolerate,
+    /// The session ends.
+    Refuse,
+}
+
+/// Everything a receiver must know before the first byte.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Our name in the greeting and in `Received:`.
+    pub hostname: String,
+    /// Which door this is.
+    pub role: Role,
+    /// Whether the driver can do STARTTLS here.
+    pub starttls: bool,
+    /// Whether passwords may cross an unencrypted connection. Only ever for loopback.
+    pub login_without_tls: bool,
+    /// Largest message, in bytes. 50 MiB is what the big providers take.
+    pub message_bytes_max: u64,
+    /// What a peer may send beyond `message_bytes_max` and still hear its 552, in bytes. A client
+    /// that ignores SIZE hears nothing before it has sent everything; past this we hang up.
+    pub overrun_bytes_max: u64,
+    /// Recipients of one message. RFC 5321 4.5.3.1.8 asks for 100 at least; ten times that is a
+    /// full batch of every sender we know of.
+    pub recipients_max: usize,
+    /// Refused commands before the session ends. A misled client needs three, a scanner thousands.
+    pub errors_max: u32,
+    /// Refused recipients before the session ends. A mailing to people who left meets dozens, who
+    /// tries names meets thousands.
+    pub recipients_refused_max: u32,
+    /// Messages of one session; a sender with more opens another.
+    pub messages_max: u32,
+    /// Commands that bring no mail closer, between two messages: NOOP, RSET, VRFY, EHLO and such.
+    pub idle_commands_max: u32,
+    /// Wrong passwords before the session ends: enough for a person, few for a robot.
+    pub login_failures_max: u32,
+    /// A LF or CR alone in DATA. Refused: nobody but smugglers and very old mailers sends it.
+    pub lone_line_ends_in_data: LoneLineEnds,
+    /// The same in BDAT, where the end is counted and nothing can be smuggled; Exchange Online
+    /// sends mail with lone LFs only this way (Microsoft KB 2998901).
+    pub lone_line_ends_in_chunks: LoneLineEnds,
+    /// A peer that sends on without waiting.
+    pub haste: Haste,
+    /// How long the peer must be silent before our greeting. Zero greets at once.
+    pub greet_pause: Duration,
+    /// How long a peer may take to say who it is. Scanners connect and say nothing.
+    pub hello_timeout: Duration,
+    /// How long a peer may take to complete a command (RFC 5321 4.5.3.2.7: 5 minutes at least).
+    pub command_timeout: Duration,
+    /// How long a peer may take to complete a line of a login. People do not type it.
+    pub login_timeout: Duration,
+    /// How long a body may stand still (RFC 5321 4.5.3.2.5 gives the other side 3 minutes).
+    pub body_timeout: Duration,
+    /// How long one whole body may take: 50 MiB at 15 kB/s.
+    pub body_time_max: Duration,
+}
+
+impl Settings {
+    /// The defaults for one door.
+    pub fn new(hostname: impl Into<String>, role: Role) -> Self {
+        Self {
+            hostname: hostname.into(),
+            role,
+            starttls: role != Role::Submissions,
+            login_without_tls: false,
+            message_bytes_max: 50 * 1_024 * 1_024,
+            overrun_bytes_max: 50 * 1_024 * 1_024,
+            recipients_max: 1_000,
+            errors_max: 20,
+            recipients_refused_max: 100,
+            messages_max: 1_000,
+            idle_commands_max: 100,
+            login_failures_max: 5,
+            lone_line_ends_in_data: LoneLineEnds::Refuse,
+            lone_line_ends_in_chunks: LoneLineEnds::Repair,
+            haste: Haste::Tolerate,
+            greet_pause: Duration::ZERO,
+            hello_timeout: Duration::from_secs(60),
+            command_timeout: Duration::from_secs(5 * 60),
+            login_timeout: Duration::from_secs(60),
+            body_timeout: Duration::from_secs(5 * 60),
+            body_time_max: Duration::from_secs(60 * 60),
+        }
+    }
+}
