@@ -180,6 +180,7 @@ impl App {
                 self.frames += 1;
                 say(&format!("{}x{} {:?}", size.width, size.height, report.cpu_time));
             }
+            Ok(report) if report.postponed => window.request_redraw(),
             Ok(_) => {}
             Err(e) => {
                 self.failure = Some(e.to_string());

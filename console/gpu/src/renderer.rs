@@ -67,6 +67,9 @@ pub struct FrameReport {
     pub cpu_time: Duration,
     /// The device had been lost and was set up again.
     pub recovered: bool,
+    /// The window took no picture just now (hidden, or changing its size faster than we draw):
+    /// give the scene again in a moment.
+    pub postponed: bool,
 }
 
 /// A picture of the scene: RGBA, 8 bits a channel, rows from the top.
@@ -79,6 +82,15 @@ pub struct Picture {
     /// `width * height * 4` bytes.
     pub rgba: Vec<u8>,
 }
+
+const POSTPONED: FrameReport = FrameReport {
+    drawn: false,
+    damage: Vec::new(),
+    glass_chains: 0,
+    cpu_time: Duration::ZERO,
+    recovered: false,
+    postponed: true,
+};
 
 /// Draws scenes into a window or into memory.
 pub struct Renderer {
@@ -228,7 +240,7 @@ impl Renderer {
                 return Ok(report);
             }
         }
-        Ok(FrameReport::default())
+        Ok(POSTPONED)
     }
 
     /// One attempt; `None`: the window has changed meanwhile.
@@ -271,7 +283,7 @@ impl Renderer {
         let outcome = gpu.draw(&job, &mut fonts, &mut self.before_present)?;
         match outcome {
             Outcome::Shown => {}
-            Outcome::Busy => return Ok(Some(FrameReport::default())),
+            Outcome::Busy => return Ok(Some(POSTPONED)),
             Outcome::OutOfDate => {
                 self.images = None;
                 return Ok(None);

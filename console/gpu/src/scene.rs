@@ -128,7 +128,9 @@ pub struct Text {
     pub clip: Rect,
 }
 
-/// A panel through which what lies below in earlier strata is seen blurred.
+/// A panel through which what lies below in earlier strata is seen blurred. Its shadow is a quad of
+/// an earlier stratum: in its own it would lie on the panel. Things that change often are best kept
+/// on top of glass or out of its reach (a few dozen pixels), since each change below blurs anew.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Glass {
     /// Its outer edges.

@@ -244,17 +244,17 @@ impl Gpu {
         };
         let commands = frame.open()?;
         let mut signals = Signals { is_last: true, ..Signals::default() };
-        let shown = self.swapchain.as_ref().zip(image);
-        if let Some((to, copied)) = shown.and_then(|(chain, index)| chain.image(index)) {
+        let shown = self.swapchain.as_ref().zip(image).zip(self.surface.as_ref());
+        if let Some((to, copied)) = shown.and_then(|((chain, index), _)| chain.image(index)) {
             record_copy(&self.device.raw, commands, target, to);
             signals.wait = Some(frame.acquired);
             signals.signal = Some(copied);
         }
         frame.submit(commands, &signals)?;
         match shown {
-            Some((swapchain, index)) => {
+            Some(((swapchain, index), surface)) => {
                 before_present();
-                swapchain.present(index)
+                swapchain.present(surface, index)
             }
             None => Ok(true),
         }

@@ -71,6 +71,18 @@ impl Surface {
         SurfaceCheck { calls: &self.calls, surface: self.raw }
     }
 
+    /// The window's size where it has one of its own (on Wayland it is what we make it).
+    fn extent(&self, device: &Device) -> Result<Option<(u32, u32)>, Error> {
+        let now = self.capabilities(device)?.current_extent;
+        Ok((now.width != u32::MAX).then_some((now.width, now.height)))
+    }
+
+    fn capabilities(&self, device: &Device) -> Result<vk::SurfaceCapabilitiesKHR, Error> {
+        // SAFETY: surface and device are of one instance.
+        unsafe { self.calls.get_physical_device_surface_capabilities(device.physical, self.raw) }
+            .map_err(failed("asking for the window's size"))
+    }
+
     /// The formats to use with `device`.
     pub(crate) fn formats(&self, device: &Device) -> Result<Formats, Error> {
         // SAFETY: surface and device are of one instance.
@@ -134,11 +146,8 @@ impl Swapchain {
         size: (u32, u32),
         old: Option<Self>,
     ) -> Result<Option<Self>, Error> {
-        // SAFETY (both): surface and device are of one instance.
-        let capabilities = unsafe {
-            surface.calls.get_physical_device_surface_capabilities(device.physical, surface.raw)
-        }
-        .map_err(failed("asking for the window's size"))?;
+        let capabilities = surface.capabilities(device)?;
+        // SAFETY: surface and device are of one instance.
         let modes = unsafe {
             surface.calls.get_physical_device_surface_present_modes(device.physical, surface.raw)
         }
@@ -212,7 +221,7 @@ impl Swapchain {
     }
 
     /// Shows an image; `Ok(false)`: it no longer fits the window.
-    pub(crate) fn present(&self, index: u32) -> Result<bool, Error> {
+    pub(crate) fn present(&self, surface: &Surface, index: u32) -> Result<bool, Error> {
         let Some((_, copied)) = self.image(index) else { return Ok(false) };
         let (waits, chains, indices) = ([copied], [self.raw], [index]);
         let info = vk::PresentInfoKHR::default()
@@ -221,7 +230,10 @@ impl Swapchain {
             .image_indices(&indices);
         // SAFETY: the image was acquired, and its copy, which signals the semaphore, submitted.
         match unsafe { self.calls.queue_present(self.device.queue, &info) } {
-            Ok(is_suboptimal) => Ok(!is_suboptimal),
+            // It is shown all the same. Some drivers call every picture suboptimal for reasons a
+            // new swapchain does not cure, so only another size is one.
+            Ok(true) => Ok(surface.extent(&self.device)?.is_none_or(|now| now == self.extent)),
+            Ok(false) => Ok(true),
             Err(vk::Result::ERROR_OUT_OF_DATE_KHR) => Ok(false),
             Err(code) => Err(failed("presenting")(code)),
         }
