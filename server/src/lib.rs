@@ -1,1 +1,20 @@
-//! The headless mail server, graced, and its command line, gracectl.
+//! The runtime of Grace's daemon: sockets, TLS and storage wired around the pure protocol machines.
+//!
+//! ```text
+//! house → inbound | imap | admin → mailbox | directory → store → net | config | telemetry
+//! ```
+//! Siblings do not import each other; they meet in the store or through an event.
+
+pub mod admin;
+pub mod config;
+pub mod directory;
+pub mod house;
+pub mod imap;
+pub mod inbound;
+pub mod mailbox;
+pub mod net;
+pub mod services;
+pub mod signals;
+pub mod store;
+pub mod telemetry;
+pub mod welcome;

@@ -1,0 +1,73 @@
+//! The page that describes every setting, made from the settings themselves.
+//!
+//! Invariant: `docs/configuration.md` is exactly what [`page`] returns; a test holds it.
+
+use std::fmt::Write as _;
+
+use super::limits::SETTINGS;
+
+/// What stands before the table of limits.
+const HEAD: &str = "\
+# Configuration
+
+`graced` reads one TOML file: the one named by `--config`, else `/etc/grace/graced.toml`, else none
+at all, and then it runs in try mode (data in `./grace-data`, ports 2525, 2587, 2465, 2143 and 2993
+on loopback, the domain `grace.test`). `graced check` reads the file, says what is wrong with it and
+ends. Unknown settings are errors. What changes while the server runs (domains, accounts) is not in
+this file: use `gracectl` or the console.
+
+| setting | default | what it is |
+|---|---|---|
+| `hostname` | the machine's own name | name the server greets with and writes into `Received` |
+| `data` | `/var/lib/grace` | folder of everything the daemon keeps; made if it is not there |
+| `listen.smtp` | `[\"0.0.0.0:25\", \"[::]:25\"]` | mail from other servers (RFC 5321) |
+| `listen.submission` | port 587 likewise | mail from users, STARTTLS (RFC 6409) |
+| `listen.submissions` | port 465 likewise | mail from users, TLS from the first byte (RFC 8314) |
+| `listen.imap` | port 143 likewise | mail to users, STARTTLS (RFC 9051) |
+| `listen.imaps` | port 993 likewise | mail to users, TLS from the first byte (RFC 8314) |
+| `listen.admin` | `/run/grace/admin.sock` | Unix socket (Windows: named pipe) of the admin protocol |
+| `admin.group` | none | system group whose members may use the admin socket as operators |
+| `tls.certificate` | self-signed, made in the data folder | PEM file: certificate chain, leaf first |
+| `tls.key` | likewise | PEM file: private key; read again with the certificate on SIGHUP |
+
+An empty list closes a door: `smtp = []`. A port of 0 takes a free one, which the log then names.
+
+## `[limits]`
+
+| setting | default | bounds | unit | what it is |
+|---|---|---|---|---|
+";
+
+/// The whole page, Markdown.
+#[must_use]
+pub fn page() -> String {
+    let mut page = String::from(HEAD);
+    for s in SETTINGS {
+        let row = writeln!(
+            page,
+            "| `{}` | {} | {}..={} | {} | {} |",
+            s.name, s.default, s.min, s.max, s.unit, s.help
+        );
+        debug_assert!(row.is_ok(), "a String takes any text");
+    }
+    page
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use super::*;
+
+    /// `GRACE_BLESS=1 cargo test -p graced reference` writes the page anew.
+    #[test]
+    fn the_page_is_current() {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/configuration.md");
+        if std::env::var_os("GRACE_BLESS").is_some() {
+            fs::write(&file, page()).expect("the docs folder is writable");
+        }
+        let found = fs::read_to_string(&file).unwrap_or_default();
+        assert!(found == page(), "docs/configuration.md is stale: GRACE_BLESS=1 writes it anew");
+    }
+}

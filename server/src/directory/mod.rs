@@ -1,0 +1,337 @@
+//! Who lives here: domains, accounts, and whether a password is right.
+//!
+//! Invariants: an account's address is lower case and unique; its domain exists; a password is kept
+//! as an Argon2id hash only; a failed check takes as long for an unknown login as for a wrong password.
+//! Not here: mailboxes (`mailbox`), who may change this (`admin`).
+
+pub mod password;
+pub mod removal;
+
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use gracedb::db::Db;
+use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
+use zeroize::Zeroizing;
+
+use grace_ipc::event::{EventKind, TraceId};
+use grace_mail::address::{Charset, Domain as DomainName, Mailbox as Address};
+
+use self::password::{PASSWORD_BYTES_MAX, PASSWORD_BYTES_MIN};
+use crate::store::accounts::{Account, AccountByAddress, Domain};
+use crate::store::failure::Failure;
+use crate::store::seed;
+use crate::telemetry::bus::Bus;
+
+/// The local part every domain must take mail for (RFC 5321 4.5.1).
+const POSTMASTER: &str = "postmaster";
+
+/// Domains and accounts. Cloning gives another handle.
+#[derive(Clone)]
+pub struct Directory {
+    db: Db,
+    bus: Bus,
+    /// Bounds the memory and cores that checking passwords may take.
+    checks: Arc<Semaphore>,
+}
+
+/// An account, as sessions know it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Person {
+    /// The account's number.
+    pub id: u64,
+    /// Its address.
+    pub address: String,
+}
+
+/// Where mail for an address goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Destination {
+    /// To an account here.
+    Account(Person),
+    /// The domain is ours, the address is nobody's.
+    Nobody,
+    /// The domain is not ours.
+    Elsewhere,
+}
+
+/// Why a change was refused.
+#[derive(Debug)]
+pub enum Refusal {
+    /// It exists already.
+    Exists(String),
+    /// It does not exist.
+    Missing(String),
+    /// What was given cannot be used; why, and what would do.
+    Invalid(String),
+    /// The database failed.
+    Store(Failure),
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exists(what) => write!(f, "{what} exists already"),
+            Self::Missing(what) => write!(f, "there is no {what}"),
+            Self::Invalid(why) => f.write_str(why),
+            Self::Store(failure) => failure.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for Refusal {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Store(failure) => Some(failure),
+            _ => None,
+        }
+    }
+}
+
+impl<E: Into<Failure>> From<E> for Refusal {
+    fn from(e: E) -> Self {
+        Self::Store(e.into())
+    }
+}
+
+/// How a login went.
+#[derive(Debug)]
+pub enum Login {
+    /// It is this account.
+    Welcome(Person),
+    /// Unknown login or wrong password; which of them is nobody's business.
+    Wrong,
+    /// It could not be checked; the client may try again.
+    Unavailable(String),
+}
+
+impl Directory {
+    /// The directory kept in `db`, checking at most `checks_max` passwords at once.
+    #[must_use]
+    pub fn new(db: Db, bus: Bus, checks_max: u64) -> Self {
+        let permits = usize::try_from(checks_max).unwrap_or(1).clamp(1, Semaphore::MAX_PERMITS);
+        Self { db, bus, checks: Arc::new(Semaphore::new(permits)) }
+    }
+
+    /// Where mail for `address` goes.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub fn resolve(&self, address: &Address) -> Result<Destination, Failure> {
+        let snapshot = self.db.snapshot();
+        let Some(domain) = address.domain() else { return Ok(Destination::Elsewhere) };
+        if snapshot.get::<Domain>(domain.as_str())?.is_none() {
+            return Ok(Destination::Elsewhere);
+        }
+        let account = snapshot.find::<AccountByAddress>(&key(address))?;
+        Ok(account.map_or(Destination::Nobody, |account| {
+            Destination::Account(Person { id: account.id, address: account.address })
+        }))
+    }
+
+    /// Where mail for `<Postmaster>` without a domain goes (RFC 5321 4.5.1): to the postmaster of the
+    /// first domain that has one.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub fn resolve_postmaster(&self) -> Result<Destination, Failure> {
+        let snapshot = self.db.snapshot();
+        for domain in snapshot.scan::<Domain>() {
+            let address = format!("{POSTMASTER}@{}", domain?.name);
+            if let Some(account) = snapshot.find::<AccountByAddress>(&address)? {
+                let person = Person { id: account.id, address: account.address };
+                return Ok(Destination::Account(person));
+            }
+        }
+        Ok(Destination::Nobody)
+    }
+
+    /// Checks a login. The password is wiped when the check is done.
+    pub async fn authenticate(&self, login: &str, password: Zeroizing<Vec<u8>>) -> Login {
+        let known = match self.account(login) {
+            Ok(known) => known,
+            Err(e) => return Login::Unavailable(e.to_string()),
+        };
+        let Ok(_permit) = Arc::clone(&self.checks).acquire_owned().await else {
+            return Login::Unavailable("the server stops".to_owned());
+        };
+        if password.len() > PASSWORD_BYTES_MAX {
+            return Login::Wrong;
+        }
+        let hash = known.as_ref().map_or_else(decoy, |account| account.password_hash.clone());
+        let fits = match spawn_blocking(move || password::fits(&password, &hash)).await {
+            Ok(fits) => fits,
+            Err(e) => return Login::Unavailable(e.to_string()),
+        };
+        match known {
+            Some(account) if fits => {
+                Login::Welcome(Person { id: account.id, address: account.address })
+            }
+            _ => Login::Wrong,
+        }
+    }
+
+    /// The account of an address.
+    fn account(&self, address: &str) -> Result<Option<Account>, Failure> {
+        let Ok(address) = Address::parse(address, Charset::Utf8) else { return Ok(None) };
+        Ok(self.db.snapshot().find::<AccountByAddress>(&key(&address))?)
+    }
+
+    /// All domains, by name.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub fn domains(&self) -> Result<Vec<Domain>, Failure> {
+        Ok(self.db.snapshot().scan::<Domain>().collect::<Result<_, _>>()?)
+    }
+
+    /// All accounts, by address.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub fn accounts(&self) -> Result<Vec<Account>, Failure> {
+        let snapshot = self.db.snapshot();
+        Ok(snapshot.by_index_range::<AccountByAddress>(..).collect::<Result<_, _>>()?)
+    }
+
+    /// Makes a domain. `by` is who asked, for the event.
+    ///
+    /// # Errors
+    /// It exists, the name is none, or the database failed.
+    pub async fn create_domain(&self, name: &str, by: &str) -> Result<Domain, Refusal> {
+        let domain = Domain { name: parse_domain(name)?, created_us: now_us() };
+        let row = domain.clone();
+        self.db
+            .write(|tx| {
+                if tx.get::<Domain>(&row.name)?.is_some() {
+                    return Err(Refusal::Exists(format!("the domain {}", row.name)));
+                }
+                tx.insert(&row)?;
+                Ok(())
+            })?
+            .await?;
+        self.tell(format!("domain {}", domain.name), "created", by);
+        Ok(domain)
+    }
+
+    /// Makes an account with its first mailboxes.
+    ///
+    /// # Errors
+    /// It exists, its domain does not, address or password cannot be used, or the database failed.
+    pub async fn create_account(
+        &self,
+        address: &str,
+        password: Zeroizing<String>,
+        by: &str,
+    ) -> Result<Person, Refusal> {
+        let parsed = Address::parse(address, Charset::Utf8)
+            .map_err(|e| Refusal::Invalid(format!("{address:?} is not an address: {e}")))?;
+        let domain = parsed.domain().map(|domain| domain.as_str().to_owned()).ok_or_else(|| {
+            Refusal::Invalid(format!("{address:?}: an account needs a domain, not an IP address"))
+        })?;
+        let address = key(&parsed);
+        let password_hash = self.hash(password).await?;
+        let person = self
+            .db
+            .write(|tx| {
+                if tx.get::<Domain>(&domain)?.is_none() {
+                    return Err(Refusal::Missing(format!(
+                        "domain {domain}; make it first: gracectl domain create {domain}"
+                    )));
+                }
+                if tx.find::<AccountByAddress>(&address)?.is_some() {
+                    return Err(Refusal::Exists(format!("the account {address}")));
+                }
+                let id = tx.next_id::<Account>()?;
+                let created_us = now_us();
+                tx.insert(&Account { id, address: address.clone(), password_hash, created_us })?;
+                seed::first_mailboxes(tx, id)?;
+                Ok(Person { id, address })
+            })?
+            .await?;
+        self.tell(format!("account {}", person.address), "created", by);
+        Ok(person)
+    }
+
+    /// Gives an account another password.
+    ///
+    /// # Errors
+    /// There is no such account, the password cannot be used, or the database failed.
+    pub async fn set_password(
+        &self,
+        address: &str,
+        password: Zeroizing<String>,
+        by: &str,
+    ) -> Result<(), Refusal> {
+        let account = self.require(address)?;
+        let password_hash = self.hash(password).await?;
+        self.db
+            .write(|tx| {
+                let row = tx
+                    .get::<Account>(&account.id)?
+                    .ok_or_else(|| Refusal::Missing(format!("account {address}")))?;
+                tx.put(&Account { password_hash, ..row })?;
+                Ok::<_, Refusal>(())
+            })?
+            .await?;
+        self.tell(format!("account {}", account.address), "password changed", by);
+        Ok(())
+    }
+
+    /// The account of an address, which must be there.
+    fn require(&self, address: &str) -> Result<Account, Refusal> {
+        self.account(address)?.ok_or_else(|| Refusal::Missing(format!("account {address}")))
+    }
+
+    /// Checks and hashes a new password.
+    async fn hash(&self, password: Zeroizing<String>) -> Result<String, Refusal> {
+        if !(PASSWORD_BYTES_MIN..=PASSWORD_BYTES_MAX).contains(&password.len()) {
+            return Err(Refusal::Invalid(format!(
+                "a password has {PASSWORD_BYTES_MIN} to {PASSWORD_BYTES_MAX} bytes"
+            )));
+        }
+        let Ok(_permit) = Arc::clone(&self.checks).acquire_owned().await else {
+            return Err(Refusal::Invalid("the server stops".to_owned()));
+        };
+        spawn_blocking(move || password::hash(&password))
+            .await
+            .map_err(|e| Refusal::Invalid(e.to_string()))?
+            .map_err(Refusal::Invalid)
+    }
+
+    /// Tells of a change.
+    fn tell(&self, what: String, change: &str, by: &str) {
+        let (change, by) = (change.to_owned(), by.to_owned());
+        self.bus.emit(TraceId(0), EventKind::DirectoryChanged { what, change, by });
+    }
+}
+
+/// The form an address is looked up by. Local parts are compared without case here: RFC 5321 2.4
+/// leaves that to the receiving host, and people type capitals.
+fn key(address: &Address) -> String {
+    address.to_string().to_lowercase()
+}
+
+fn parse_domain(name: &str) -> Result<String, Refusal> {
+    DomainName::parse(name, Charset::Utf8)
+        .map(|domain| domain.as_str().to_owned())
+        .map_err(|e| Refusal::Invalid(format!("{name:?} is not a domain: {e}")))
+}
+
+/// A hash that fits no password, of the same cost as a real one.
+fn decoy() -> String {
+    static DECOY: OnceLock<String> = OnceLock::new();
+    DECOY
+        .get_or_init(|| {
+            password::random().and_then(|random| password::hash(&random)).unwrap_or_default()
+        })
+        .clone()
+}
+
+/// Microseconds since 1970 UTC.
+fn now_us() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+}

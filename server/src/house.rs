@@ -1,0 +1,163 @@
+//! The house: opens the store, opens the doors, and closes everything in the right order.
+//!
+//! ```text
+//!   start:  store ─▶ certificate ─▶ (first accounts) ─▶ doors ─▶ admin socket ─▶ ServerStarted
+//!   stop:   doors shut ─▶ sessions finish what was acknowledged ─▶ store closed ─▶ last log lines
+//! ```
+//! Invariants: nothing is acknowledged before the store is open; when [`run`] returns no task of ours
+//! is alive and the store is closed.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use gracedb::db::{Db, Options};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use grace_ipc::event::{EventKind, Service, TraceId};
+
+use crate::config::{Config, Door};
+use crate::directory::Directory;
+use crate::mailbox::Mailboxes;
+use crate::net::gate::Gate;
+use crate::net::listener::{self, Ended, Porter};
+use crate::net::tls::Tls;
+use crate::net::{Visit, door};
+use crate::services::Services;
+use crate::signals::{Signal, Signals};
+use crate::telemetry::bus::Bus;
+use crate::telemetry::log;
+use crate::telemetry::stop::Stop;
+use crate::{admin, imap, inbound, store, welcome};
+
+/// The version of this build.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Journal segments are whole blocks of the disk.
+const DISK_BLOCK_BYTES: u64 = 4_096;
+
+/// Serves until told to stop by a signal.
+///
+/// # Errors
+/// Why the daemon cannot start or could not go on, in words for the admin.
+pub async fn run(config: Config) -> Result<(), String> {
+    let bus = Bus::new(usize::try_from(config.limits.events_kept).unwrap_or(usize::MAX));
+    let silence = Stop::default();
+    let log = tokio::spawn(log::follow(bus.reader(usize::MAX), silence.clone()));
+    let result = serve(Arc::new(config), &bus).await;
+    silence.say();
+    let last_line = log.await;
+    drop(last_line);
+    result
+}
+
+/// Everything between the first and the last event.
+async fn serve(config: Arc<Config>, bus: &Bus) -> Result<(), String> {
+    let mut signals = Signals::new().map_err(|e| format!("signals cannot be heard: {e}"))?;
+    let services = furnish(Arc::clone(&config), bus)?;
+    welcome::first_start(&services).await?;
+    let mut tasks = JoinSet::new();
+    for (door, listener) in open_doors(&config, bus)? {
+        let service = door.service;
+        let porter = services.porter.clone();
+        let services = services.clone();
+        let session = move |visit: Visit| session(services.clone(), visit);
+        tasks.spawn(listener::serve(porter, service, listener, session));
+    }
+    let socket = admin::open(&services)?;
+    let address = config.admin.display().to_string();
+    bus.emit(TraceId(0), EventKind::Listening { service: Service::Admin, address });
+    tasks.spawn(admin::serve(socket, services.clone()));
+    bus.emit(TraceId(0), EventKind::ServerStarted { version: VERSION.to_owned() });
+    loop {
+        match signals.next().await {
+            Signal::Reload => reload(&services),
+            Signal::Stop => break,
+        }
+    }
+    bus.emit(TraceId(0), EventKind::ServerStopping);
+    services.porter.stop.say();
+    let grace = Duration::from_secs(config.limits.shutdown_s);
+    let left = timeout(grace, async { while tasks.join_next().await.is_some() {} }).await;
+    if left.is_err() {
+        // Nothing acknowledged is lost by this: what is acknowledged is on disk.
+        tasks.shutdown().await;
+    }
+    let db = services.db.clone();
+    drop(services);
+    // What cannot be written any more was acknowledged to nobody, but an admin must hear of it.
+    let sound = db.check().map_err(|e| format!("the database failed: {e}"));
+    db.close();
+    sound
+}
+
+/// Opens the store and the certificate, and gathers the handles.
+fn furnish(config: Arc<Config>, bus: &Bus) -> Result<Services, String> {
+    let limits = config.limits;
+    std::fs::create_dir_all(&config.data).map_err(|e| {
+        let data = config.data.display();
+        format!("the data folder {data} cannot be made: {e}; make it, or choose another (`data`)")
+    })?;
+    let began = Instant::now();
+    let mut options = Options::new(config.data.join("store"));
+    options.segment_bytes = limits.journal_segment_bytes.next_multiple_of(DISK_BLOCK_BYTES);
+    let db = Db::open(options, store::SCHEMA).map_err(|e| e.to_string())?;
+    let opened = db.opened();
+    let event = EventKind::StoreOpened {
+        replayed: opened.transactions,
+        cut_bytes: opened.cut.as_ref().map_or(0, |cut| cut.bytes),
+        took_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+    };
+    bus.emit(TraceId(0), event);
+    let porter = Porter {
+        bus: bus.clone(),
+        gate: Gate::new(limits.connections_max, limits.connections_per_address_max),
+        tls: Arc::new(Tls::open(&config)?),
+        limits,
+        stop: Stop::default(),
+    };
+    Ok(Services {
+        directory: Directory::new(db.clone(), bus.clone(), limits.password_checks_max),
+        mailboxes: Mailboxes::new(db.clone(), bus.clone(), limits.mailboxes_per_account_max),
+        config,
+        porter,
+        db,
+    })
+}
+
+/// Opens every door, or says which one cannot be opened and what to do.
+fn open_doors(config: &Config, bus: &Bus) -> Result<Vec<(Door, TcpListener)>, String> {
+    let mut doors = Vec::new();
+    for &wanted in &config.listen {
+        let listener = match door::open(wanted.address) {
+            Ok(listener) => listener,
+            Err(e) if door::is_missing_ipv6(wanted.address, &e) => continue,
+            Err(e) => return Err(door::advice(wanted.address, &e)),
+        };
+        let address = listener.local_addr().map_err(|e| e.to_string())?.to_string();
+        bus.emit(TraceId(0), EventKind::Listening { service: wanted.service, address });
+        doors.push((wanted, listener));
+    }
+    Ok(doors)
+}
+
+/// One connection, by what is spoken at its door.
+fn session(services: Services, visit: Visit) -> impl Future<Output = Ended> + Send {
+    async move {
+        match visit.service {
+            Service::Imap | Service::Imaps => imap::session::run(services, visit).await,
+            _ => inbound::session::run(services, visit).await,
+        }
+    }
+}
+
+/// Reads the certificate again.
+fn reload(services: &Services) {
+    let event = match services.porter.tls.reload() {
+        Ok(subject) => EventKind::CertificateReloaded { subject },
+        Err(reason) => EventKind::CertificateRejected { reason },
+    };
+    services.porter.bus.emit(TraceId(0), event);
+}

@@ -1,0 +1,235 @@
+//! Putting messages in: delivery to many, and IMAP's APPEND to one.
+//!
+//! ```text
+//!   upload ──▶ chunks in the journal ──▶ finish ──▶ ONE transaction: body, rows, UIDs, counts ──▶ sync
+//! ```
+//! Invariants: a message stands in all its mailboxes or in none; the body is written once, however
+//! many there are; an upload given up leaves nothing but garbage for the cleaner.
+
+use gracedb::large::{Large, LargeWriter};
+use gracedb::write::WriteTx;
+
+use grace_ipc::event::{EventKind, TraceId};
+
+use super::Mailboxes;
+use crate::store::accounts::Account;
+use crate::store::failure::Failure;
+use crate::store::messages::{Body, MailboxRow, MessageRow, flag};
+use crate::store::seed;
+
+/// A message on its way into the journal.
+pub struct Upload {
+    writer: LargeWriter,
+    size: u64,
+}
+
+/// A message in the journal that nothing points to yet.
+#[derive(Debug)]
+pub struct Uploaded {
+    bytes: Large,
+    size: u64,
+}
+
+/// What a new message starts with.
+#[derive(Debug, Clone, Default)]
+pub struct Birth {
+    /// System flags, as bits of [`flag`].
+    pub flags: u8,
+    /// Keywords.
+    pub keywords: Vec<String>,
+    /// INTERNALDATE, seconds since 1970 UTC; `None`: now.
+    pub internal_date_s: Option<i64>,
+    /// Offset from UTC to show INTERNALDATE with, in minutes.
+    pub internal_zone_min: i16,
+}
+
+/// Where a message came to stand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Placed {
+    /// The account's address.
+    pub account: String,
+    /// The mailbox.
+    pub mailbox: u64,
+    /// Its name.
+    pub name: String,
+    /// Its UIDVALIDITY.
+    pub uid_validity: u32,
+    /// The message's UID there.
+    pub uid: u32,
+    /// The mod-sequence of the change.
+    pub modseq: u64,
+}
+
+impl Upload {
+    /// Adds bytes; waits while the journal is behind.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        self.size += bytes.len() as u64;
+        self.writer.write(bytes).await?;
+        Ok(())
+    }
+
+    /// Bytes so far.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Ends the message.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn finish(self) -> Result<Uploaded, Failure> {
+        Ok(Uploaded { bytes: self.writer.finish().await?, size: self.size })
+    }
+}
+
+impl Uploaded {
+    /// Size in bytes.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+}
+
+impl Mailboxes {
+    /// Begins a message.
+    #[must_use]
+    pub fn upload(&self) -> Upload {
+        Upload { writer: self.db.large_writer(), size: 0 }
+    }
+
+    /// Delivers a message into the INBOX of each account, in one transaction. Done means on disk.
+    /// An account given twice gets it once; one that was deleted meanwhile gets nothing and is missing
+    /// in the answer.
+    ///
+    /// # Errors
+    /// The database failed; the message stands nowhere.
+    pub async fn deliver(
+        &self,
+        trace: TraceId,
+        queue_id: &str,
+        accounts: &[u64],
+        message: Uploaded,
+    ) -> Result<Vec<Placed>, Failure> {
+        let mut accounts = accounts.to_vec();
+        accounts.sort_unstable();
+        accounts.dedup();
+        let size = message.size;
+        let placed = self
+            .db
+            .write(|tx| {
+                let mut targets = Vec::new();
+                for id in accounts {
+                    let Some(account) = tx.get::<Account>(&id)? else { continue };
+                    targets.push((account.address, seed::inbox(tx, id)?));
+                }
+                place(tx, message, targets, &Birth::default())
+            })?
+            .await?;
+        for placed in &placed {
+            self.wakers.wake(placed.mailbox, placed.modseq);
+            let delivered = EventKind::MessageDelivered {
+                queue_id: queue_id.to_owned(),
+                account: placed.account.clone(),
+                mailbox: placed.name.clone(),
+                uid: placed.uid,
+                size,
+            };
+            self.bus.emit(trace, delivered);
+        }
+        Ok(placed)
+    }
+
+    /// Appends a message to a mailbox (RFC 9051 6.3.12). Done means on disk.
+    ///
+    /// # Errors
+    /// The mailbox is gone, or the database failed; the message stands nowhere.
+    pub async fn append(
+        &self,
+        trace: TraceId,
+        mailbox: u64,
+        birth: &Birth,
+        message: Uploaded,
+    ) -> Result<Placed, Failure> {
+        let size = message.size;
+        let placed = self
+            .db
+            .write(|tx| {
+                let row = tx.get::<MailboxRow>(&mailbox)?.ok_or(Failure::NoSuchMailbox)?;
+                let account = tx.get::<Account>(&row.account)?.ok_or(Failure::NoSuchMailbox)?;
+                place(tx, message, vec![(account.address, row)], birth)
+            })?
+            .await?;
+        let placed = placed.into_iter().next().ok_or(Failure::NoSuchMailbox)?;
+        self.wakers.wake(placed.mailbox, placed.modseq);
+        let appended = EventKind::MessageAppended {
+            account: placed.account.clone(),
+            mailbox: placed.name.clone(),
+            uid: placed.uid,
+            size,
+        };
+        self.bus.emit(trace, appended);
+        Ok(placed)
+    }
+}
+
+/// Puts one body and a row per target.
+fn place(
+    tx: &mut WriteTx<'_>,
+    message: Uploaded,
+    targets: Vec<(String, MailboxRow)>,
+    birth: &Birth,
+) -> Result<Vec<Placed>, Failure> {
+    if targets.is_empty() {
+        return Ok(Vec::new());
+    }
+    let body = tx.next_id::<Body>()?;
+    let references =
+        u32::try_from(targets.len()).map_err(|_| Failure::Limit("too many recipients"))?;
+    tx.insert(&Body { id: body, references, bytes: message.bytes })?;
+    let mut placed = Vec::with_capacity(targets.len());
+    for (account, mut mailbox) in targets {
+        let message = MessageRow {
+            mailbox: mailbox.id,
+            uid: mailbox.uid_next,
+            modseq: mailbox.modseq + 1,
+            internal_date_s: birth.internal_date_s.unwrap_or_else(seed::now_s),
+            internal_zone_min: birth.internal_zone_min,
+            size: message.size,
+            flags: birth.flags,
+            keywords: birth.keywords.clone(),
+            body,
+        };
+        admit(tx, &mut mailbox, &message)?;
+        tx.put(&mailbox)?;
+        placed.push(Placed {
+            account,
+            mailbox: mailbox.id,
+            name: mailbox.name,
+            uid_validity: mailbox.uid_validity,
+            uid: message.uid,
+            modseq: message.modseq,
+        });
+    }
+    Ok(placed)
+}
+
+/// Writes a message's row and counts it; the caller writes the mailbox.
+pub(super) fn admit(
+    tx: &mut WriteTx<'_>,
+    mailbox: &mut MailboxRow,
+    message: &MessageRow,
+) -> Result<(), Failure> {
+    const FULL: Failure = Failure::Limit("the mailbox has no UIDs left; make a new one");
+    mailbox.uid_next = message.uid.checked_add(1).ok_or(FULL)?;
+    mailbox.messages = mailbox.messages.checked_add(1).ok_or(FULL)?;
+    mailbox.modseq = message.modseq;
+    mailbox.bytes += message.size;
+    mailbox.unseen += u32::from(message.flags & flag::SEEN == 0);
+    mailbox.deleted += u32::from(message.flags & flag::DELETED != 0);
+    tx.insert(message)?;
+    Ok(())
+}

@@ -1,0 +1,30 @@
+//! The doors: listening, limits per address, TLS, and the byte stream a session speaks over.
+//!
+//! Not here: what is spoken (`inbound`, `imap`).
+
+pub mod door;
+pub mod gate;
+pub mod listener;
+pub mod stream;
+pub mod tls;
+
+use std::net::SocketAddr;
+
+use grace_ipc::event::{Service, TraceId};
+
+use self::stream::Stream;
+
+/// One accepted connection, TLS already up where the door asks for it from the first byte.
+#[derive(Debug)]
+pub struct Visit {
+    /// The door it came through.
+    pub service: Service,
+    /// Who it says it is, by TCP.
+    pub peer: SocketAddr,
+    /// The address it reached.
+    pub local: SocketAddr,
+    /// Joins its events.
+    pub trace: TraceId,
+    /// Its bytes.
+    pub stream: Stream,
+}

@@ -1,0 +1,138 @@
+//! A connection's bytes, in clear or over TLS, counted.
+//!
+//! Invariants: the counts are of bytes above TLS; a stream is in clear or encrypted, never half.
+//! Not here: time limits on single reads and writes (the session knows how long it will wait).
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+/// A connection's bytes.
+#[derive(Debug)]
+pub struct Stream {
+    wire: Wire,
+    bytes_in: u64,
+    bytes_out: u64,
+}
+
+#[derive(Debug)]
+enum Wire {
+    Clear(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// What was agreed in a TLS handshake, in the names of the IANA registries.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsInfo {
+    /// Such as `TLSv1.3`.
+    pub version: String,
+    /// Such as `TLS_AES_256_GCM_SHA384`.
+    pub cipher: String,
+    /// The name the client asked for (RFC 6066 3).
+    pub server_name: Option<String>,
+}
+
+impl Stream {
+    /// A connection in clear.
+    #[must_use]
+    pub fn clear(tcp: TcpStream) -> Self {
+        Self { wire: Wire::Clear(tcp), bytes_in: 0, bytes_out: 0 }
+    }
+
+    /// Does the server's side of a TLS handshake. Bytes the client sent in clear and nobody read yet
+    /// are taken as part of the handshake and break it, which is what a STARTTLS injection deserves.
+    ///
+    /// # Errors
+    /// The handshake failed, the client went away, or the stream is encrypted already.
+    pub async fn start_tls(self, config: Arc<ServerConfig>) -> io::Result<Self> {
+        let Wire::Clear(tcp) = self.wire else {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "TLS is up already"));
+        };
+        let tls = TlsAcceptor::from(config).accept(tcp).await?;
+        Ok(Self {
+            wire: Wire::Tls(Box::new(tls)),
+            bytes_in: self.bytes_in,
+            bytes_out: self.bytes_out,
+        })
+    }
+
+    /// Whether the bytes are encrypted.
+    #[must_use]
+    pub fn is_tls(&self) -> bool {
+        matches!(self.wire, Wire::Tls(_))
+    }
+
+    /// What was agreed on, if the bytes are encrypted.
+    #[must_use]
+    pub fn tls_info(&self) -> Option<TlsInfo> {
+        let Wire::Tls(tls) = &self.wire else { return None };
+        let (_, session) = tls.get_ref();
+        Some(TlsInfo {
+            version: session
+                .protocol_version()
+                .map_or_else(String::new, |v| format!("{v:?}").replace('_', ".")),
+            cipher: session
+                .negotiated_cipher_suite()
+                .map_or_else(String::new, |suite| format!("{:?}", suite.suite())),
+            server_name: session.server_name().map(str::to_owned),
+        })
+    }
+
+    /// Bytes read and written so far.
+    #[must_use]
+    pub fn bytes(&self) -> (u64, u64) {
+        (self.bytes_in, self.bytes_out)
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        ready!(match &mut self.wire {
+            Wire::Clear(tcp) => Pin::new(tcp).poll_read(cx, buf),
+            Wire::Tls(tls) => Pin::new(tls).poll_read(cx, buf),
+        })?;
+        self.bytes_in += (buf.filled().len() - before) as u64;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = ready!(match &mut self.wire {
+            Wire::Clear(tcp) => Pin::new(tcp).poll_write(cx, buf),
+            Wire::Tls(tls) => Pin::new(tls).poll_write(cx, buf),
+        })?;
+        self.bytes_out += written as u64;
+        Poll::Ready(Ok(written))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.wire {
+            Wire::Clear(tcp) => Pin::new(tcp).poll_flush(cx),
+            Wire::Tls(tls) => Pin::new(tls).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.wire {
+            Wire::Clear(tcp) => Pin::new(tcp).poll_shutdown(cx),
+            Wire::Tls(tls) => Pin::new(tls).poll_shutdown(cx),
+        }
+    }
+}

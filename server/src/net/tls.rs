@@ -1,0 +1,132 @@
+//! The server's certificate: read, made if there is none, read again on demand.
+//!
+//! Invariants: TLS 1.2 or newer, rustls' own choice of suites; a certificate that cannot be read
+//! never replaces one that works; private keys are readable by the daemon's user alone.
+//! Not here: certificates from an ACME authority.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use rustls::ServerConfig;
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+
+use crate::config::{Config, TlsFiles};
+
+/// The certificate in use; handshakes under way keep the one they began with.
+#[derive(Debug)]
+pub struct Tls {
+    files: TlsFiles,
+    current: RwLock<Arc<ServerConfig>>,
+}
+
+impl Tls {
+    /// Reads the configured certificate, or the self-signed one in the data folder, which is made
+    /// for the host name if it is not there yet.
+    ///
+    /// # Errors
+    /// Says which file cannot be used and why.
+    pub fn open(config: &Config) -> Result<Self, String> {
+        let files = match &config.tls {
+            Some(files) => files.clone(),
+            None => self_signed(&config.data.join("tls"), &config.hostname)?,
+        };
+        let current = RwLock::new(Arc::new(read(&files)?));
+        Ok(Self { files, current })
+    }
+
+    /// What the next handshake uses.
+    #[must_use]
+    pub fn current(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Reads the files again; on success the next handshake uses them. Returns what was read.
+    ///
+    /// # Errors
+    /// Says which file cannot be used and why; the old certificate stays in use.
+    pub fn reload(&self) -> Result<String, String> {
+        let fresh = Arc::new(read(&self.files)?);
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = fresh;
+        Ok(self.files.certificate.display().to_string())
+    }
+}
+
+/// Reads a chain and its key, and checks that they belong together.
+fn read(files: &TlsFiles) -> Result<ServerConfig, String> {
+    let say = |file: &Path, what: &dyn std::fmt::Display| format!("{}: {what}", file.display());
+    let chain: Vec<_> = CertificateDer::pem_file_iter(&files.certificate)
+        .and_then(Iterator::collect)
+        .map_err(|e| say(&files.certificate, &e))?;
+    if chain.is_empty() {
+        return Err(say(&files.certificate, &"holds no certificate"));
+    }
+    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|e| say(&files.key, &e))?;
+    ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .map_err(|e| say(&files.certificate, &e))
+}
+
+/// The self-signed certificate in `folder`, made if it is not there.
+fn self_signed(folder: &Path, hostname: &str) -> Result<TlsFiles, String> {
+    let files =
+        TlsFiles { certificate: folder.join("certificate.pem"), key: folder.join("key.pem") };
+    if files.certificate.exists() && files.key.exists() {
+        return Ok(files);
+    }
+    let names = vec![hostname.to_owned(), "localhost".to_owned(), "127.0.0.1".to_owned()];
+    let made = rcgen::generate_simple_self_signed(names)
+        .map_err(|e| format!("a self-signed certificate cannot be made: {e}"))?;
+    fs::create_dir_all(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
+    let say = |file: &PathBuf, e: io::Error| format!("{}: {e}", file.display());
+    write_private(&files.key, &made.signing_key.serialize_pem()).map_err(|e| say(&files.key, e))?;
+    fs::write(&files.certificate, made.cert.pem()).map_err(|e| say(&files.certificate, e))?;
+    Ok(files)
+}
+
+/// Writes a file that only its owner may read, from its first byte on.
+fn write_private(file: &Path, text: &str) -> io::Result<()> {
+    use std::io::Write as _;
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(file)?.write_all(text.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_self_signed_certificate_is_made_once_and_reads_back() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let first = self_signed(folder.path(), "mail.example.org").expect("made");
+        read(&first).expect("rustls takes it");
+        let key = fs::read(&first.key).expect("there");
+        self_signed(folder.path(), "mail.example.org").expect("kept");
+        assert_eq!(fs::read(&first.key).expect("there"), key);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn the_key_is_private() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let files = self_signed(folder.path(), "mail.example.org").expect("made");
+        let mode = fs::metadata(&files.key).expect("there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_bad_file_is_named() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let files = self_signed(folder.path(), "mail.example.org").expect("made");
+        fs::write(&files.certificate, "nonsense").expect("writable");
+        let error = read(&files).expect_err("not a certificate");
+        assert!(error.contains("certificate.pem"), "{error}");
+    }
+}

@@ -1,0 +1,32 @@
+//! The tables of the directory.
+
+use serde::{Deserialize, Serialize};
+
+use gracedb::table::Table;
+
+/// A domain whose mail is kept here.
+#[derive(Debug, Clone, PartialEq, Eq, Table, Serialize, Deserialize)]
+#[table(id = 1, name = "domain")]
+pub struct Domain {
+    /// The domain as A-labels, lower case.
+    #[key]
+    pub name: String,
+    /// When it was made, microseconds since 1970 UTC.
+    pub created_us: u64,
+}
+
+/// Somebody who has mail here.
+#[derive(Debug, Clone, PartialEq, Eq, Table, Serialize, Deserialize)]
+#[table(id = 2, name = "account")]
+#[index(id = 1, name = AccountByAddress, fields(address), unique)]
+pub struct Account {
+    /// Never used again, not even after the account is gone.
+    #[key]
+    pub id: u64,
+    /// `local@domain`, lower case.
+    pub address: String,
+    /// Argon2id, in the PHC string format.
+    pub password_hash: String,
+    /// When it was made, microseconds since 1970 UTC.
+    pub created_us: u64,
+}

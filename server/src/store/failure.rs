@@ -1,0 +1,46 @@
+//! Why something could not be done to a mailbox, by who must act.
+
+use std::fmt;
+
+use gracedb::error::Error as StoreError;
+
+/// Why not.
+#[derive(Debug)]
+pub enum Failure {
+    /// There is no such mailbox (any more).
+    NoSuchMailbox,
+    /// There is a mailbox of that name already.
+    Exists,
+    /// Nobody may do that, whoever asks; why, in words.
+    NotAllowed(&'static str),
+    /// A limit is reached; which, in words.
+    Limit(&'static str),
+    /// The database failed; the client may try again, the admin must look.
+    Store(StoreError),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoSuchMailbox => f.write_str("there is no such mailbox"),
+            Self::Exists => f.write_str("there is a mailbox of that name already"),
+            Self::NotAllowed(why) | Self::Limit(why) => f.write_str(why),
+            Self::Store(e) => write!(f, "the database failed: {e}"),
+        }
+    }
+}
+
+impl std::error::Error for Failure {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Store(e) => Some(e),
+            _ => None,
+        }
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(e: StoreError) -> Self {
+        Self::Store(e)
+    }
+}

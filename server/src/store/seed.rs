@@ -1,0 +1,80 @@
+//! What an account starts with.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use gracedb::write::WriteTx;
+
+use super::failure::Failure;
+use super::messages::{MailboxByName, MailboxRow, SpecialUse, Subscription, UidValidity};
+
+/// The mailbox every account has (RFC 9051 5.1).
+pub const INBOX: &str = "INBOX";
+
+/// Mailboxes a new account starts with, under the names most clients look for.
+const FIRST_MAILBOXES: &[(&str, Option<SpecialUse>)] = &[
+    (INBOX, None),
+    ("Drafts", Some(SpecialUse::Drafts)),
+    ("Sent", Some(SpecialUse::Sent)),
+    ("Archive", Some(SpecialUse::Archive)),
+    ("Junk", Some(SpecialUse::Junk)),
+    ("Trash", Some(SpecialUse::Trash)),
+];
+
+/// Makes the mailboxes of a new account, subscribed.
+pub(crate) fn first_mailboxes(tx: &mut WriteTx<'_>, account: u64) -> Result<(), Failure> {
+    for &(name, special_use) in FIRST_MAILBOXES {
+        make(tx, account, name, special_use)?;
+        tx.put(&Subscription { account, name: name.to_owned() })?;
+    }
+    Ok(())
+}
+
+/// An account's INBOX; made anew should it be missing.
+pub(crate) fn inbox(tx: &mut WriteTx<'_>, account: u64) -> Result<MailboxRow, Failure> {
+    match tx.find::<MailboxByName>(&(account, INBOX.to_owned()))? {
+        Some(inbox) => Ok(inbox),
+        None => make(tx, account, INBOX, None),
+    }
+}
+
+/// Makes one mailbox.
+pub(crate) fn make(
+    tx: &mut WriteTx<'_>,
+    account: u64,
+    name: &str,
+    special_use: Option<SpecialUse>,
+) -> Result<MailboxRow, Failure> {
+    let row = MailboxRow {
+        id: tx.next_id::<MailboxRow>()?,
+        account,
+        name: name.to_owned(),
+        special_use: special_use.map_or(0, |known| known as u8),
+        uid_validity: next_uid_validity(tx)?,
+        uid_next: 1,
+        modseq: 1,
+        recent_from: 1,
+        messages: 0,
+        unseen: 0,
+        deleted: 0,
+        bytes: 0,
+    };
+    tx.insert(&row)?;
+    Ok(row)
+}
+
+/// RFC 9051 2.3.1.1 recommends the time of creation. Counting on from the last one keeps two made within
+/// one second apart, and a clock that was set back from giving one out again.
+fn next_uid_validity(tx: &mut WriteTx<'_>) -> Result<u32, Failure> {
+    let last = tx.get::<UidValidity>(&0)?.map_or(0, |row| row.last);
+    let now = u32::try_from(now_s())
+        .map_err(|_| Failure::Limit("no UIDVALIDITY is left; the clock is beyond 2106"))?;
+    let last = now.max(last.saturating_add(1));
+    tx.put(&UidValidity { one: 0, last })?;
+    Ok(last)
+}
+
+/// Seconds since 1970 UTC.
+pub(crate) fn now_s() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}

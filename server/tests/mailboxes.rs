@@ -1,0 +1,216 @@
+//! Mailboxes over a real database in a temporary folder.
+
+use gracedb::db::{Db, Options};
+use tempfile::TempDir;
+use zeroize::Zeroizing;
+
+use grace_ipc::event::TraceId;
+
+use graced::directory::{Directory, Login, Person};
+use graced::mailbox::Mailboxes;
+use graced::mailbox::change::{FlagChange, FlagVerb};
+use graced::store::failure::Failure;
+use graced::store::messages::{Body, MailboxRow, MessageRow, flag};
+use graced::store::{self, seed::INBOX};
+use graced::telemetry::bus::Bus;
+
+const NO_TRACE: TraceId = TraceId(0);
+
+struct House {
+    folder: TempDir,
+    db: Db,
+    directory: Directory,
+    mailboxes: Mailboxes,
+}
+
+impl House {
+    fn open(folder: TempDir) -> Self {
+        let db = Db::open(Options::new(folder.path()), store::SCHEMA).expect("opens");
+        let bus = Bus::new(100);
+        let directory = Directory::new(db.clone(), bus.clone(), 2);
+        let mailboxes = Mailboxes::new(db.clone(), bus, 100);
+        Self { folder, db, directory, mailboxes }
+    }
+
+    fn reopen(self) -> Self {
+        let Self { folder, db, directory, mailboxes } = self;
+        drop((directory, mailboxes));
+        db.close().expect("closes");
+        Self::open(folder)
+    }
+
+    async fn with_people(names: &[&str]) -> (Self, Vec<Person>) {
+        let house = Self::open(tempfile::tempdir().expect("a temporary folder"));
+        house.directory.create_domain("example.org", "test").await.expect("made");
+        let mut people = Vec::new();
+        for name in names {
+            let address = format!("{name}@example.org");
+            let password = Zeroizing::new(format!("secret of {name}"));
+            let made = house.directory.create_account(&address, password, "test").await;
+            people.push(made.expect("made"));
+        }
+        (house, people)
+    }
+
+    async fn deliver(&self, to: &[&Person], text: &str) -> u32 {
+        let mut upload = self.mailboxes.upload();
+        upload.write(text.as_bytes()).await.expect("room");
+        let message = upload.finish().await.expect("finished");
+        let ids: Vec<u64> = to.iter().map(|person| person.id).collect();
+        let placed = self.mailboxes.deliver(NO_TRACE, "q", &ids, message).await.expect("placed");
+        placed.first().expect("somebody").uid
+    }
+
+    fn inbox(&self, person: &Person) -> MailboxRow {
+        self.mailboxes.find(person.id, INBOX).expect("reads").expect("there")
+    }
+
+    async fn uids(&self, mailbox: u64) -> Vec<u32> {
+        let opened = self.mailboxes.open(mailbox, false).await.expect("opens");
+        assert_eq!(opened.mailbox.messages as usize, opened.messages.len());
+        let unseen = opened.messages.iter().filter(|m| m.flags & flag::SEEN == 0).count();
+        assert_eq!(opened.mailbox.unseen as usize, unseen);
+        let deleted = opened.messages.iter().filter(|m| m.flags & flag::DELETED != 0).count();
+        assert_eq!(opened.mailbox.deleted as usize, deleted);
+        let bytes: u64 = opened.messages.iter().map(|m| m.size).sum();
+        assert_eq!(opened.mailbox.bytes, bytes);
+        opened.messages.iter().map(|m| m.uid).collect()
+    }
+
+    async fn flag(&self, mailbox: u64, uids: &[u32], verb: FlagVerb, flags: u8) {
+        let change = FlagChange { verb, flags, keywords: Vec::new() };
+        self.mailboxes.store_flags(mailbox, uids, &change).await.expect("stored");
+    }
+
+    fn bodies(&self) -> Vec<u32> {
+        let bodies = self.db.snapshot();
+        bodies.scan::<Body>().map(|body| body.expect("reads").references).collect()
+    }
+
+    fn text(&self, message: &MessageRow) -> String {
+        let body = self.mailboxes.body(message).expect("reads").expect("there");
+        String::from_utf8(body.read_all(1 << 20).expect("reads")).expect("text")
+    }
+}
+
+#[tokio::test]
+async fn one_body_serves_many_and_survives_a_restart() {
+    let (house, people) = House::with_people(&["ann", "bob"]).await;
+    let [ann, bob] = people.as_slice() else { panic!("two") };
+    house.deliver(&[ann, bob, ann], "Subject: x\r\n\r\nhello").await;
+    assert_eq!(house.bodies(), [2]);
+    let house = house.reopen();
+    for person in [ann, bob] {
+        let inbox = house.inbox(person);
+        assert_eq!(house.uids(inbox.id).await, [1]);
+        let message = house.mailboxes.message(inbox.id, 1).expect("reads").expect("there");
+        assert_eq!(house.text(&message), "Subject: x\r\n\r\nhello");
+    }
+}
+
+#[tokio::test]
+async fn a_body_goes_with_its_last_message() {
+    let (house, people) = House::with_people(&["ann", "bob"]).await;
+    let [ann, bob] = people.as_slice() else { panic!("two") };
+    house.deliver(&[ann, bob], "hello").await;
+    for (person, left) in [(ann, &[1][..]), (bob, &[][..])] {
+        let inbox = house.inbox(person).id;
+        house.flag(inbox, &[1], FlagVerb::Add, flag::DELETED).await;
+        let gone = house.mailboxes.expunge(NO_TRACE, inbox, None).await.expect("expunged");
+        assert_eq!(gone, [1]);
+        assert_eq!(house.uids(inbox).await, Vec::<u32>::new());
+        assert_eq!(house.bodies(), left);
+    }
+}
+
+#[tokio::test]
+async fn changes_tell_what_a_session_missed() {
+    let (house, people) = House::with_people(&["ann"]).await;
+    let ann = people.first().expect("one");
+    let inbox = house.inbox(ann).id;
+    for _ in 0..3 {
+        house.deliver(&[ann], "hello").await;
+    }
+    let seen = house.inbox(ann).modseq;
+    let mut watch = house.mailboxes.watch(inbox);
+    house.flag(inbox, &[2], FlagVerb::Replace, flag::SEEN).await;
+    house.flag(inbox, &[1, 3], FlagVerb::Add, flag::DELETED).await;
+    let among = [1, 2];
+    house.mailboxes.expunge(NO_TRACE, inbox, Some(&among)).await.expect("expunged");
+    let uid = house.deliver(&[ann], "new").await;
+    assert!(watch.has_changed().expect("open"));
+    assert_eq!(*watch.borrow_and_update(), house.inbox(ann).modseq);
+    let changes = house.mailboxes.changes_since(inbox, seen).expect("reads");
+    let changed: Vec<u32> = changes.changed.iter().map(|m| m.uid).collect();
+    assert_eq!((changed, changes.vanished), (vec![2, 3, uid], vec![1]));
+    assert_eq!(house.uids(inbox).await, [2, 3, 4]);
+    let nothing = house.mailboxes.changes_since(inbox, changes.mailbox.modseq).expect("reads");
+    assert!(nothing.changed.is_empty() && nothing.vanished.is_empty());
+}
+
+#[tokio::test]
+async fn a_move_is_in_one_place_at_every_moment() {
+    let (house, people) = House::with_people(&["ann"]).await;
+    let ann = people.first().expect("one");
+    let inbox = house.inbox(ann).id;
+    let trash = house.mailboxes.find(ann.id, "Trash").expect("reads").expect("there").id;
+    for text in ["a", "b", "c"] {
+        house.deliver(&[ann], text).await;
+    }
+    let moved = house.mailboxes.move_messages(inbox, &[1, 3, 9], trash).await.expect("moved");
+    assert_eq!(moved.uids, [(1, 1), (3, 2)]);
+    let copied = house.mailboxes.copy(trash, &[2], inbox).await.expect("copied");
+    assert_eq!(copied.uids, [(2, 4)]);
+    assert_eq!(house.uids(inbox).await, [2, 4]);
+    assert_eq!(house.uids(trash).await, [1, 2]);
+    let within = house.mailboxes.move_messages(inbox, &[2], inbox).await.expect("moved");
+    assert_eq!(within.uids, [(2, 5)]);
+    assert_eq!(house.uids(inbox).await, [4, 5]);
+    assert_eq!(house.bodies(), [1, 1, 2]);
+}
+
+#[tokio::test]
+async fn names_are_made_moved_and_removed() {
+    let (house, people) = House::with_people(&["ann"]).await;
+    let ann = people.first().expect("one");
+    let m = &house.mailboxes;
+    let names = || -> Vec<String> {
+        m.list(ann.id).expect("reads").into_iter().map(|row| row.name).collect()
+    };
+    let first = ["Archive", "Drafts", "INBOX", "Junk", "Sent", "Trash"];
+    assert_eq!(names(), first);
+    m.create(NO_TRACE, ann.id, "a/b/c/", None).await.expect("made");
+    assert!(matches!(m.create(NO_TRACE, ann.id, "a/b", None).await, Err(Failure::Exists)));
+    m.rename(NO_TRACE, ann.id, "a/b", "z").await.expect("renamed");
+    let below = m.rename(NO_TRACE, ann.id, "z", "z/y").await;
+    assert!(matches!(below, Err(Failure::NotAllowed(_))));
+    assert_eq!(names()[6..], ["a", "z", "z/c"]);
+    m.delete(NO_TRACE, ann.id, "z").await.expect("removed");
+    assert_eq!(names()[6..], ["a", "z/c"]);
+    let inbox = m.delete(NO_TRACE, ann.id, "inbox").await;
+    assert!(matches!(inbox, Err(Failure::NotAllowed(_))));
+    house.deliver(&[ann], "hello").await;
+    m.rename(NO_TRACE, ann.id, "INBOX", "Old").await.expect("moved");
+    let old = m.find(ann.id, "Old").expect("reads").expect("there");
+    assert_eq!(house.uids(old.id).await, [1]);
+    assert_eq!(house.uids(house.inbox(ann).id).await, Vec::<u32>::new());
+}
+
+#[tokio::test]
+async fn only_the_right_password_opens() {
+    let (house, people) = House::with_people(&["ann"]).await;
+    let login = async |who: &str, password: &str| {
+        let password = Zeroizing::new(password.as_bytes().to_vec());
+        house.directory.authenticate(who, password).await
+    };
+    let Login::Welcome(person) = login("Ann@Example.org", "secret of ann").await else {
+        panic!("the right password");
+    };
+    assert_eq!(Some(&person), people.first());
+    assert!(matches!(login("ann@example.org", "secret of bob").await, Login::Wrong));
+    assert!(matches!(login("nobody@example.org", "secret of ann").await, Login::Wrong));
+    assert!(matches!(login("", "").await, Login::Wrong));
+    house.directory.delete_account("ann@example.org", "test").await.expect("removed");
+    assert!(matches!(login("ann@example.org", "secret of ann").await, Login::Wrong));
+    assert!(house.mailboxes.list(person.id).expect("reads").is_empty());
+}
