@@ -16,15 +16,11 @@ var<immediate> panel: Panel;
 @group(0) @binding(0) var blurred: texture_2d<f32>;
 @group(0) @binding(1) var linear: sampler;
 
-struct Varying { @builtin(position) position: vec4<f32>, @location(0) p: vec2<f32> }
-
 @vertex
-fn vs(@builtin(vertex_index) index: u32) -> Varying {
+fn vs(@builtin(vertex_index) index: u32) -> @builtin(position) vec4<f32> {
     let corner = vec2<f32>(f32(index & 1u), f32(index >> 1u));
-    var out: Varying;
-    out.p = panel.rect.xy - 1.0 + corner * (panel.rect.zw + 2.0);
-    out.position = vec4<f32>(out.p / panel.size * 2.0 - 1.0, 0.0, 1.0);
-    return out;
+    let p = panel.rect.xy - 1.0 + corner * (panel.rect.zw + 2.0);
+    return vec4<f32>(p / panel.size * 2.0 - 1.0, 0.0, 1.0);
 }
 
 fn coverage(p: vec2<f32>) -> f32 {
@@ -50,8 +46,9 @@ fn noise(p: vec2<f32>) -> f32 {
 }
 
 @fragment
-fn fs(in: Varying) -> @location(0) vec4<f32> {
-    let uv = (in.p - panel.window.xy) / panel.window.zw;
+fn fs(@builtin(position) position: vec4<f32>) -> @location(0) vec4<f32> {
+    let p = position.xy;
+    let uv = (p - panel.window.xy) / panel.window.zw;
     let h = panel.reach;
     let straight = tap(uv + vec2<f32>(2.0 * h.x, 0.0)) + tap(uv - vec2<f32>(2.0 * h.x, 0.0))
         + tap(uv + vec2<f32>(0.0, 2.0 * h.y)) + tap(uv - vec2<f32>(0.0, 2.0 * h.y));
@@ -60,9 +57,9 @@ fn fs(in: Varying) -> @location(0) vec4<f32> {
     let behind = to_srgb((straight + diagonal * 2.0) / 12.0);
 
     var c = mix(behind, panel.tint.rgb, panel.tint.a);
-    c += (noise(in.position.xy) - 0.5) * panel.noise;
-    let outer = coverage(in.p);
-    let lit = (1.0 - coverage(in.p - vec2<f32>(0.0, 1.0))) * panel.edge.a;
+    c += (noise(p) - 0.5) * panel.noise;
+    let outer = coverage(p);
+    let lit = (1.0 - coverage(p - vec2<f32>(0.0, 1.0))) * panel.edge.a;
     c = mix(c, panel.edge.rgb, lit);
     return vec4<f32>(clamp(c, vec3<f32>(0.0), vec3<f32>(1.0)) * outer, outer);
 }

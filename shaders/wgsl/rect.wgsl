@@ -16,7 +16,7 @@ struct Instance {
 
 struct Varying {
     @builtin(position) position: vec4<f32>,
-    @location(0) local: vec2<f32>,   // from the rectangle's center
+    @location(0) @interpolate(flat) center: vec2<f32>,
     @location(1) @interpolate(flat) half_size: vec2<f32>,
     @location(2) @interpolate(flat) shape: vec4<f32>,
     @location(3) @interpolate(flat) top: vec4<f32>,
@@ -34,7 +34,7 @@ fn vs(@builtin(vertex_index) index: u32, in: Instance) -> Varying {
     var out: Varying;
     out.position = vec4<f32>(p / frame.size * 2.0 - 1.0, 0.0, 1.0);
     out.half_size = in.rect.zw * 0.5;
-    out.local = p - in.rect.xy - out.half_size;
+    out.center = in.rect.xy + out.half_size;
     out.shape = in.shape;
     out.shape.x = min(in.shape.x, min(out.half_size.x, out.half_size.y));
     out.top = in.top;
@@ -98,25 +98,26 @@ fn shadow(p: vec2<f32>, sigma: f32, radius: f32, half_size: vec2<f32>) -> f32 {
 
 @fragment
 fn fs(in: Varying) -> @location(0) vec4<f32> {
-    let t = clamp((in.local.y + in.half_size.y) / max(2.0 * in.half_size.y, 1.0), 0.0, 1.0);
+    let local = in.position.xy - in.center;
+    let t = clamp((local.y + in.half_size.y) / max(2.0 * in.half_size.y, 1.0), 0.0, 1.0);
     var fill = mix(premultiply(in.top), premultiply(in.bottom), t);
     if any(in.top != in.bottom) {
         fill += vec4<f32>(vec3<f32>((noise(in.position.xy) - 0.5) / 255.0) * fill.a, 0.0);
     }
     let radius = in.shape.x;
     if in.shape.z > 0.0 {
-        return fill * shadow(in.local, in.shape.z, radius, in.half_size);
+        return fill * shadow(local, in.shape.z, radius, in.half_size);
     }
-    let outer = coverage(in.local, in.half_size, radius);
+    let outer = coverage(local, in.half_size, radius);
     let width = in.shape.y;
     if width <= 0.0 {
         return fill * outer;
     }
     var inner: f32;
     if in.shape.w > 0.0 {
-        inner = coverage(in.local - vec2<f32>(0.0, width), in.half_size, radius);
+        inner = coverage(local - vec2<f32>(0.0, width), in.half_size, radius);
     } else {
-        inner = coverage(in.local, in.half_size - width, max(radius - width, 0.0));
+        inner = coverage(local, in.half_size - width, max(radius - width, 0.0));
     }
     let edge = premultiply(in.border) + fill * (1.0 - in.border.a);
     return mix(edge, fill, inner) * outer;
