@@ -24,8 +24,10 @@ pub fn shared(name: &str, test: &str) -> Option<PathBuf> {
 
 /// Our own samples, always there.
 #[must_use]
-pub fn own() -> PathBuf {
-    program::tests_folder().join("corpus")
+pub fn own() -> Vec<PathBuf> {
+    let mut files = files(&program::tests_folder().join("corpus"));
+    files.retain(|file| file.extension().is_some_and(|extension| extension == "eml"));
+    files
 }
 
 /// Every file below `folder`, sorted.

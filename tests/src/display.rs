@@ -53,6 +53,9 @@ impl Display {
         add_cookie(&folder.path().join("cookies"), &name, &cookie);
         let mut bus = Command::new("dbus-daemon")
             .args(["--session", "--nofork", "--print-address=1"])
+            .env("DISPLAY", &name)
+            .env("XAUTHORITY", folder.path().join("cookies"))
+            .env("XDG_RUNTIME_DIR", folder.path())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -60,7 +63,20 @@ impl Display {
             .unwrap_or_else(|error| program::missing("dbus-daemon", &error));
         let bus_address = first_line(&mut bus);
         assert!(name.len() > 1, "Xvfb named no display");
-        Self { server, bus, name, bus_address, folder }
+        let display = Self { server, bus, name, bus_address, folder };
+        display.announce_screen_reader();
+        display
+    }
+
+    /// Says on the session bus that somebody reads the screen, so that programs describe theirs.
+    fn announce_screen_reader(&self) {
+        for property in ["IsEnabled", "ScreenReaderEnabled"] {
+            let mut call = Command::new("dbus-send");
+            call.args(["--session", "--print-reply", "--dest=org.a11y.Bus", "/org/a11y/bus"]);
+            call.args(["org.freedesktop.DBus.Properties.Set", "string:org.a11y.Status"]);
+            call.args([&format!("string:{property}"), "variant:boolean:true"]);
+            program::run_ok(self.lend(&mut call));
+        }
     }
 
     /// Points a command at this screen and at nothing else of the tester's.

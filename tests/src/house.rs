@@ -219,6 +219,27 @@ impl House {
         json.unwrap_or_else(|error| Value::String(format!("not JSON ({error}): {text}")))
     }
 
+    /// Messages an account has, as an admin sees it.
+    ///
+    /// # Panics
+    /// When the account is not listed.
+    #[must_use]
+    pub fn messages(&self, account: &Account) -> u64 {
+        let accounts = self.ctl_json(&["account", "list"]);
+        let mut rows = accounts.as_array().into_iter().flatten();
+        let row = rows.find(|row| log::text(row, "address") == account.address);
+        log::number(row.expect("the account is listed"), "messages")
+    }
+
+    /// Open mail sessions, by the daemon's own counters.
+    #[must_use]
+    pub fn sessions(&self) -> u64 {
+        let stats = self.ctl_json(&["stats"]);
+        let doors = stats.get("sessions").and_then(Value::as_array).expect("sessions by door");
+        let mail = doors.iter().filter(|door| log::text(door, "service") != "Admin");
+        mail.map(|door| log::number(door, "open")).sum()
+    }
+
     /// Sends the daemon a signal by name (`TERM`, `HUP`).
     pub fn signal(&self, name: &str) {
         send_signal(self.id(), name);
@@ -231,10 +252,17 @@ impl House {
     pub fn stop(&mut self) -> Duration {
         let begun = Instant::now();
         self.signal("TERM");
+        self.stop_was_asked();
+        begun.elapsed()
+    }
+
+    /// Waits for the daemon after it was asked to stop by another way than [`House::stop`].
+    ///
+    /// # Panics
+    /// As [`House::stop`].
+    pub fn stop_was_asked(&mut self) {
         let status = self.wait_end();
-        let took = begun.elapsed();
-        assert!(status.success(), "graced ended with {status} on SIGTERM");
-        took
+        assert!(status.success(), "graced was asked to stop and ended with {status}");
     }
 
     /// Kills the daemon as a power cut of the process would: no warning, nothing finished.

@@ -124,14 +124,35 @@ impl Log {
         count: usize,
         wanted: impl Fn(&Value) -> bool,
     ) -> Vec<Value> {
+        let lines = self.wait_lines(mark, event, count, |l| l.event() == event && wanted(&l.json));
+        lines.into_iter().map(|line| line.json).collect()
+    }
+
+    /// Waits for a line after `mark` that contains `part`, and returns it.
+    ///
+    /// # Panics
+    /// As [`Log::wait`].
+    pub fn wait_text(&self, mark: Mark, part: &str) -> String {
+        let mut lines = self.wait_lines(mark, part, 1, |line| line.text.contains(part));
+        lines.pop().expect("one was waited for").text
+    }
+
+    /// Waits until `count` lines after `mark` are `wanted`; `what` names them in a failure.
+    fn wait_lines(
+        &self,
+        mark: Mark,
+        what: &str,
+        count: usize,
+        wanted: impl Fn(&Line) -> bool,
+    ) -> Vec<Line> {
         let until = Instant::now() + PATIENCE;
         let mut found = Vec::new();
         let mut next = mark.0;
         let mut lines = lock(&self.shared.lines);
         loop {
             for line in lines.all.get(next..).unwrap_or_default() {
-                if line.event() == event && wanted(&line.json) && found.len() < count {
-                    found.push(line.json.clone());
+                if found.len() < count && wanted(line) {
+                    found.push(line.clone());
                 }
             }
             next = lines.all.len();
@@ -141,7 +162,7 @@ impl Log {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() || lines.ended {
                 let seen = found.len();
-                fail(&format!("waited for {count} × {event}, saw {seen}"), &lines);
+                fail(&format!("waited for {count} × {what}, saw {seen}"), &lines);
             }
             lines = match self.shared.grown.wait_timeout(lines, left) {
                 Ok((lines, _)) => lines,
@@ -173,7 +194,8 @@ impl Log {
     /// # Panics
     /// With the line that tells.
     pub fn assert_healthy(&self) {
-        const ILLNESSES: &[&str] = &["panicked at", "SessionPanicked", "StoreFailed"];
+        const ILLNESSES: &[&str] =
+            &["panicked at", "SessionPanicked", "StoreFailed", "TaskPanicked"];
         let lines = lock(&self.shared.lines);
         let ill = |line: &&Line| ILLNESSES.iter().any(|illness| line.text.contains(illness));
         if let Some(line) = lines.all.iter().find(ill) {

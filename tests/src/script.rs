@@ -51,6 +51,16 @@ pub fn about(house: &House, accounts: &[&Account]) -> Value {
     })
 }
 
+/// The same and more: the fields of `more` added to those of `arguments`.
+#[must_use]
+pub fn with(mut arguments: Value, more: &Value) -> Value {
+    let fields = more.as_object().into_iter().flatten();
+    if let Some(told) = arguments.as_object_mut() {
+        told.extend(fields.map(|(name, value)| (name.clone(), value.clone())));
+    }
+    arguments
+}
+
 /// A script that runs beside the test and is told what to do, one JSON object a line, each answered
 /// by one.
 #[derive(Debug)]
@@ -63,12 +73,20 @@ pub struct Partner {
 
 impl Partner {
     /// Starts `scripts/<name>.py`.
+    #[must_use]
+    pub fn start(name: &str, arguments: &Value) -> Self {
+        Self::start_with(name, arguments, |_| {})
+    }
+
+    /// The same, with something done to the command first, such as lending it a screen.
     ///
     /// # Panics
     /// When it cannot be started.
     #[must_use]
-    pub fn start(name: &str, arguments: &Value) -> Self {
-        let mut child = command(name)
+    pub fn start_with(name: &str, arguments: &Value, prepare: impl Fn(&mut Command)) -> Self {
+        let mut command = command(name);
+        prepare(&mut command);
+        let mut child = command
             .arg(arguments.to_string())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -15,6 +15,10 @@ use std::io::{BufRead as _, BufReader, ErrorKind, Write as _};
 use std::net::{Ipv4Addr, Shutdown, TcpStream};
 use std::time::Duration;
 
+use serde_json::Value;
+
+use crate::house::{Account, House};
+
 /// How long a server may take to answer.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -36,6 +40,30 @@ impl Wire {
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
         stream.set_nodelay(true).expect("a socket option can be set");
         Self { stream: BufReader::new(stream), said: String::new() }
+    }
+
+    /// Delivers one small message through the MX port of a house, and waits until it is announced.
+    pub fn deliver(house: &House, to: &Account, subject: &str) -> Value {
+        let mark = house.log().mark();
+        Self::connect(house.port("Smtp")).check(&format!(
+            "S: 220 *
+             C: EHLO client.example.org
+             S: 250 *
+             C: MAIL FROM:<sender@example.org>
+             S: 250 *
+             C: RCPT TO:<{}>
+             S: 250 *
+             C: DATA
+             S: 354 *
+             C: Subject: {subject}
+             C:
+             C: .
+             S: 250 *
+             C: QUIT
+             S: 221 *",
+            to.address
+        ));
+        house.log().wait(mark, "MessageDelivered", |_| true)
     }
 
     /// Holds the conversation written in `script`.
@@ -134,8 +162,12 @@ fn matches(pattern: &str, text: &str) -> bool {
         .any(|at| matches(rest, text.get(at..).unwrap_or_default()))
 }
 
-/// The bytes a text stands for.
-fn unescape(text: &str) -> Vec<u8> {
+/// The bytes a text stands for: `\r \n \t \0 \\ \xHH` are understood, all else stands for itself.
+///
+/// # Panics
+/// When `\x` is not followed by two hexadecimal digits.
+#[must_use]
+pub fn unescape(text: &str) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let [first, after @ ..] = rest {

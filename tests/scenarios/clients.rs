@@ -1,0 +1,203 @@
+//! The programs people type: curl, swaks, openssl, neomutt. Each through every door it can use,
+//! with the certificate checked where the program can be given it.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+
+use grace_tests::house::{Account, DOMAIN, HOSTNAME, House};
+use grace_tests::log::Mark;
+use grace_tests::{figure, program, script};
+
+/// A house with one account and the daemon's certificate in a file.
+struct Scene {
+    house: House,
+    ann: Account,
+    certificate: PathBuf,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let house = House::start();
+        let ann = house.account("ann");
+        let certificate = house.folder().join("certificate.pem");
+        let pem = program::run_ok(script::python().args([
+            "-c",
+            "import ssl, sys; print(ssl.get_server_certificate(('127.0.0.1', int(sys.argv[1]))))",
+            &house.port("Imaps").to_string(),
+        ]));
+        fs::write(&certificate, pem).expect("the folder is writable");
+        Self { house, ann, certificate }
+    }
+
+    /// curl that trusts the daemon's certificate by its name and finds that name on loopback.
+    fn curl(&self, service: &str, arguments: &[&str]) -> Command {
+        let mut command = Command::new("curl");
+        let port = self.house.port(service);
+        command
+            .args(["--silent", "--show-error", "--fail", "--max-time", "30"])
+            .arg("--cacert")
+            .arg(&self.certificate)
+            .args(["--resolve", &format!("{HOSTNAME}:{port}:127.0.0.1")])
+            .args(["--user", &format!("{}:{}", self.ann.address, self.ann.password)])
+            .args(arguments);
+        command
+    }
+
+    fn url(&self, scheme: &str, service: &str, path: &str) -> String {
+        format!("{scheme}://{HOSTNAME}:{}/{path}", self.house.port(service))
+    }
+
+    fn swaks(&self, service: &str, arguments: &[&str]) -> Output {
+        let mut command = Command::new("swaks");
+        command
+            .args(["--server", "127.0.0.1", "--port", &self.house.port(service).to_string()])
+            .args(["--helo", "client.example.org", "--timeout", "30"])
+            .args(["--to", &self.ann.address, "--from", &self.ann.address])
+            .args(arguments);
+        program::run(&mut command)
+    }
+
+    fn openssl(&self, service: &str, arguments: &[&str]) -> Output {
+        let mut command = Command::new("openssl");
+        command
+            .args(["s_client", "-connect", &format!("127.0.0.1:{}", self.house.port(service))])
+            .args(["-verify_return_error", "-verify_hostname", HOSTNAME, "-CAfile"])
+            .arg(&self.certificate)
+            .args(arguments);
+        program::run(&mut command)
+    }
+}
+
+#[test]
+fn curl_sends_and_reads() {
+    let scene = Scene::new();
+    let message = scene.house.folder().join("message.eml");
+    let text = "From: ann@grace.test\r\nSubject: by curl\r\n\r\nHello from curl.\r\n";
+    fs::write(&message, text).expect("the folder is writable");
+    let file = message.to_string_lossy().into_owned();
+    let send = ["--mail-from", &scene.ann.address, "--mail-rcpt", &scene.ann.address, "-T", &file];
+    for (scheme, service, more) in [
+        ("smtp", "Smtp", &["--ssl-reqd"][..]),
+        ("smtp", "Submission", &["--ssl-reqd"][..]),
+        ("smtps", "Submissions", &[][..]),
+    ] {
+        let mut command = scene.curl(service, &send);
+        if service == "Smtp" {
+            // No login is offered to other servers, and curl then insists on one it was given.
+            command = scene.curl(service, &[&send[..], &["--user", ""][..]].concat());
+        }
+        program::run_ok(command.args(more).arg(scene.url(scheme, service, "client.example.org")));
+    }
+    for (scheme, service, more) in [("imaps", "Imaps", &[][..]), ("imap", "Imap", &["--ssl-reqd"])]
+    {
+        for number in ["1", "2", "3"] {
+            let path = format!("INBOX;MAILINDEX={number}");
+            let mut command = scene.curl(service, more);
+            let read = program::run_ok(command.arg(scene.url(scheme, service, &path)));
+            assert!(read.ends_with(text), "{read}");
+        }
+    }
+    let mut append = scene.curl("Imaps", &["-T", &file]);
+    program::run_ok(append.arg(scene.url("imaps", "Imaps", "Drafts")));
+    let mut search = scene.curl("Imaps", &["-X", "SEARCH SUBJECT curl"]);
+    let found = program::run_ok(search.arg(scene.url("imaps", "Imaps", "INBOX")));
+    assert_eq!(found.trim(), "* SEARCH 1 2 3");
+}
+
+#[test]
+fn swaks_by_every_door() {
+    let scene = Scene::new();
+    let login = ["--auth-user", &scene.ann.address, "--auth-password", &scene.ann.password];
+    let ways: &[(&str, &[&str], bool)] = &[
+        ("Smtp", &[], false),
+        ("Smtp", &["--tls"], false),
+        ("Submission", &["--tls", "--auth", "PLAIN"], true),
+        ("Submission", &["--tls", "--auth", "LOGIN"], true),
+        ("Submissions", &["--tls-on-connect", "--auth", "PLAIN"], true),
+        ("Submissions", &["--tls-on-connect", "--auth", "LOGIN"], true),
+    ];
+    for (service, arguments, with_login) in ways {
+        let login = if *with_login { &login[..] } else { &[] };
+        let arguments = [arguments, login].concat();
+        let output = scene.swaks(service, &arguments);
+        assert!(output.status.success(), "{service} {arguments:?}: {}", program::both(&output));
+    }
+    scene.house.log().wait_count(Mark::START, "MessageDelivered", ways.len(), |_| true);
+    // Wrong password: swaks ends with 28, "authentication failed".
+    let wrong = ["--tls-on-connect", "--auth", "PLAIN", "--auth-user", &scene.ann.address];
+    let output = scene.swaks("Submissions", &[&wrong[..], &["--auth-password", "no"][..]].concat());
+    assert_eq!(output.status.code(), Some(28), "{}", program::both(&output));
+    // A recipient who is not here: 24, "no recipient was accepted".
+    let output = scene.swaks("Smtp", &["--to", &format!("nobody@{DOMAIN}")]);
+    assert_eq!(output.status.code(), Some(24), "{}", program::both(&output));
+}
+
+#[test]
+fn openssl_agrees_on_tls() {
+    let scene = Scene::new();
+    let doors: &[(&str, &[&str])] = &[
+        ("Smtp", &["-starttls", "smtp"]),
+        ("Submission", &["-starttls", "smtp"]),
+        ("Submissions", &[]),
+        ("Imap", &["-starttls", "imap"]),
+        ("Imaps", &[]),
+    ];
+    for (service, arguments) in doors {
+        for (version, name) in [("-tls1_2", "TLSv1.2"), ("-tls1_3", "TLSv1.3")] {
+            let output = scene.openssl(service, &[arguments, &[version][..]].concat());
+            let said = program::both(&output);
+            assert!(output.status.success(), "{service} {name}: {said}");
+            assert!(said.contains("Verify return code: 0 (ok)"), "{service} {name}: {said}");
+            assert!(said.contains(&format!("New, {name}")), "{service} {name}: {said}");
+        }
+        // RFC 8996: older ones are not to be spoken. SECLEVEL=0 lets this openssl try.
+        for version in ["-tls1", "-tls1_1"] {
+            let old = [version, "-cipher", "ALL:@SECLEVEL=0"];
+            let output = scene.openssl(service, &[arguments, &old[..]].concat());
+            let said = program::both(&output);
+            assert!(
+                !output.status.success() && said.contains("alert"),
+                "{service} {version}: {said}"
+            );
+        }
+    }
+    let failed = scene.house.log().wait_count(Mark::START, "TlsFailed", 2 * doors.len(), |_| true);
+    assert!(failed.iter().all(|event| event["reason"].as_str().is_some_and(|why| !why.is_empty())));
+    figure("openssl: TLS 1.2 and 1.3 at all five doors, certificate verified; 1.0 and 1.1 refused");
+}
+
+#[test]
+fn neomutt_opens_a_mailbox_and_saves_a_message() {
+    let scene = Scene::new();
+    let sent = scene.swaks("Smtp", &["--header", "Subject: for neomutt"]);
+    assert!(sent.status.success(), "{}", program::both(&sent));
+    let folder = scene.house.folder();
+    let saved = folder.join("saved.mbox");
+    let muttrc = folder.join("muttrc");
+    let escaped = scene.ann.password.replace('\\', "\\\\").replace('"', "\\\"");
+    let text = format!(
+        "set my_pass = \"{escaped}\"\nset imap_user = \"{}\"\nset imap_pass = $my_pass\n\
+         set certificate_file = \"{}\"\nset ssl_verify_host = no\nset ssl_force_tls = yes\n\
+         set folder = \"{}\"\nset header_cache = \"\"\nset confirmappend = no\nset delete = yes\n\
+         set quit = yes\nset copy = no\nset wait_key = no\nset mbox_type = mbox\n\
+         push \"<copy-message>{}<enter><quit>\"\n",
+        scene.ann.address,
+        scene.certificate.display(),
+        folder.display(),
+        saved.display()
+    );
+    fs::write(&muttrc, text).expect("the folder is writable");
+    // neomutt wants a terminal: `script` gives it one that nobody sees.
+    let line = format!(
+        "neomutt -n -F {} -f imaps://127.0.0.1:{}/INBOX",
+        muttrc.display(),
+        scene.house.port("Imaps")
+    );
+    let mut command = Command::new("timeout");
+    command.args(["60", "script", "--quiet", "--return", "--command", &line, "/dev/null"]);
+    let output =
+        program::run(command.env("TERM", "xterm").env("HOME", folder).stdout(Stdio::piped()));
+    let found = fs::read_to_string(&saved).unwrap_or_default();
+    assert!(found.contains("Subject: for neomutt"), "{}", program::both(&output));
+}
