@@ -1,7 +1,8 @@
 //! Everything that reads mail takes linear time, also on mail made to hurt.
 //!
-//! Eight times the input must not take more than some sixteen times the time; noise is fought by
-//! taking the best of three runs. A quadratic reader would take sixty-four times as long.
+//! Eight times the input must not take more than some sixteen times the time. A busy machine is
+//! allowed for by the best of three runs and by a second of slack, which a quadratic reader of
+//! 1.6 MB passes by far: that is 10^12 steps.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -12,6 +13,7 @@ use grace_mail::{encoded_word, envelope::Envelope, header, mailbox_list, media, 
 
 const SMALL: usize = 200_000;
 const GROWTH: usize = 8;
+const SLACK: Duration = Duration::from_secs(1);
 
 /// Runs `read` over what `shape` makes of a size.
 fn check(name: &str, shape: impl Fn(usize) -> String, read: impl Fn(&[u8])) {
@@ -25,7 +27,7 @@ fn check(name: &str, shape: impl Fn(usize) -> String, read: impl Fn(&[u8])) {
         (0..3).map(|_| run()).min().unwrap_or_default()
     };
     let (small, large) = (time(SMALL), time(SMALL * GROWTH));
-    let bound = small * 16 + Duration::from_millis(50);
+    let bound = small * 16 + SLACK;
     assert!(
         large <= bound,
         "{name}: {small:?} for {SMALL} bytes, {large:?} for {GROWTH} times as many"
