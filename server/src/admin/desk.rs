@@ -1,0 +1,236 @@
+//! What the requests do: each one asked of its owner, the answer in the protocol's words.
+//!
+//! This is the only way from the protocol to a change, and it knows who asks: the audit log will be
+//! written here, around [`Desk::change`].
+//! Not here: who may ask what (`grace_ipc::message::RequestBody::rule`), counters ([`super::figures`]).
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use zeroize::Zeroizing;
+
+use grace_ipc::event::{EventKind, Service};
+use grace_ipc::message::{
+    AccountRow, Answer, Code, DomainRow, Door, Failure, ROWS_PER_PART_MAX, RequestBody, Rows,
+    ServerInfo,
+};
+
+use super::figures::{self, Sums};
+use crate::directory::Refusal;
+use crate::services::Services;
+use crate::store::failure::Failure as StoreFailure;
+
+/// Name and version of this program, as hellos carry it.
+pub(super) const SOFTWARE: &str = concat!("graced ", env!("CARGO_PKG_VERSION"));
+
+/// What all admin sessions share.
+pub(super) struct Desk {
+    services: Services,
+    started: Instant,
+    started_us: u64,
+    doors: Vec<Door>,
+    sums: Sums,
+    sessions_total: AtomicU64,
+    sessions_open: AtomicU64,
+}
+
+/// What came of a request.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// One answer.
+    Answer(Answer),
+    /// A list, cut into parts that fit a frame.
+    List(Vec<Rows>, u64),
+}
+
+/// Counts a session as long as it lives.
+#[derive(Debug)]
+pub(super) struct Seat<'a>(&'a AtomicU64);
+
+impl Drop for Seat<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Desk {
+    /// A desk that knows the doors that are open by now.
+    pub(super) fn new(services: Services) -> Self {
+        // The doors just told; nothing has pushed that out of the ring yet.
+        let past = services.porter.bus.reader(usize::MAX).take(usize::MAX);
+        let doors = past.events.iter().filter_map(|event| match &event.kind {
+            EventKind::Listening { service, address } => {
+                Some(Door { service: *service, address: address.clone() })
+            }
+            _ => None,
+        });
+        let mut doors: Vec<Door> = doors.collect();
+        let address = services.config.admin.display().to_string();
+        doors.push(Door { service: Service::Admin, address });
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self {
+            services,
+            started: Instant::now(),
+            started_us: u64::try_from(now.as_micros()).unwrap_or(u64::MAX),
+            doors,
+            sums: Sums::default(),
+            sessions_total: AtomicU64::new(0),
+            sessions_open: AtomicU64::new(0),
+        }
+    }
+
+    pub(super) fn services(&self) -> &Services {
+        &self.services
+    }
+
+    pub(super) fn sums(&self) -> &Sums {
+        &self.sums
+    }
+
+    pub(super) fn uptime(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// Admin sessions: all there were, and those open now.
+    pub(super) fn sessions(&self) -> (u64, u64) {
+        let open = self.sessions_open.load(Ordering::Relaxed);
+        (self.sessions_total.load(Ordering::Relaxed), open)
+    }
+
+    /// Counts a session; `None` if there are too many.
+    pub(super) fn seat(&self) -> Option<Seat<'_>> {
+        let open = self.sessions_open.fetch_add(1, Ordering::Relaxed);
+        let seat = Seat(&self.sessions_open);
+        if open >= self.services.config.limits.admin_sessions_max {
+            return None;
+        }
+        self.sessions_total.fetch_add(1, Ordering::Relaxed);
+        Some(seat)
+    }
+
+    /// Does what is asked; `by` is who asks.
+    pub(super) async fn handle(&self, body: RequestBody, by: &str) -> Result<Outcome, Failure> {
+        match body {
+            RequestBody::ServerInfo => Ok(Outcome::Answer(Answer::ServerInfo(self.info()))),
+            RequestBody::Stats => {
+                let stats = figures::stats(self, true).map_err(|e| store_failed(&e))?;
+                Ok(Outcome::Answer(Answer::Stats(stats)))
+            }
+            RequestBody::DomainList => self.domains(),
+            RequestBody::AccountList { domain } => self.accounts(domain.as_deref()),
+            change => {
+                self.change(change, by).await?;
+                Ok(Outcome::Answer(Answer::Done))
+            }
+        }
+    }
+
+    /// Every change an admin can make. The owner of what is changed tells of it in an event.
+    async fn change(&self, change: RequestBody, by: &str) -> Result<(), Failure> {
+        let directory = &self.services.directory;
+        let done = match change {
+            RequestBody::DomainCreate { name } => {
+                directory.create_domain(&name, by).await.map(drop)
+            }
+            RequestBody::DomainDelete { name } => directory.delete_domain(&name, by).await,
+            RequestBody::AccountCreate { address, password } => {
+                let password = Zeroizing::new(password.0);
+                directory.create_account(&address, password, by).await.map(drop)
+            }
+            RequestBody::AccountDelete { address } => directory.delete_account(&address, by).await,
+            RequestBody::AccountSetPassword { address, password } => {
+                directory.set_password(&address, Zeroizing::new(password.0), by).await
+            }
+            // The session answers these itself; here they would be a request nobody wrote a hand for.
+            RequestBody::Ping
+            | RequestBody::ServerInfo
+            | RequestBody::Stats
+            | RequestBody::DomainList
+            | RequestBody::AccountList { .. }
+            | RequestBody::SubscribeEvents { .. }
+            | RequestBody::SubscribeStats { .. }
+            | RequestBody::Unsubscribe { .. } => {
+                let text = format!("{} changes nothing", change.rule().name);
+                return Err(Failure::new(Code::Unsupported, text));
+            }
+        };
+        done.map_err(refused)
+    }
+
+    fn info(&self) -> ServerInfo {
+        let config = &self.services.config;
+        ServerInfo {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            hostname: config.hostname.clone(),
+            started_us: self.started_us,
+            pid: std::process::id(),
+            data_folder: config.data.display().to_string(),
+            doors: self.doors.clone(),
+        }
+    }
+
+    fn domains(&self) -> Result<Outcome, Failure> {
+        let directory = &self.services.directory;
+        let mut accounts: HashMap<String, u32> = HashMap::new();
+        for account in directory.accounts().map_err(|e| store_failed(&e))? {
+            if let Some((_, domain)) = account.address.rsplit_once('@') {
+                *accounts.entry(domain.to_owned()).or_default() += 1;
+            }
+        }
+        let domains = directory.domains().map_err(|e| store_failed(&e))?;
+        let rows = domains.into_iter().map(|domain| DomainRow {
+            accounts: accounts.get(&domain.name).copied().unwrap_or(0),
+            name: domain.name,
+            created_us: domain.created_us,
+        });
+        Ok(list(rows.collect(), Rows::Domains))
+    }
+
+    fn accounts(&self, domain: Option<&str>) -> Result<Outcome, Failure> {
+        let services = &self.services;
+        let accounts = services.directory.accounts().map_err(|e| store_failed(&e))?;
+        let mut usage = services.mailboxes.usage().map_err(|e| store_failed(&e))?;
+        let ending = domain.map(|domain| format!("@{}", domain.to_lowercase()));
+        let wanted = accounts.into_iter().filter(|account| {
+            ending.as_ref().is_none_or(|ending| account.address.ends_with(ending))
+        });
+        let rows = wanted.map(|account| {
+            let used = usage.remove(&account.id).unwrap_or_default();
+            AccountRow {
+                address: account.address,
+                mailboxes: u32::try_from(used.mailboxes).unwrap_or(u32::MAX),
+                messages: used.messages,
+                stored_bytes: used.bytes,
+                created_us: account.created_us,
+            }
+        });
+        Ok(list(rows.collect(), Rows::Accounts))
+    }
+}
+
+/// Cuts rows into parts.
+fn list<T>(mut rows: Vec<T>, part: impl Fn(Vec<T>) -> Rows) -> Outcome {
+    let count = rows.len() as u64;
+    let mut parts = Vec::new();
+    while !rows.is_empty() {
+        let rest = rows.split_off(rows.len().min(ROWS_PER_PART_MAX));
+        parts.push(part(std::mem::replace(&mut rows, rest)));
+    }
+    Outcome::List(parts, count)
+}
+
+fn store_failed(failure: &StoreFailure) -> Failure {
+    Failure::new(Code::Internal, failure.to_string())
+}
+
+/// The directory's no in the protocol's words.
+fn refused(refusal: Refusal) -> Failure {
+    let code = match refusal {
+        Refusal::Exists(_) => Code::AlreadyExists,
+        Refusal::Missing(_) => Code::NotFound,
+        Refusal::Invalid(_) => Code::Invalid,
+        Refusal::Store(_) => Code::Internal,
+    };
+    Failure::new(code, refusal.to_string())
+}

@@ -1,0 +1,173 @@
+//! `gracectl`: the admin protocol for command lines and scripts.
+//!
+//! Everything it can do is a message of the protocol, so it can do nothing that the console or a
+//! program of yours could not. Exit codes: 0 done, 1 refused or failed (reason on standard error),
+//! 2 wrong usage. Passwords come from a file or standard input, never from the command line, where
+//! every user of the machine could read them.
+//! Not here: how answers are printed ([`print`]), how the daemon is found ([`find`]).
+
+mod find;
+mod password;
+mod print;
+mod watch;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use grace_ipc::message::RequestBody;
+use grace_ipc::role::Role;
+
+use crate::print::Form;
+
+/// Administers a running graced.
+#[derive(Debug, Parser)]
+#[command(name = "gracectl", version, about)]
+struct Arguments {
+    /// Admin socket [default: ./grace-data/admin.sock, then /run/grace/admin.sock]
+    #[arg(long, global = true, value_name = "PATH")]
+    socket: Option<PathBuf>,
+    /// Print JSON: one document, or one object a line for events
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Domains whose mail is kept here
+    #[command(subcommand)]
+    Domain(Domain),
+    /// Accounts: people and places with a mailbox
+    #[command(subcommand)]
+    Account(Account),
+    /// What happens, as it happens
+    Events(watch::Events),
+    /// Counters
+    Stats,
+    /// The daemon: version, doors, data folder
+    Info,
+}
+
+#[derive(Debug, Subcommand)]
+enum Domain {
+    /// List all domains
+    List,
+    /// Make a domain
+    Create {
+        /// Its name, such as example.org
+        name: String,
+    },
+    /// Remove a domain that has no accounts
+    Delete {
+        /// Its name
+        name: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum Account {
+    /// List accounts
+    List {
+        /// Only those of this domain
+        #[arg(long)]
+        domain: Option<String>,
+    },
+    /// Make an account; its password comes from standard input or a file
+    Create {
+        /// Its address, such as info@example.org
+        address: String,
+        #[command(flatten)]
+        password: password::Source,
+    },
+    /// Remove an account and all its mail, for good
+    Delete {
+        /// Its address
+        address: String,
+    },
+    /// Give an account a new password, from standard input or a file
+    Password {
+        /// Its address
+        address: String,
+        #[command(flatten)]
+        password: password::Source,
+    },
+}
+
+fn main() -> ExitCode {
+    // clap ends with 2 on wrong usage, as the exit codes promise.
+    let arguments = Arguments::parse();
+    match run(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            complain(&why);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "standard error is where a program says why it failed")]
+fn complain(why: &str) {
+    eprintln!("gracectl: {why}");
+}
+
+/// Does what the command says; an error is the sentence to print.
+fn run(arguments: Arguments) -> Result<(), String> {
+    let Arguments { socket, json, command } = arguments;
+    let form = if json { Form::Json } else { Form::Text };
+    // The least role that will do: a mistake in a script that only looks cannot break anything.
+    let connect = |role| find::connect(socket.as_deref(), role);
+    match command {
+        Command::Domain(Domain::List) => {
+            let rows = connect(Role::Viewer)?.domains().map_err(|e| e.to_string())?;
+            print::domains(form, &rows)
+        }
+        Command::Domain(Domain::Create { name }) => {
+            let body = RequestBody::DomainCreate { name: name.clone() };
+            order(connect(Role::Owner)?, body)?;
+            print::done(form, "created", &name)
+        }
+        Command::Domain(Domain::Delete { name }) => {
+            let body = RequestBody::DomainDelete { name: name.clone() };
+            order(connect(Role::Owner)?, body)?;
+            print::done(form, "deleted", &name)
+        }
+        Command::Account(Account::List { domain }) => {
+            let rows = connect(Role::Viewer)?.accounts(domain.as_deref());
+            print::accounts(form, &rows.map_err(|e| e.to_string())?)
+        }
+        Command::Account(Account::Create { address, password }) => {
+            // Connected first: nobody types a password for a daemon that is not there.
+            let client = connect(Role::Operator)?;
+            let password = password.read(&address)?;
+            order(client, RequestBody::AccountCreate { address: address.clone(), password })?;
+            print::done(form, "created", &address)
+        }
+        Command::Account(Account::Delete { address }) => {
+            let body = RequestBody::AccountDelete { address: address.clone() };
+            order(connect(Role::Owner)?, body)?;
+            print::done(form, "deleted", &address)
+        }
+        Command::Account(Account::Password { address, password }) => {
+            let client = connect(Role::Operator)?;
+            let password = password.read(&address)?;
+            order(client, RequestBody::AccountSetPassword { address: address.clone(), password })?;
+            print::done(form, "password changed", &address)
+        }
+        Command::Events(events) => watch::events(connect(Role::Viewer)?, form, &events),
+        Command::Stats => {
+            let stats = connect(Role::Viewer)?.stats().map_err(|e| e.to_string())?;
+            print::stats(form, &stats)
+        }
+        Command::Info => {
+            let info = connect(Role::Viewer)?.server_info().map_err(|e| e.to_string())?;
+            print::info(form, &info)
+        }
+    }
+}
+
+fn order(mut client: grace_ipc::client::Client, body: RequestBody) -> Result<(), String> {
+    client.order(body).map_err(|e| e.to_string())
+}
