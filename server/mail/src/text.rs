@@ -8,6 +8,7 @@
 use crate::charset;
 use crate::encoded_word;
 use crate::header;
+use crate::media;
 use crate::mime::{Kind, Part, Tree};
 use crate::transfer;
 
@@ -19,7 +20,9 @@ pub fn of_part(raw: &[u8], part: &Part) -> Option<String> {
     }
     let body = raw.get(part.body.clone())?;
     let bytes = transfer::decode(part.media.encoding.as_deref(), body);
-    Some(charset::decode(part.media.param(b"charset").unwrap_or(b""), &bytes).into_owned())
+    let charset = media::joined_param(&part.media.params, b"charset");
+    let charset = charset.map(|(_, name)| name).unwrap_or_default();
+    Some(charset::decode(&charset, &bytes).into_owned())
 }
 
 /// The fields of a header block as decoded text, one `Name: value` per line.
@@ -120,7 +123,7 @@ mod tests {
         Content-Type: multipart/mixed; boundary=b\r\n\r\npreamble\r\n\
         --b\r\nContent-Type: text/plain; charset=iso-8859-1\r\n\
         Content-Transfer-Encoding: quoted-printable\r\n\r\nsch=F6=\r\nn\r\n\
-        --b\r\nContent-Type: text/html; charset=utf-8\r\n\
+        --b\r\nContent-Type: text/html; charset*=us-ascii''utf-8\r\n\
         Content-Transfer-Encoding: base64\r\n\r\nPGI+ZmV0dDwvYj4=\r\n\
         --b\r\nContent-Type: application/pdf; name=\"invoice.pdf\"\r\n\r\nbinary\r\n--b--\r\n";
 
