@@ -1,9 +1,10 @@
 //! The thread that talks to the daemon.
 //!
 //! It connects, says what it wants to see, puts whatever comes into the [`Inbox`] and wakes the
-//! window; after a break it comes back by itself, asking only for events it has not seen. Invariants:
-//! the window's thread never waits for it; what the window has not taken yet is bounded; the console
-//! asks for the role of a viewer, so nothing here can change the daemon. Not here: what is shown.
+//! window; after a break it comes back by itself, asking only for events it has not seen.
+//! Invariants: the window's thread never waits for it; what the window has not taken yet is
+//! bounded; the console asks for the role of a viewer, so nothing here can change the daemon. Not
+//! here: what is shown.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};

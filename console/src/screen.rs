@@ -1,7 +1,7 @@
 //! The screen: everything the model knows, as boxes.
 //!
-//! Invariants: a screen only reads the model; what a person did comes back as actions. Not here: one
-//! part each is in the modules below.
+//! Invariants: a screen only reads the model; what a person did comes back as actions. Not here:
+//! one part each is in the modules below.
 
 mod banner;
 mod figures;

@@ -1,8 +1,8 @@
 //! The events the console keeps, and those of them that pass the filter.
 //!
-//! Invariants: at most [`KEPT_MAX`] events are kept, the newest; a row's number never changes while it
-//! lives, so the list does not jump when old ones go; the counts agree with what is kept. Not here:
-//! where events come from (`link`), how rows look (`screen`).
+//! Invariants: at most [`KEPT_MAX`] events are kept, the newest; a row's number never changes while
+//! it lives, so the list does not jump when old ones go; the counts agree with what is kept. Not
+//! here: where events come from (`link`), how rows look (`screen`).
 
 use std::collections::VecDeque;
 use std::ops::Range;

@@ -1,7 +1,7 @@
 //! Numbers, sizes and times as people read them.
 //!
-//! Invariants: a text from here is short enough for a column and never ambiguous about its unit. Not
-//! here: which numbers are shown.
+//! Invariants: a text from here is short enough for a column and never ambiguous about its unit.
+//! Not here: which numbers are shown.
 
 use std::time::Duration;
 

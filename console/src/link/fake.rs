@@ -1,7 +1,7 @@
 //! A daemon that is none: the protocol's own session machine behind a socket, for tests.
 //!
-//! Invariants: it speaks every byte as the real daemon does; dropping it closes the socket and every
-//! connection. Not here: mail.
+//! Invariants: it speaks every byte as the real daemon does; dropping it closes the socket and
+//! every connection. Not here: mail.
 
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};

@@ -1,8 +1,8 @@
 //! The system's clipboard.
 //!
-//! Invariants: the connection is opened when first needed and kept for the whole run, because on X11
-//! what was copied is gone as soon as its owner is. Where there is none, texts can still be copied
-//! inside the window.
+//! Invariants: the connection is opened when first needed and kept for the whole run, because on
+//! X11 what was copied is gone as soon as its owner is. Where there is none, texts can still be
+//! copied inside the window.
 
 use grace_ui::input::{Clipboard, PrivateClipboard};
 

@@ -8,8 +8,9 @@ use grace_ui::icon::Icon;
 use grace_ui::node::{Sense, Spec};
 use grace_ui::style::{Layout, Look};
 use grace_ui::theme::Type;
-use grace_ui::ui::{Ui, Words};
+use grace_ui::ui::Ui;
 use grace_ui::widget::button::{Button, Kind};
+use grace_ui::widget::words::Words;
 
 use crate::model::{Action, LinkState, Model};
 use crate::units;

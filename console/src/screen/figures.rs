@@ -125,6 +125,5 @@ fn delivered_note(stats: &Stats) -> String {
 }
 
 fn stored_note(stats: &Stats) -> String {
-    let messages = units::of(stats.messages_stored, "message", "messages");
-    format!("{messages} · {}", units::of(stats.mailboxes, "mailbox", "mailboxes"))
+    units::of(stats.messages_stored, "message", "messages")
 }

@@ -9,10 +9,11 @@ use grace_ui::key::Key;
 use grace_ui::node::{Content, Sense, Spec};
 use grace_ui::style::{Align, Justify, Layout, Look, Shadow, Stratum};
 use grace_ui::theme::{GlassKind, Theme, Type};
-use grace_ui::ui::{Ui, Words};
+use grace_ui::ui::Ui;
 use grace_ui::widget::button::{Button, Kind};
 use grace_ui::widget::list::{ListSpec, ListView, RowAt};
 use grace_ui::widget::text_box::TextField;
+use grace_ui::widget::words::Words;
 
 use crate::model::{Action, LinkState, Model};
 use crate::stream::{Row, Scope};

@@ -6,8 +6,9 @@ use grace_ui::icon::{Icon, Mark};
 use grace_ui::node::{Sense, Spec};
 use grace_ui::style::{Layout, Look, Stratum};
 use grace_ui::theme::{GlassKind, Type};
-use grace_ui::ui::{Ui, Words};
+use grace_ui::ui::Ui;
 use grace_ui::widget::button::Button;
+use grace_ui::widget::words::Words;
 
 use super::NARROW;
 use crate::model::{Action, LinkState, Model};

@@ -1,8 +1,8 @@
 //! The same boxes for people who do not see them: an AccessKit tree, and its orders.
 //!
-//! Invariants: node ids are box keys; every update is complete, so it may be sent at any time. Boxes
-//! that only arrange others become generic containers, which assistive programs skip. Not here: the
-//! platform's adapter (`grace-console`).
+//! Invariants: node ids are box keys; every update is complete, so it may be sent at any time.
+//! Boxes that only arrange others become generic containers, which assistive programs skip. Not
+//! here: the platform's adapter (`grace-console`).
 
 use accesskit::{
     Action, ActionData, ActionRequest, Live, Node as AccessNode, NodeId, Rect, Role, Toggled,

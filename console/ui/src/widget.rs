@@ -6,3 +6,4 @@ pub mod button;
 pub mod card;
 pub mod list;
 pub mod text_box;
+pub mod words;

@@ -12,10 +12,11 @@ use grace_ui::node::{Sense, Spec};
 use grace_ui::style::{Layout, Look, Stratum};
 use grace_ui::testing::Harness;
 use grace_ui::theme::{GlassKind, Type};
-use grace_ui::ui::{Ui, Words};
+use grace_ui::ui::Ui;
 use grace_ui::widget::button::{Button, Kind};
 use grace_ui::widget::list::{ListSpec, ListView};
 use grace_ui::widget::text_box::TextField;
+use grace_ui::widget::words::Words;
 
 #[derive(Default)]
 struct Desk {

@@ -13,7 +13,8 @@ use crate::icon::{Icon, Mark};
 use crate::node::{Content, Sense, Spec};
 use crate::style::{Justify, Layout, Look};
 use crate::theme::Type;
-use crate::ui::{Response, Ui, Words};
+use crate::ui::{Response, Ui};
+use crate::widget::words::Words;
 
 /// How much a button stands out.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -12,7 +12,8 @@ use crate::color;
 use crate::node::{Content, Sense, Spec};
 use crate::style::{Layout, Look, Shadow};
 use crate::theme::{Theme, Type};
-use crate::ui::{Ui, Words};
+use crate::ui::Ui;
+use crate::widget::words::Words;
 
 /// A number worth a card.
 #[derive(Debug, Clone)]
