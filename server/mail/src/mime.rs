@@ -231,15 +231,13 @@ impl Builder<'_> {
             }
             return HeaderLine::Inside;
         }
-        // The line mbox files put before each message is often left on; it hides no header.
-        if here.at == floor.at && is_mbox_line(line) {
-            return HeaderLine::Inside;
-        }
         *in_field = false;
         let start = *junk.get_or_insert(here);
-        // Some mail starts with a line of white space; any other line before the first field is
-        // text, and so is what looks like a delimiter.
-        let may_go_on = *any_field || line.trim_ascii().is_empty();
+        // Some mail starts with the line that mbox files put before each message, or with one of
+        // white space. Any other line before the first field is text, and so is, anywhere, what
+        // looks like a delimiter.
+        let is_mbox_line = here.at == floor.at && is_mbox_line(line);
+        let may_go_on = *any_field || is_mbox_line || line.trim_ascii().is_empty();
         if may_go_on && !line.starts_with(b"--") {
             HeaderLine::Inside
         } else {

@@ -14,10 +14,10 @@ use std::path::{Path, PathBuf};
 const SEED: u64 = 0x6772_6163_6500_0002;
 
 /// How often each message of our own is damaged.
-const MUTATIONS: usize = 2_000;
+const MUTATIONS: usize = 500;
 
 /// How often each message of the shared corpus is; there are a thousand of them.
-const MUTATIONS_SHARED: usize = 20;
+const MUTATIONS_SHARED: usize = 10;
 
 fn project_root() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));

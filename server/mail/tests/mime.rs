@@ -379,6 +379,13 @@ fn headers_that_are_broken() {
          |<p>",
         r#"|text/html "<p>""#,
     );
+    check(
+        "|From here on it is text,
+         |for no header follows.
+         |
+         |more",
+        r#"|text/plain "From here on it is text,\nfor no header follows.\n\nmore""#,
+    );
     // A header with no blank line, cut by a delimiter.
     check(
         "|Content-Type: multipart/mixed; boundary=b
