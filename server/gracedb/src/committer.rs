@@ -60,13 +60,24 @@ impl Committer {
     /// Works until the queue is closed and empty, or until the disk fails.
     pub(crate) fn run(mut self) {
         while let Some(entries) = self.shared.queue.take() {
-            let mut waiting = VecDeque::from(entries);
-            if let Err((failure, failed)) = self.write_group(&mut waiting)
-                && self.fail(failure, failed, waiting)
-            {
+            if self.work(entries) {
                 return;
             }
         }
+        self.finish();
+    }
+
+    /// Writes one group. True: the disk failed, for good.
+    pub(crate) fn work(&mut self, entries: Vec<Entry>) -> bool {
+        let mut waiting = VecDeque::from(entries);
+        match self.write_group(&mut waiting) {
+            Ok(()) => false,
+            Err((failure, failed)) => self.fail(failure, failed, waiting),
+        }
+    }
+
+    /// Marks the end of the journal as known good.
+    pub(crate) fn finish(mut self) {
         // Nothing acknowledged depends on the closing mark; without it the next open checks more.
         drop(self.journal.close());
     }

@@ -15,8 +15,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use crate::committer::{Committer, Counters, Shared, locked};
-use crate::disk::Disk;
 use crate::disk::real::RealDisk;
+use crate::disk::{Disk, DiskLock};
 use crate::error::Error;
 use crate::format::{self, Kind, Place, SegmentHeader};
 use crate::journal::{self, Failure, Journal};
@@ -109,6 +109,27 @@ struct Inner {
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
+/// The committer of a database opened by [`Db::open_stepped`]. Dropped, it is a crash: what was
+/// not stepped is not written.
+pub struct Stepper {
+    committer: Committer,
+}
+
+impl Stepper {
+    /// Writes, syncs and answers everything queued now, as one group.
+    pub fn step(&mut self) {
+        let entries = self.committer.shared.queue.take_now();
+        self.committer.work(entries);
+    }
+
+    /// Closes in good order.
+    pub fn finish(mut self) {
+        self.step();
+        self.committer.shared.queue.close();
+        self.committer.finish();
+    }
+}
+
 /// Figures of an open database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stats {
@@ -134,13 +155,31 @@ impl Db {
     /// Opens the database, or creates it. Replays the journal first.
     #[expect(clippy::needless_pass_by_value, reason = "options are made where they are used")]
     pub fn open(options: Options, schema: Schema) -> Result<Self, Error> {
+        let (db, committer) = Self::prepare(&options, schema)?;
+        let thread = thread::Builder::new()
+            .name("gracedb-commit".to_owned())
+            .spawn(move || committer.run())
+            .map_err(|error| Error::io("start a thread", "gracedb-commit", error))?;
+        *db.inner.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
+        Ok(db)
+    }
+
+    /// As [`Db::open`], but nothing is written until the caller says so: for simulations that are
+    /// to run the same way every time.
+    #[expect(clippy::needless_pass_by_value, reason = "options are made where they are used")]
+    pub fn open_stepped(options: Options, schema: Schema) -> Result<(Self, Stepper), Error> {
+        let (db, committer) = Self::prepare(&options, schema)?;
+        Ok((db, Stepper { committer }))
+    }
+
+    fn prepare(options: &Options, schema: Schema) -> Result<(Self, Committer), Error> {
         options.check()?;
         let label = options.disk.label();
         let lock = options.disk.lock().map_err(|error| Error::io("lock", &label, error))?;
         let lock = lock.ok_or(Error::Locked { dir: label })?;
         let recovered = match recovery::recover(options.disk.as_ref())? {
             Some(recovered) => recovered,
-            None => create(&options)?,
+            None => create(options)?,
         };
         let Recovered { last, end, state, schema: stored, report } = recovered;
         let must_store = match &stored {
@@ -162,16 +201,16 @@ impl Db {
         if must_store {
             store_schema(&mut journal, &schema, state.sequence).map_err(failure_error)?;
         }
-        Self::start(&options, journal, lock, state, report)
+        Ok(Self::start(options, journal, lock, state, report))
     }
 
     fn start(
         options: &Options,
         journal: Journal,
-        lock: Box<dyn crate::disk::DiskLock>,
+        lock: Box<dyn DiskLock>,
         state: State,
         opened: Opened,
-    ) -> Result<Self, Error> {
+    ) -> (Self, Committer) {
         let segments = Segments::new(Arc::clone(&options.disk), journal.database);
         let queue = Queue::new(journal.place(), options.segment_bytes, options.queue_bytes_max);
         let counters = Counters::default();
@@ -185,20 +224,15 @@ impl Db {
             counters,
         });
         let committer = Committer { shared: Arc::clone(&shared), journal, lock };
-        let thread = thread::Builder::new()
-            .name("gracedb-commit".to_owned())
-            .spawn(move || committer.run())
-            .map_err(|error| Error::io("start a thread", "gracedb-commit", error))?;
-        Ok(Self {
-            inner: Arc::new(Inner {
-                shared,
-                segments: Arc::new(segments),
-                opened,
-                chunk_bytes: options.chunk_bytes,
-                transaction_bytes_max: options.transaction_bytes_max,
-                thread: Mutex::new(Some(thread)),
-            }),
-        })
+        let inner = Inner {
+            shared,
+            segments: Arc::new(segments),
+            opened,
+            chunk_bytes: options.chunk_bytes,
+            transaction_bytes_max: options.transaction_bytes_max,
+            thread: Mutex::new(None),
+        };
+        (Self { inner: Arc::new(inner) }, committer)
     }
 
     /// What opening found.

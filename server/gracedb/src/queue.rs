@@ -161,12 +161,19 @@ impl Queue {
             }
             inner = self.filled.wait(inner).unwrap_or_else(PoisonError::into_inner);
         }
+        drop(inner);
+        Some(self.take_now())
+    }
+
+    /// Takes all entries there are now.
+    pub(crate) fn take_now(&self) -> Vec<Entry> {
+        let mut inner = self.lock();
         inner.chunk_bytes = 0;
         let entries = std::mem::take(&mut inner.entries);
         let waiting = std::mem::take(&mut inner.waiting);
         drop(inner);
         wake(waiting);
-        Some(entries)
+        entries
     }
 
     /// Takes everything away, gives places out from `cursor` again, in a new epoch. With an error,

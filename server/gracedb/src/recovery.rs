@@ -8,7 +8,7 @@
 //!    are checked here only where no record vouches for them; else when they are read.
 //! 4. The torn end is overwritten with zeros, so that nothing of it can ever follow a later record;
 //!    the records no one vouches for are written again, because a system that once failed to sync
-//!    them may call its memory of them clean; then both are synced.
+//!    them may call its memory of them clean; then both are synced, and so is the folder.
 //!
 //! Invariants: nothing is written before all is read and found good; a transaction comes back
 //! whole or not at all.
@@ -108,6 +108,8 @@ pub(crate) fn recover(disk: &dyn Disk) -> Result<Option<Recovered>, Error> {
     let tail = find_end(&last, &mut replay.report)?;
     replay.segment(&last, tail.end)?;
     settle(&last, &tail)?;
+    // The last user may have been killed between naming the segment and making the name durable.
+    disk.sync_dir().map_err(|error| Error::io("sync the folder", &label, error))?;
 
     let Replay { state, schema, mut report } = replay;
     report.segments = segments.len() as u64 + 1;

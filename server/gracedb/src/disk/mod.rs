@@ -7,6 +7,7 @@
 //! Not here: what is in the files (`format`).
 
 pub mod real;
+pub mod sim;
 
 use std::io;
 use std::sync::Arc;

@@ -41,9 +41,10 @@ impl Disk for RealDisk {
     fn lock(&self) -> io::Result<Option<Box<dyn DiskLock>>> {
         if !self.dir.is_dir() {
             fs::create_dir_all(&self.dir)?;
-            let parent = self.dir.parent().filter(|parent| !parent.as_os_str().is_empty());
-            sync_folder(parent.unwrap_or(Path::new(".")))?;
         }
+        // Every time: whoever created the folder may have been killed before this.
+        let parent = self.dir.parent().filter(|parent| !parent.as_os_str().is_empty());
+        sync_folder(parent.unwrap_or(Path::new(".")))?;
         let path = self.dir.join(LOCK_NAME);
         let mut file =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
