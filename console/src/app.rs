@@ -27,7 +27,7 @@ use crate::args::{Args, Glass};
 use crate::link::{Inbox, Link};
 use crate::model::{Action, Model};
 use crate::platform::clipboard::SystemClipboard;
-use crate::platform::keys;
+use crate::platform::{icon, keys};
 use crate::shortcut::{self, Command};
 use crate::stream::Scope;
 use crate::units::Zone;
@@ -161,6 +161,7 @@ impl App {
         let attributes = with_app_id(
             WindowAttributes::default()
                 .with_title("Grace")
+                .with_window_icon(icon::window())
                 .with_inner_size(LogicalSize::new(w, h))
                 .with_min_inner_size(LogicalSize::new(420.0, 320.0))
                 // Assistive technology wants to know the window before it is seen.
