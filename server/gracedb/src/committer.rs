@@ -103,7 +103,7 @@ impl Committer {
 
     fn write_run(&mut self, run: &[Entry]) -> Result<(), Failure> {
         let records = || run.iter().filter_map(Entry::record);
-        if let Some(last) = records().last() {
+        if let Some(last) = records().next_back() {
             self.journal.fill_to(last.place.offset + format::record_len(last.payload.len()))?;
             self.journal.write(records())?;
         }

@@ -1,8 +1,8 @@
 //! A database: opening it, writing to it, looking at it.
 //!
 //! ```text
-//!   write(closure): runs alone over `newest` -> queued -> written -> synced -> `durable` = that state
-//!                                                                          -> its Pending resolves
+//!   write(closure): alone over `newest` -> queued -> written -> synced -> `durable` = that state
+//!                                                                     -> its Pending resolves
 //!   snapshot(): a copy of `durable`
 //! ```
 //! Invariants: transactions run one after the other, in the order of their numbers; a snapshot

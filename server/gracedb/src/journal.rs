@@ -164,7 +164,7 @@ impl Journal {
 
 /// Makes a segment that holds nothing but its header, durable with its name.
 ///
-/// It gets its name only when the header is on disk, so a segment with a torn header does not exist.
+/// It gets its name only when the header is on disk: a segment with a torn header does not exist.
 pub(crate) fn create_segment(
     disk: &dyn Disk,
     header: SegmentHeader,

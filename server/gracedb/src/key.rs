@@ -1,4 +1,4 @@
-//! Keys that sort: every key is turned into bytes whose plain byte order is the order of the values.
+//! Keys that sort: a key is turned into bytes whose plain byte order is the order of the values.
 //!
 //! ```text
 //!   u8..u128     big-endian                             bool       0 or 1
@@ -27,7 +27,7 @@ pub trait Key: Sized {
     fn take(bytes: &mut &[u8]) -> Option<Self>;
 }
 
-/// Something that names a key of type `K`: the key itself, or a borrowed form (`&str` for `String`).
+/// Something that names a key of type `K`: the key, or a borrowed form (`&str` for `String`).
 pub trait KeyFor<K> {
     /// Appends the sortable bytes of the key it names.
     fn put_for(&self, out: &mut Vec<u8>);
@@ -178,7 +178,8 @@ macro_rules! borrowed {
         }
     )* };
 }
-borrowed!(str => String, &str => String, &String => String, [u8] => Vec<u8>, &[u8] => Vec<u8>, &Vec<u8> => Vec<u8>);
+borrowed!(str => String, &str => String, &String => String);
+borrowed!([u8] => Vec<u8>, &[u8] => Vec<u8>, &Vec<u8> => Vec<u8>);
 
 macro_rules! tuple {
     ($($letter:ident $key:ident $at:tt),+) => {

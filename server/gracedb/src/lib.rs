@@ -6,7 +6,8 @@
 //!   tree, state        all rows, by version      committer   the one that writes and syncs
 //!   view, write        reading and changing      journal     the segment being written
 //!   large, segments    bodies, in and out        recovery    from files to the newest state
-//!                                                format      bytes;  disk: files, real or simulated
+//!                                                format      bytes
+//!                                                disk        files, real or simulated
 //! ```
 //! Invariants: what is acknowledged is on disk; what is not is all there or not at all after a
 //! crash; bytes that fail a checksum are an error and never data. Not here: mail.

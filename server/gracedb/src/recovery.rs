@@ -77,7 +77,7 @@ pub(crate) struct Recovered {
     pub(crate) report: Opened,
 }
 
-/// Reads the database; `None` when there is none. Names left by an interrupted creation are removed.
+/// Reads the database; `None` when there is none. Removes what an interrupted creation left.
 pub(crate) fn recover(disk: &dyn Disk) -> Result<Option<Recovered>, Error> {
     let label = disk.label();
     let names = disk.list().map_err(|error| Error::io("list", &label, error))?;

@@ -1,7 +1,8 @@
 //! The bytes of a row: a list of the large values it points to, then its fields.
 //!
 //! ```text
-//!   larges: varint | each: bytes varint, extents varint | each: segment, offset, length varint, crc32c u32 LE
+//!   larges: varint | each: bytes varint, extents varint
+//!                          | each: segment varint, offset varint, length varint, crc32c u32 LE
 //!   fields: bincode 2, standard configuration (varint, little-endian)
 //! ```
 //! In the fields a [`Large`] is only its number in the list. So the engine can count, check and
@@ -206,10 +207,10 @@ mod tests {
         let (bytes, larges) = encode("letter", &row).unwrap();
         #[rustfmt::skip]
         assert_eq!(bytes, [
-            2,                                                             // two large values
-            0xAC, 2, 1, 1, 0xA0, 0xD0, 0xC0, 0x40, 0xAC, 2, 4, 3, 2, 1,    // the body
-            0xAC, 2, 1, 1, 0x88, 0x20, 0xAC, 2, 1, 0, 0, 0,                // the part
-            251, 44, 1, 2, b'h', b'i', 0, 1, 1,                            // bincode: 300, "hi", #0, [#1]
+            2,                                             // two large values
+            0xAC, 2, 1, 1, 0xA0, 0xD0, 0xC0, 0x40, 0xAC, 2, 4, 3, 2, 1, // the body
+            0xAC, 2, 1, 1, 0x88, 0x20, 0xAC, 2, 1, 0, 0, 0, // the part
+            251, 44, 1, 2, b'h', b'i', 0, 1, 1,            // bincode: 300, "hi", #0, [#1]
         ]);
         assert_eq!(larges.len(), 2);
         assert_eq!(decode::<Letter>("letter", &bytes).unwrap(), row);

@@ -131,7 +131,7 @@ impl Schema {
         for (head, lines) in &stored_tables {
             match our_tables.iter().find(|(our_head, _)| id_of(our_head) == id_of(head)) {
                 None => {
-                    differences.push(format!("the database has \"{head}\", the program does not"))
+                    differences.push(format!("the database has \"{head}\", the program does not"));
                 }
                 Some((our_head, our_lines)) => {
                     if our_head != head {

@@ -1,4 +1,4 @@
-//! An ordered map whose copies are free: a B+ tree of shared nodes, copied only where it is written.
+//! An ordered map whose copies are free: a B+ tree of shared nodes, copied where it is written.
 //!
 //! A clone shares every node. A change copies the nodes from the root to the leaf unless nobody
 //! else holds them, so one transaction's second change of a leaf is in place. Keys and values are

@@ -105,7 +105,6 @@ impl View {
     }
 
     /// The rows whose keys are in a range, by key: `range::<Message>((4, 10)..=(4, 20))`.
-    #[expect(clippy::needless_pass_by_value, reason = "a range is written where it is used")]
     pub fn range<T: Table>(&self, range: impl RangeBounds<T::Key>) -> Rows<T> {
         let (low, high) = row_bounds::<T>(&range);
         Rows { entries: self.state.tree.range(low, high), rows: PhantomData }
@@ -140,7 +139,6 @@ impl View {
     }
 
     /// The rows whose index keys are in a range, by index key.
-    #[expect(clippy::needless_pass_by_value, reason = "a range is written where it is used")]
     pub fn by_index_range<I: Index>(&self, range: impl RangeBounds<I::Key>) -> IndexRows<I> {
         let full = |key: &I::Key| {
             let mut bytes = index_head::<I>();

@@ -95,7 +95,6 @@ impl WriteTx<'_> {
     }
 
     /// Deletes the rows whose keys are in a range; says how many.
-    #[expect(clippy::needless_pass_by_value, reason = "a range is written where it is used")]
     pub fn delete_range<T: Table>(
         &mut self,
         range: impl RangeBounds<T::Key>,

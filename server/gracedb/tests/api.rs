@@ -1,5 +1,7 @@
 //! The database as its users see it, over real files.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::sync::Arc;
 use std::thread;
 

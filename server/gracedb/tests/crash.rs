@@ -6,6 +6,14 @@
 //! transaction not older than the last one acknowledged and not newer than the last one made.
 //! Replay one failure with the line it prints: `GRACEDB_CRASH=seed:operation cargo test …`.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test fails by panicking and tells its seed"
+)]
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

@@ -16,7 +16,8 @@ use syn::{Attribute, Data, DeriveInput, Error, Field, Fields, Ident, LitInt, Lit
 /// - `#[table(id = 3, name = "account", version = 1)]`: number and name; `version` (1 when left
 ///   out) is raised when a type inside a field changes.
 /// - `#[key]` on one or more fields, at most six: the primary key, in the order of the fields.
-/// - `#[index(id = 1, name = AccountByAddress, fields(domain, local), unique)]`, any number of times.
+/// - `#[index(id = 1, name = AccountByAddress, fields(domain, local), unique)]`: an index; any
+///   number of them.
 #[proc_macro_derive(Table, attributes(table, index, key))]
 pub fn derive_table(input: TokenStream) -> TokenStream {
     let input = syn::parse_macro_input!(input as DeriveInput);

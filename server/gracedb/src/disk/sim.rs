@@ -1,4 +1,4 @@
-//! A simulated disk: promises nothing that [`crate::disk`] does not, and breaks on command, by seed.
+//! A simulated disk: promises nothing that [`crate::disk`] does not, and breaks by seed.
 //!
 //! It keeps what a process sees apart from what a power cut leaves. A write is pending until its
 //! file is synced; a name, until the folder is. [`SimDisk::cut_power`] keeps any part of the
