@@ -2,7 +2,8 @@
 //!
 //! This is the only way from the protocol to a change, and it knows who asks: the audit log will be
 //! written here, around [`Desk::change`].
-//! Not here: who may ask what (`grace_ipc::message::RequestBody::rule`), counters ([`super::figures`]).
+//! Not here: who may ask what (`grace_ipc::message::RequestBody::rule`), counters
+//! ([`super::figures`]).
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -142,7 +143,8 @@ impl Desk {
             RequestBody::AccountSetPassword { address, password } => {
                 directory.set_password(&address, Zeroizing::new(password.0), by).await
             }
-            // The session answers these itself; here they would be a request nobody wrote a hand for.
+            // The session answers these itself; here they would be a request nobody wrote a hand
+            // for.
             RequestBody::Ping
             | RequestBody::ServerInfo
             | RequestBody::Stats
@@ -155,7 +157,7 @@ impl Desk {
                 return Err(Failure::new(Code::Unsupported, text));
             }
         };
-        done.map_err(refused)
+        done.map_err(|e| refused(&e))
     }
 
     fn info(&self) -> ServerInfo {
@@ -225,7 +227,7 @@ fn store_failed(failure: &StoreFailure) -> Failure {
 }
 
 /// The directory's no in the protocol's words.
-fn refused(refusal: Refusal) -> Failure {
+fn refused(refusal: &Refusal) -> Failure {
     let code = match refusal {
         Refusal::Exists(_) => Code::AlreadyExists,
         Refusal::Missing(_) => Code::NotFound,

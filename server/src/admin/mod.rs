@@ -4,13 +4,15 @@
 //!   socket ──▶ serve ──▶ session (one task per connection) ──▶ desk ──▶ directory, mailboxes
 //!                            └── events from the bus, counters from figures
 //! ```
-//! Invariants: the mail path never waits for an admin program; whoever changed something is named in
-//! the event of the change. Not here: bytes and roles (`grace_ipc`).
+//! Invariants: the mail path never waits for an admin program; whoever changed something is named
+//! in the event of the change. Not here: bytes and roles (`grace_ipc`).
 
 mod desk;
 mod figures;
 mod people;
 mod session;
+#[cfg(test)]
+mod tests;
 
 use std::path::Path;
 use std::sync::Arc;

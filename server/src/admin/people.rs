@@ -1,7 +1,7 @@
 //! Names of the system's users and groups, read from its files.
 //!
-//! The files are read each time: an admin command is rare, and the names may change. Users that come
-//! from elsewhere (LDAP) have no line in these files and are shown by number.
+//! The files are read each time: an admin command is rare, and the names may change. Users that
+//! come from elsewhere (LDAP) have no line in these files and are shown by number.
 
 use std::fs;
 

@@ -1,4 +1,5 @@
-//! One admin connection: drives the session machine of `grace_ipc` with a socket, the bus and the desk.
+//! One admin connection: drives the session machine of `grace_ipc` with a socket, the bus and the
+//! desk.
 //!
 //! Invariants: one loop owns the connection; a change that was begun is ended, and so told, even if
 //! the peer is gone by then; bytes, requests and events are bounded by the machine.
@@ -132,8 +133,8 @@ impl Talk<'_> {
         let wants_events = self.session.wants_events();
         let out = self.session.fill();
         let working = self.work.is_some();
-        // Who has said its last word gets the answers it asked for, and no pushes after that: a
-        // peer that is gone altogether looks just the same.
+        // Who has said its last word gets the answers it asked for and what is pushed until the
+        // first pause: a peer that is gone altogether looks just the same.
         if self.input_ended && !working && out.is_empty() {
             return None;
         }
@@ -157,7 +158,8 @@ impl Talk<'_> {
                 Step::Opened { software, role, .. } => {
                     let software = claim(software.as_bytes());
                     let (by, role) = (self.by, role.to_string());
-                    tracing::info!(target: "grace", event = "AdminSessionOpened", by, software, role);
+                    let event = "AdminSessionOpened";
+                    tracing::info!(target: "grace", event, by, software, role);
                 }
                 Step::Ask { id, body } => {
                     let (desk, by) = (self.desk, self.by);

@@ -19,7 +19,8 @@ pub(crate) fn connect(socket: Option<&Path>, role: Role) -> Result<Client, Strin
     let mut tried = Vec::new();
     for place in USUAL {
         match Client::connect(Path::new(place), &options) {
-            // Only where nobody is, the next place may be meant. A daemon that says no is an answer.
+            // Only where nobody is, the next place may be meant. A daemon that says no is an
+            // answer.
             Err(ClientError::Connect { source, .. }) if is_absent(&source) => {
                 tried.push(format!("{place} ({source})"));
             }

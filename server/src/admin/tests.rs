@@ -1,0 +1,234 @@
+//! The daemon's side with a real store and a real socket, asked by the client that the console
+//! uses.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use grace_ipc::client::{self, Client, ClientError};
+use grace_ipc::event::{EventKind, Topic};
+use grace_ipc::message::{
+    Code, EventFilter, Push, PushBody, ROWS_PER_PART_MAX, RequestBody, Rows, Secret,
+};
+use grace_ipc::role::Role;
+use gracedb::db::{Db, Options};
+use tokio::task::spawn_blocking;
+
+use super::{open, serve};
+use crate::config::Config;
+use crate::directory::Directory;
+use crate::mailbox::Mailboxes;
+use crate::net::gate::Gate;
+use crate::net::listener::Porter;
+use crate::net::tls::Tls;
+use crate::services::Services;
+use crate::store;
+use crate::store::accounts::Account;
+use crate::telemetry::bus::Bus;
+use crate::telemetry::stop::Stop;
+
+/// Smallest segment the settings allow: quick to fill with zeros.
+const SEGMENT_BYTES: u64 = 1_048_576;
+
+fn services(folder: &Path) -> Services {
+    std::fs::write(folder.join("c.toml"), "hostname = \"mail.example.org\"\n").unwrap();
+    let mut config = Config::load(Some(&folder.join("c.toml")), Some(folder)).unwrap();
+    config.admin = folder.join("admin.sock");
+    config.limits.admin_sessions_max = 4;
+    let bus = Bus::new(1_000);
+    let mut options = Options::new(folder.join("store"));
+    options.segment_bytes = SEGMENT_BYTES;
+    let db = Db::open(options, store::SCHEMA).unwrap();
+    let tls = Arc::new(Tls::open(&config).unwrap());
+    let (limits, stop) = (config.limits, Stop::default());
+    Services {
+        directory: Directory::new(db.clone(), bus.clone(), 2),
+        mailboxes: Mailboxes::new(db.clone(), bus.clone(), 100),
+        config: Arc::new(config),
+        porter: Porter { bus, gate: Gate::new(10, 10), tls, limits, stop },
+        db,
+    }
+}
+
+/// Runs the admin side while `test` plays an admin program on a thread of its own.
+async fn check(test: impl FnOnce(&Services) + Send + 'static) {
+    let folder = tempfile::tempdir().unwrap();
+    let services = services(folder.path());
+    let serving = tokio::spawn(serve(open(&services).unwrap(), services.clone()));
+    let theirs = services.clone();
+    spawn_blocking(move || test(&theirs)).await.unwrap();
+    services.porter.stop.say();
+    tokio::time::timeout(Duration::from_secs(10), serving).await.expect("it stops").unwrap();
+    assert!(!services.config.admin.exists(), "the socket goes with its server");
+    services.db.close();
+}
+
+fn connect_as(services: &Services, role: Role) -> Result<Client, ClientError> {
+    let mut options = client::Options::new("test 1");
+    options.role = role;
+    Client::connect(&services.config.admin, &options)
+}
+
+fn connect(services: &Services) -> Client {
+    connect_as(services, Role::Owner).unwrap()
+}
+
+fn code(result: Result<(), ClientError>) -> Code {
+    match result {
+        Err(ClientError::Failed(failure)) => failure.code,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn domain(name: &str) -> RequestBody {
+    RequestBody::DomainCreate { name: name.to_owned() }
+}
+
+fn account(address: &str) -> RequestBody {
+    let password = Secret("correct horse".to_owned());
+    RequestBody::AccountCreate { address: address.to_owned(), password }
+}
+
+fn events(push: Push) -> Vec<EventKind> {
+    match push.body {
+        PushBody::Events { lost: 0, events } => events.into_iter().map(|e| e.kind).collect(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn changes_are_made_listed_told_and_refused() {
+    check(|services| {
+        let mut client = connect(services);
+        let filter = EventFilter { topics: vec![Topic::Directory], trace: None };
+        client.subscribe_events(filter, 0, 0).unwrap();
+        client.order(domain("Example.ORG")).unwrap();
+        client.order(account("Info@example.org")).unwrap();
+        let names: Vec<String> = client.domains().unwrap().into_iter().map(|r| r.name).collect();
+        assert_eq!(names, ["example.org"]);
+        let accounts = client.accounts(Some("example.ORG")).unwrap();
+        assert_eq!((accounts.len(), accounts[0].mailboxes), (1, 6));
+        assert_eq!(client.accounts(Some("example.net")).unwrap(), []);
+
+        assert_eq!(code(client.order(domain("example.org"))), Code::AlreadyExists);
+        assert_eq!(code(client.order(domain("no domain"))), Code::Invalid);
+        assert_eq!(code(client.order(account("a@example.net"))), Code::NotFound);
+        let gone = RequestBody::AccountDelete { address: "nobody@example.org".to_owned() };
+        assert_eq!(code(client.order(gone)), Code::NotFound);
+
+        let stats = client.stats().unwrap();
+        assert_eq!((stats.domains, stats.accounts, stats.mailboxes), (1, 1, 6));
+        assert!(stats.db_commits >= 2 && stats.resident_bytes > 0);
+
+        let mut told = Vec::new();
+        while told.len() < 2 {
+            told.extend(events(client.next_push(Some(Duration::from_secs(10))).unwrap()));
+        }
+        let EventKind::DirectoryChanged { what, change, by } = &told[1] else {
+            panic!("{told:?}");
+        };
+        assert_eq!((what.as_str(), change.as_str()), ("account info@example.org", "created"));
+        assert!(by.contains("uid "), "who did it: {by}");
+    })
+    .await;
+}
+
+/// A list longer than what may wait to be sent comes in parts, complete and in order.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_long_list_comes_in_parts() {
+    const COUNT: u64 = 12_345;
+    check(|services| {
+        let written = services.db.write(|tx| {
+            for id in 1..=COUNT {
+                let local = "a".repeat(50);
+                let address = format!("{id:06}-{local}@example.org");
+                let password_hash = String::new();
+                tx.insert(&Account { id, address, password_hash, created_us: id })?;
+            }
+            Ok::<_, gracedb::error::Error>(())
+        });
+        written.unwrap().wait().unwrap();
+        let mut client = connect_as(services, Role::Viewer).unwrap();
+        let complete = client.request(RequestBody::AccountList { domain: None }).unwrap();
+        let mut next = 1;
+        for part in complete.parts {
+            let Rows::Accounts(rows) = part else { panic!("{part:?}") };
+            assert!(rows.len() <= ROWS_PER_PART_MAX);
+            for row in rows {
+                assert_eq!(row.created_us, next);
+                next += 1;
+            }
+        }
+        assert_eq!(next, COUNT + 1);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_ends_even_if_its_asker_is_gone() {
+    check(|services| {
+        let mut watcher = connect(services);
+        watcher.order(domain("example.org")).unwrap();
+        let filter = EventFilter { topics: vec![Topic::Directory], trace: None };
+        watcher.subscribe_events(filter, 0, 0).unwrap();
+        let (mut sender, _receiver) = connect(services).split();
+        sender.send(account("info@example.org")).unwrap();
+        // Gone while the password is hashed, if not before.
+        sender.hang_up();
+        let told = events(watcher.next_push(Some(Duration::from_secs(20))).unwrap());
+        assert!(matches!(&told[0], EventKind::DirectoryChanged { .. }), "{told:?}");
+        assert_eq!(watcher.accounts(None).unwrap().len(), 1);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn counters_are_pushed_after_a_change_only() {
+    check(|services| {
+        let mut client = connect(services);
+        client.subscribe_stats(100).unwrap();
+        let stats = |push: Push| match push.body {
+            PushBody::Stats(stats) => stats,
+            other => panic!("{other:?}"),
+        };
+        let patience = Some(Duration::from_secs(10));
+        assert_eq!(stats(client.next_push(patience).unwrap()).domains, 0);
+        let quiet = client.next_push(Some(Duration::from_millis(500)));
+        assert!(matches!(quiet, Err(ClientError::TimedOut)), "{quiet:?}");
+        client.order(domain("example.org")).unwrap();
+        while stats(client.next_push(patience).unwrap()).domains == 0 {}
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn too_many_sessions_are_turned_away_until_one_ends() {
+    check(|services| {
+        let mut open: Vec<Client> = (0..4).map(|_| connect(services)).collect();
+        let refused = connect_as(services, Role::Viewer).unwrap_err().to_string();
+        assert!(refused.contains("too many admin connections"), "{refused}");
+        // The daemon sees a moment later that a client went.
+        drop(open.pop());
+        let mut tries = 0..1_000;
+        while connect_as(services, Role::Viewer).is_err() {
+            assert!(tries.next().is_some(), "the place is never free");
+            std::thread::yield_now();
+        }
+        let others = open[0].stats().unwrap().sessions;
+        assert!(others.iter().any(|count| count.open >= 3), "{others:?}");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_says_goodbye() {
+    check(|services| {
+        let mut client = connect(services);
+        client.subscribe_events(EventFilter::default(), 0, 0).unwrap();
+        services.porter.stop.say();
+        let end = client.next_push(Some(Duration::from_secs(10))).unwrap_err();
+        let ClientError::Goodbye(failure) = end else { panic!("{end}") };
+        assert_eq!(failure.code, Code::Stopping);
+    })
+    .await;
+}
