@@ -61,8 +61,12 @@ impl From<accesskit_winit::Event> for Outside {
 /// Runs until the window closes. Gives the number of messages of the validation layers.
 pub(crate) fn run(args: Args) -> Result<u64, String> {
     let event_loop = EventLoop::<Outside>::with_user_event().build().map_err(|error| {
+        let error = error.to_string();
+        // The library tells the line of its source first; nobody here can do anything with that.
+        let told = error.split_once(".rs:").and_then(|(_, rest)| rest.split_once(": "));
+        let reason = told.map_or(error.as_str(), |(_, reason)| reason).trim_end_matches('.');
         format!(
-            "no window can be opened: {error}; this needs a desktop (WAYLAND_DISPLAY or DISPLAY \
+            "no window can be opened: {reason}; this needs a desktop (WAYLAND_DISPLAY or DISPLAY \
              set) and, on Linux, the libraries libwayland-client0 or libx11-6, libxkbcommon0 and \
              libxkbcommon-x11-0"
         )

@@ -4,11 +4,11 @@
 //! it lives, so the list does not jump when old ones go; the counts agree with what is kept. Not
 //! here: where events come from (`link`), how rows look (`screen`).
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 
-use grace_ipc::event::{Event, Service, Topic, TraceId};
+use grace_ipc::event::{Event, EventKind, Service, Topic, TraceId};
 
 use crate::filter::Filter;
 use crate::units::{self, Zone};
@@ -16,6 +16,9 @@ use crate::words::{self, Line, Weight};
 
 /// Events kept. Half an hour of a busy server, about 8 MB, and filtering them takes milliseconds.
 pub(crate) const KEPT_MAX: usize = 10_000;
+
+/// Connections whose door is remembered; a server has fewer open at once.
+const DOORS_MAX: usize = 20_000;
 
 /// Which part of the house is shown.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
@@ -78,11 +81,6 @@ pub(crate) struct Row {
 }
 
 impl Row {
-    fn new(event: &Event, zone: Zone) -> Self {
-        let line = words::line(&event.kind);
-        Self::from_line(line, event.time_us, event.trace, Some(event.kind.topic()), zone)
-    }
-
     fn from_line(
         line: Line,
         time_us: u64,
@@ -136,6 +134,8 @@ pub(crate) struct Stream {
     epoch: u64,
     /// Where the list stops while it is paused.
     frozen: Option<u64>,
+    /// Which door the open connections came through: a delivered message does not say.
+    doors: HashMap<TraceId, Service>,
 }
 
 impl Stream {
@@ -151,11 +151,27 @@ impl Stream {
             shown_first: 0,
             epoch: 0,
             frozen: None,
+            doors: HashMap::new(),
         }
     }
 
     pub(crate) fn add(&mut self, event: &Event) {
-        self.push(Row::new(event, self.zone));
+        let mut line = words::line(&event.kind);
+        let trace = event.trace;
+        match line.service {
+            Some(_) if matches!(event.kind, EventKind::ConnectionClosed { .. }) => {
+                self.doors.remove(&trace);
+            }
+            Some(service) if trace.0 != 0 => {
+                if self.doors.len() >= DOORS_MAX {
+                    self.doors.clear();
+                }
+                self.doors.insert(trace, service);
+            }
+            _ => line.service = self.doors.get(&trace).copied().or(line.service),
+        }
+        let topic = Some(event.kind.topic());
+        self.push(Row::from_line(line, event.time_us, trace, topic, self.zone));
     }
 
     /// Notes that events are missing here.
@@ -270,7 +286,7 @@ mod tests {
     use super::*;
     use crate::words::tests::all;
 
-    fn event(seq: u64, kind: grace_ipc::event::EventKind) -> Event {
+    fn event(seq: u64, kind: EventKind) -> Event {
         Event { seq, time_us: seq * 1_000_000, trace: TraceId(seq % 3), kind }
     }
 
@@ -342,6 +358,19 @@ mod tests {
         stream.pause(false);
         assert_eq!(stream.waiting(), 0);
         assert_eq!(stream.numbers().end, 10 + all().len() as u64);
+    }
+
+    #[test]
+    fn a_message_is_told_with_the_door_it_came_through() {
+        let mut stream = Stream::new(Zone::Utc);
+        let kinds = all();
+        // A connection, an accepted message, the end of the connection, a message of nobody.
+        for (seq, index) in [(1, 3), (1, 11), (1, 5), (1, 11)] {
+            stream.add(&event(seq, kinds[index].clone()));
+        }
+        let services: Vec<_> = (0..4).map(|n| stream.row(n).and_then(|row| row.service)).collect();
+        assert_eq!(services, [Some(Service::Smtp), Some(Service::Smtp), Some(Service::Smtp), None]);
+        assert!(stream.doors.is_empty());
     }
 
     #[test]
