@@ -183,16 +183,22 @@ pub enum SpecialUse {
     Sent,
     /// `\Trash`
     Trash,
+    /// `\Flagged`
+    Flagged,
+    /// `\All`
+    All,
 }
 
 impl SpecialUse {
     /// Every use with its attribute.
-    pub const NAMES: [(Self, &str); 5] = [
+    pub const NAMES: [(Self, &str); 7] = [
         (Self::Archive, "\\Archive"),
         (Self::Drafts, "\\Drafts"),
         (Self::Junk, "\\Junk"),
         (Self::Sent, "\\Sent"),
         (Self::Trash, "\\Trash"),
+        (Self::Flagged, "\\Flagged"),
+        (Self::All, "\\All"),
     ];
 
     /// The attribute LIST shows.

@@ -26,7 +26,7 @@ fn item_need(item: &FetchItem) -> Option<Need> {
         FetchItem::Flags | FetchItem::Uid | FetchItem::ModSeq => None,
         FetchItem::InternalDate | FetchItem::Size => Some(Need::Facts),
         FetchItem::Envelope => Some(Need::Header),
-        FetchItem::Section { section, .. } if is_raw(section) => Some(Need::Facts),
+        FetchItem::Section { section, .. } if is_raw(section) => Some(Need::Held),
         FetchItem::Section { section, .. } if section.path.is_empty() => match section.what {
             What::Header | What::Fields(_) | What::FieldsNot(_) => Some(Need::Header),
             What::Whole | What::Text | What::Mime => Some(Need::Whole),

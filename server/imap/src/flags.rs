@@ -44,13 +44,13 @@ impl SystemFlag {
         }
     }
 
-    /// The flag's bit in [`Flags::system_bits`].
-    pub fn bit(self) -> u8 {
+    /// The flag's bit in [`Flags::system_bits`], which is how the store keeps it: never to be changed.
+    pub const fn bit(self) -> u8 {
         match self {
-            Self::Answered => 1,
-            Self::Flagged => 2,
-            Self::Deleted => 4,
-            Self::Seen => 8,
+            Self::Seen => 1,
+            Self::Answered => 2,
+            Self::Flagged => 4,
+            Self::Deleted => 8,
             Self::Draft => 16,
         }
     }

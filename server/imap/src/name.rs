@@ -14,7 +14,7 @@ use base64::{Engine, alphabet, engine};
 pub const SEPARATOR: char = '/';
 
 /// Longest name, in bytes of UTF-8. A client's screen ends long before.
-pub const NAME_BYTES_MAX: usize = 512;
+pub const NAME_BYTES_MAX: usize = 1_000;
 
 /// Most levels of a name. LIST walks them; nobody nests deeper by hand.
 pub const LEVELS_MAX: usize = 32;
@@ -53,7 +53,7 @@ impl MailboxName {
             return Err("a mailbox name must not be empty");
         }
         if text.len() > NAME_BYTES_MAX {
-            return Err("a mailbox name may have at most 512 bytes");
+            return Err("a mailbox name may have at most 1000 bytes");
         }
         if text.split(SEPARATOR).count() > LEVELS_MAX {
             return Err("a mailbox name may have at most 32 levels");

@@ -119,8 +119,7 @@ pub(crate) fn create(cursor: &mut Cursor<'_>, dialect: Dialect) -> Parsed<Verb> 
         };
         if special_use.is_none() && !uses.is_empty() {
             // RFC 6154 3: USEATTR where the use is not supported.
-            let text = "a mailbox may have one special use: \\Archive, \\Drafts, \\Junk, \\Sent or \
-                        \\Trash";
+            let text = "a mailbox may have one special use, of those in RFC 6154";
             return Err(Refusal::No(Some(Code::UseAttr), text.to_owned()));
         }
     }
@@ -171,9 +170,7 @@ pub(crate) fn append_head(input: &[u8], dialect: Dialect) -> Option<Parsed<Appen
     }
     // The mailbox name itself may be the literal that was just announced.
     let wire = cursor.astring("a mailbox name").ok()?;
-    if cursor.peek().is_none() {
-        return None;
-    }
+    cursor.peek()?;
     Some(append_rest(&mut cursor, tag, &wire, dialect))
 }
 

@@ -258,7 +258,7 @@ fn store(cursor: &mut Cursor<'_>, uid: bool) -> Parsed<Verb> {
         // RFC 9051 9: store-att-flags allows flags without parentheses.
         let mut flags = Flags::none();
         flag(cursor, &mut flags)?;
-        while cursor.peek() == Some(b' ') && cursor.rest().trim_ascii().first().is_some() {
+        while cursor.peek() == Some(b' ') && !cursor.rest().trim_ascii().is_empty() {
             cursor.space()?;
             flag(cursor, &mut flags)?;
         }

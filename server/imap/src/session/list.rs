@@ -138,7 +138,7 @@ fn lines(list: &List, mailboxes: &[Listed]) -> Vec<(MailboxName, Line)> {
     let selected = |line: &Line| {
         (!list.only_subscribed || line.subscribed)
             && (!list.only_special_use || line.special_use.is_some())
-            && (line.exists || line.subscribed)
+            && (line.exists || list.only_subscribed)
     };
     let parents: Vec<MailboxName> = match list.only_subscribed && recursive {
         true => known

@@ -7,7 +7,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use super::{Job, LOGINS_FAILED_MAX, Progress, Session, Stage};
+use super::{Job, Progress, Session, Stage};
 use crate::command::Secret;
 use crate::machine::{Answer, Request};
 use crate::response::Code;
@@ -112,7 +112,7 @@ impl Session {
             answer => {
                 self.misanswered(&job.tag, answer);
                 self.logins_failed += 1;
-                if self.logins_failed >= LOGINS_FAILED_MAX {
+                if self.logins_failed >= self.settings.login_failures_max {
                     self.bye(None, "too many failed logins");
                 }
             }

@@ -30,23 +30,11 @@ use crate::response::{Code, Out, Piece};
 use crate::view::{Allowed, View};
 
 /// Bad commands in a row after which we hang up before a login. No client sends one; a port scanner or
-/// a browser sends nothing else.
-const BAD_BEFORE_LOGIN_MAX: u32 = 5;
-
-/// The same after a login: a client in the making may stumble, an endless loop must end.
-const BAD_AFTER_LOGIN_MAX: u32 = 50;
-
-/// Failed logins after which we hang up.
-const LOGINS_FAILED_MAX: u32 = 5;
+/// a browser sends nothing else. After a login [`Settings::errors_max`] counts.
+const STRANGER_ERRORS_MAX: u64 = 5;
 
 /// Longest command before a login, in bytes: a login with long names fits many times.
 const STRANGER_BYTES_MAX: usize = 8 * 1024;
-
-/// RFC 9051 5.4: "at least 30 minutes".
-const IDLE_S_MAX: u64 = 30 * 60;
-
-/// How long a client may take to log in, in seconds.
-const LOGIN_S_MAX: u64 = 60;
 
 /// What a session needs to know of its server.
 #[derive(Debug, Clone)]
@@ -63,6 +51,14 @@ pub struct Settings {
     pub plain_login: bool,
     /// Largest message APPEND takes, in bytes.
     pub append_bytes_max: u64,
+    /// How long a client may take to log in, in seconds.
+    pub login_s: u64,
+    /// How long a client may be silent after that, in seconds. RFC 9051 5.4: at least 30 minutes.
+    pub silence_s: u64,
+    /// Bad commands in a row after which we hang up.
+    pub errors_max: u64,
+    /// Failed logins after which we hang up.
+    pub login_failures_max: u64,
 }
 
 /// Where the session stands (RFC 9051 3).
@@ -139,8 +135,8 @@ pub struct Session {
     /// The mailbox changed while in IDLE.
     woken: bool,
     closed: bool,
-    bad_in_row: u32,
-    logins_failed: u32,
+    bad_in_row: u64,
+    logins_failed: u64,
     refusals: VecDeque<(String, String)>,
     /// What the command under way is called, for the event of its refusal.
     command: String,
@@ -200,6 +196,11 @@ impl Session {
         matches!(self.job, Some(Job::Idle { .. }))
     }
 
+    /// Whether a message is on its way in, so that reading more at once pays.
+    pub fn is_receiving(&self) -> bool {
+        matches!(self.job, Some(Job::Append(_)))
+    }
+
     /// Whether somebody is logged in.
     pub fn is_authenticated(&self) -> bool {
         matches!(self.stage, Stage::Authenticated | Stage::Selected(_))
@@ -207,7 +208,7 @@ impl Session {
 
     /// How long the client may be silent now, in seconds.
     pub fn silence_s_max(&self) -> u64 {
-        if self.is_authenticated() { IDLE_S_MAX } else { LOGIN_S_MAX }
+        if self.is_authenticated() { self.settings.silence_s } else { self.settings.login_s }
     }
 
     /// Something harmless for a client in IDLE, so that routers on the way remember the connection and
@@ -299,6 +300,8 @@ impl Session {
     fn next_command(&mut self) -> Progress {
         let Some(frame) = self.framer.next_frame() else { return Progress::NeedsInput };
         match frame {
+            // Some clients end a literal or a DONE with one line end too many.
+            Frame::Command(input) if input.is_empty() => {}
             Frame::Command(input) => {
                 if !self.is_authenticated() && input.len() > STRANGER_BYTES_MAX {
                     self.bad_input(&input, "the command is too long");
@@ -367,8 +370,8 @@ impl Session {
         self.refusals.push_back((command, format!("BAD {text}")));
         self.bad_in_row += 1;
         let most = match self.is_authenticated() {
-            true => BAD_AFTER_LOGIN_MAX,
-            false => BAD_BEFORE_LOGIN_MAX,
+            true => self.settings.errors_max,
+            false => self.settings.errors_max.min(STRANGER_ERRORS_MAX),
         };
         if self.bad_in_row >= most {
             self.bye(None, "too many bad commands");

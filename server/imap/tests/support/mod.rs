@@ -1,0 +1,438 @@
+//! A store in memory and a driver without sockets, for conversations with the machine.
+//!
+//! Invariants: the store keeps the promises of `grace_imap::machine`; a script's server lines must all
+//! come, in order, and nothing else.
+//! Not here: what is tested.
+
+#![allow(dead_code, reason = "each test binary uses its own part of this")]
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use grace_imap::command::SpecialUse;
+use grace_imap::date::DateTime;
+use grace_imap::flags::{Flags, SystemFlag};
+use grace_imap::machine::{Action, Answer, Listed, Message, Need, Opened, Request, Status, Why};
+use grace_imap::name::MailboxName;
+use grace_imap::session::{Session, Settings};
+use grace_imap::view::{Changes, Row};
+
+/// A message in memory.
+#[derive(Clone)]
+pub(crate) struct Mail {
+    pub(crate) flags: Flags,
+    pub(crate) modseq: u64,
+    pub(crate) date: DateTime,
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// A mailbox in memory.
+#[derive(Clone, Default)]
+pub(crate) struct Mailbox {
+    pub(crate) uid_validity: u32,
+    pub(crate) uid_next: u32,
+    pub(crate) modseq: u64,
+    pub(crate) mails: BTreeMap<u32, Mail>,
+    pub(crate) vanished: Vec<(u64, u32)>,
+    pub(crate) special_use: Option<SpecialUse>,
+}
+
+/// Everything, shared by the sessions of a test.
+#[derive(Default)]
+pub(crate) struct Store {
+    pub(crate) mailboxes: BTreeMap<String, Mailbox>,
+    pub(crate) subscriptions: Vec<String>,
+    pub(crate) validity: u32,
+}
+
+impl Store {
+    pub(crate) fn make(&mut self, name: &str) -> &mut Mailbox {
+        self.validity += 1;
+        let uid_validity = self.validity;
+        self.mailboxes.entry(name.to_owned()).or_insert(Mailbox {
+            uid_validity,
+            uid_next: 1,
+            modseq: 1,
+            ..Mailbox::default()
+        })
+    }
+
+    pub(crate) fn deliver(
+        &mut self,
+        name: &str,
+        bytes: &[u8],
+        flags: Flags,
+        date: DateTime,
+    ) -> u32 {
+        let mailbox = self.mailboxes.get_mut(name).expect("a mailbox");
+        mailbox.modseq += 1;
+        let uid = mailbox.uid_next;
+        mailbox.uid_next += 1;
+        let mail = Mail { flags, modseq: mailbox.modseq, date, bytes: bytes.to_vec() };
+        mailbox.mails.insert(uid, mail);
+        uid
+    }
+
+    pub(crate) fn remove(&mut self, name: &str, uids: &[u32]) {
+        let mailbox = self.mailboxes.get_mut(name).expect("a mailbox");
+        for uid in uids {
+            if mailbox.mails.remove(uid).is_some() {
+                mailbox.modseq += 1;
+                mailbox.vanished.push((mailbox.modseq, *uid));
+            }
+        }
+    }
+}
+
+/// A session with its driver.
+pub(crate) struct Client {
+    pub(crate) session: Session,
+    store: Rc<RefCell<Store>>,
+    selected: Option<String>,
+    append: Option<(String, Flags, DateTime, Vec<u8>)>,
+    pub(crate) output: Vec<u8>,
+    pub(crate) closed: bool,
+    pub(crate) tls: bool,
+    pub(crate) refusals: usize,
+}
+
+/// 2026-11-23 19:00:00 +0000.
+pub(crate) const NOW: DateTime = DateTime { time_s: 1_795_460_400, zone_min: 0 };
+
+pub(crate) fn settings() -> Settings {
+    Settings {
+        hostname: "mail.example.org".into(),
+        version: "0".into(),
+        tls: false,
+        offers_starttls: true,
+        plain_login: true,
+        append_bytes_max: 1_000_000,
+        login_s: 60,
+        silence_s: 1_800,
+        errors_max: 20,
+        login_failures_max: 5,
+    }
+}
+
+impl Client {
+    pub(crate) fn new(store: &Rc<RefCell<Store>>, settings: Settings) -> Self {
+        let mut client = Self {
+            session: Session::new(settings),
+            store: Rc::clone(store),
+            selected: None,
+            append: None,
+            output: Vec::new(),
+            closed: false,
+            tls: false,
+            refusals: 0,
+        };
+        client.run();
+        client
+    }
+
+    pub(crate) fn send(&mut self, bytes: &[u8]) {
+        self.session.receive(bytes);
+        self.run();
+    }
+
+    pub(crate) fn wake(&mut self) {
+        self.session.wake();
+        self.run();
+    }
+
+    pub(crate) fn run(&mut self) {
+        while let Some(action) = self.session.poll() {
+            match action {
+                Action::Send(bytes) => self.output.extend(bytes),
+                Action::SendMessage { uid, start, length } => {
+                    let store = self.store.borrow();
+                    let name = self.selected.as_ref().expect("selected");
+                    let bytes = &store.mailboxes[name].mails[&uid].bytes;
+                    let [start, length] =
+                        [start, length].map(|number| usize::try_from(number).expect("small"));
+                    self.output.extend(&bytes[start..start + length]);
+                }
+                Action::StartTls => {
+                    self.tls = true;
+                    self.session.tls_started();
+                }
+                Action::Ask(request) => {
+                    let answer = self.serve(request);
+                    self.session.answer(answer);
+                }
+                Action::Refused { .. } => self.refusals += 1,
+                Action::Close => self.closed = true,
+            }
+        }
+    }
+
+    fn serve(&mut self, request: Request) -> Answer {
+        match request {
+            Request::Login { login, password, .. } => {
+                match login == "ann" && password.0 == "secret \"word\"" {
+                    true => Answer::Done,
+                    false => Answer::Refused(Why::WrongPassword),
+                }
+            }
+            Request::Mailboxes => self.mailboxes(),
+            Request::Open { mailbox, .. } => self.open(&mailbox),
+            Request::Leave => {
+                self.selected = None;
+                Answer::Done
+            }
+            Request::AppendBegin { mailbox, flags, date, .. } => {
+                if !self.store.borrow().mailboxes.contains_key(mailbox.as_str()) {
+                    return Answer::Refused(Why::NoSuchMailbox);
+                }
+                let name = mailbox.to_string();
+                self.append = Some((name, flags, date.unwrap_or(NOW), Vec::new()));
+                Answer::Done
+            }
+            Request::AppendChunk(bytes) => {
+                self.append.as_mut().expect("begun").3.extend(bytes);
+                Answer::Done
+            }
+            Request::AppendCommit => {
+                let (name, flags, date, bytes) = self.append.take().expect("begun");
+                let mut store = self.store.borrow_mut();
+                let uid = store.deliver(&name, &bytes, flags, date);
+                Answer::Appended { uid_validity: store.mailboxes[&name].uid_validity, uid }
+            }
+            Request::AppendAbort => {
+                self.append = None;
+                Answer::Done
+            }
+            Request::Create(..)
+            | Request::Delete(_)
+            | Request::Rename(..)
+            | Request::Subscribe(..)
+            | Request::Status(_) => self.on_names(request),
+            Request::Changes { .. }
+            | Request::Read { .. }
+            | Request::Flags { .. }
+            | Request::Expunge(_)
+            | Request::Copy { .. } => self.on_messages(request),
+        }
+    }
+
+    fn mailboxes(&self) -> Answer {
+        let store = self.store.borrow();
+        let names = store.mailboxes.keys().chain(&store.subscriptions);
+        let mut names: Vec<&String> = names.collect();
+        names.sort();
+        names.dedup();
+        let listed = |name: &String| Listed {
+            name: MailboxName::parse(name).expect("a name"),
+            exists: store.mailboxes.contains_key(name),
+            subscribed: store.subscriptions.contains(name),
+            special_use: store.mailboxes.get(name).and_then(|mailbox| mailbox.special_use),
+        };
+        Answer::Mailboxes(names.into_iter().map(listed).collect())
+    }
+
+    fn open(&mut self, name: &MailboxName) -> Answer {
+        let store = self.store.borrow();
+        let Some(mailbox) = store.mailboxes.get(name.as_str()) else {
+            return Answer::Refused(Why::NoSuchMailbox);
+        };
+        self.selected = Some(name.to_string());
+        Answer::Opened(Opened {
+            uid_validity: mailbox.uid_validity,
+            uid_next: mailbox.uid_next,
+            modseq: mailbox.modseq,
+            rows: mailbox.mails.iter().map(|(uid, mail)| row(*uid, mail)).collect(),
+        })
+    }
+
+    fn on_names(&mut self, request: Request) -> Answer {
+        let mut store = self.store.borrow_mut();
+        let missing = Answer::Refused(Why::NoSuchMailbox);
+        match request {
+            Request::Create(name, special_use) => {
+                if store.mailboxes.contains_key(name.as_str()) {
+                    return Answer::Refused(Why::Exists);
+                }
+                store.make(name.as_str()).special_use = special_use;
+            }
+            Request::Delete(name) => {
+                if store.mailboxes.remove(name.as_str()).is_none() {
+                    return missing;
+                }
+            }
+            Request::Rename(from, to) => {
+                let Some(mailbox) = store.mailboxes.remove(from.as_str()) else { return missing };
+                store.mailboxes.insert(to.to_string(), mailbox);
+            }
+            Request::Subscribe(name, on) => {
+                store.subscriptions.retain(|known| known != name.as_str());
+                if on {
+                    store.subscriptions.push(name.to_string());
+                }
+            }
+            Request::Status(name) => {
+                let Some(mailbox) = store.mailboxes.get(name.as_str()) else { return missing };
+                let count = |flag| {
+                    mailbox.mails.values().filter(|mail| mail.flags.has(flag)).count() as u64
+                };
+                let messages = mailbox.mails.len() as u64;
+                return Answer::Status(Status {
+                    messages,
+                    recent: 0,
+                    unseen: messages - count(SystemFlag::Seen),
+                    deleted: count(SystemFlag::Deleted),
+                    size: mailbox.mails.values().map(|mail| mail.bytes.len() as u64).sum(),
+                    uid_next: mailbox.uid_next,
+                    uid_validity: mailbox.uid_validity,
+                    modseq: mailbox.modseq,
+                });
+            }
+            other => panic!("{other:?}"),
+        }
+        Answer::Done
+    }
+
+    fn on_messages(&mut self, request: Request) -> Answer {
+        let name = self.selected.clone().expect("selected");
+        let mut store = self.store.borrow_mut();
+        let Some(mailbox) = store.mailboxes.get_mut(&name) else {
+            return Answer::Refused(Why::NoSuchMailbox);
+        };
+        match request {
+            Request::Changes { since } => {
+                let mails = mailbox.mails.iter().filter(|(_, mail)| mail.modseq > since);
+                let gone = mailbox.vanished.iter().filter(|(modseq, _)| *modseq > since);
+                Answer::Changes(Changes {
+                    modseq: mailbox.modseq,
+                    rows: mails.map(|(uid, mail)| row(*uid, mail)).collect(),
+                    vanished: gone.map(|(_, uid)| *uid).collect(),
+                })
+            }
+            Request::Read { uid, need } => {
+                Answer::Message(mailbox.mails.get(&uid).map(|mail| read(mail, need)))
+            }
+            Request::Flags { uids, operation, flags, unchanged_since } => {
+                let mut refused = Vec::new();
+                let modseq = mailbox.modseq + 1;
+                for uid in uids {
+                    let Some(mail) = mailbox.mails.get_mut(&uid) else { continue };
+                    if unchanged_since.is_some_and(|since| mail.modseq > since) {
+                        refused.push(uid);
+                        continue;
+                    }
+                    let new = mail.flags.changed_by(operation, &flags);
+                    if new != mail.flags {
+                        mail.flags = new;
+                        mail.modseq = modseq;
+                        mailbox.modseq = modseq;
+                    }
+                }
+                Answer::Flagged(refused)
+            }
+            Request::Expunge(among) => {
+                let deleted = |(uid, mail): &(&u32, &Mail)| {
+                    mail.flags.has(SystemFlag::Deleted)
+                        && among.as_ref().is_none_or(|uids| uids.contains(uid))
+                };
+                let uids: Vec<u32> =
+                    mailbox.mails.iter().filter(deleted).map(|(uid, _)| *uid).collect();
+                store.remove(&name, &uids);
+                Answer::Done
+            }
+            Request::Copy { uids, mailbox: target, moves } => {
+                if !store.mailboxes.contains_key(target.as_str()) {
+                    return Answer::Refused(Why::NoSuchMailbox);
+                }
+                let mut pairs = Vec::new();
+                for uid in uids {
+                    let mail = store.mailboxes[&name].mails.get(&uid).cloned();
+                    let Some(mail) = mail else { continue };
+                    let new = store.deliver(target.as_str(), &mail.bytes, mail.flags, mail.date);
+                    pairs.push((uid, new));
+                }
+                if moves {
+                    let gone: Vec<u32> = pairs.iter().map(|pair| pair.0).collect();
+                    store.remove(&name, &gone);
+                }
+                let uid_validity = store.mailboxes[target.as_str()].uid_validity;
+                Answer::Copied { uid_validity, pairs }
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+fn row(uid: u32, mail: &Mail) -> Row {
+    Row { uid, modseq: mail.modseq, flags: mail.flags.clone(), recent: false }
+}
+
+fn read(mail: &Mail, need: Need) -> Message {
+    let end = match need {
+        Need::Facts | Need::Held => 0,
+        Need::Header => {
+            let blank = mail.bytes.windows(4).position(|bytes| bytes == b"\r\n\r\n");
+            blank.map_or(mail.bytes.len(), |at| at + 4)
+        }
+        Need::Whole => mail.bytes.len(),
+    };
+    Message { date: mail.date, size: mail.bytes.len() as u64, bytes: mail.bytes[..end].to_vec() }
+}
+
+/// Runs a script, once with each block of client lines in one piece and once byte by byte.
+///
+/// `C:` and `D:` are lines of the first and second client, `S:` and `T:` what they must be told;
+/// `…` at the end of one stands for any rest. `-- wake`, `-- closed`, `-- tls` act on or ask about the
+/// first client, `-- wake D` the second.
+pub(crate) fn check_with(settings: &Settings, store: fn() -> Store, script: &str) {
+    for whole in [true, false] {
+        let store = Rc::new(RefCell::new(store()));
+        let mut clients =
+            [Client::new(&store, settings.clone()), Client::new(&store, settings.clone())];
+        let mut pending: [Vec<u8>; 2] = [Vec::new(), Vec::new()];
+        for line in script.lines().map(str::trim_start).filter(|line| !line.is_empty()) {
+            let (kind, text) = line.split_at(2);
+            let text = text.strip_prefix(' ').unwrap_or(text);
+            match kind {
+                "C:" => pending[0].extend(format!("{text}\r\n").bytes()),
+                "D:" => pending[1].extend(format!("{text}\r\n").bytes()),
+                _ => {
+                    for (client, bytes) in clients.iter_mut().zip(&mut pending) {
+                        let bytes = std::mem::take(bytes);
+                        let step = if whole { bytes.len().max(1) } else { 1 };
+                        bytes.chunks(step).for_each(|bytes| client.send(bytes));
+                    }
+                }
+            }
+            match (kind, text) {
+                ("S:", text) => expect(&mut clients[0], text, script),
+                ("T:", text) => expect(&mut clients[1], text, script),
+                ("--", "wake") => clients[0].wake(),
+                ("--", "wake D") => clients[1].wake(),
+                ("--", "closed") => assert!(clients[0].closed, "not closed\n{script}"),
+                ("--", "tls") => assert!(clients[0].tls, "no TLS\n{script}"),
+                ("C:" | "D:", _) => {}
+                other => panic!("cannot read {other:?}"),
+            }
+        }
+        assert!(pending.iter().all(Vec::is_empty), "the script ends with a client line");
+        for client in &clients {
+            let rest = String::from_utf8_lossy(&client.output);
+            assert_eq!(rest, "", "the server said more\n{script}");
+        }
+    }
+}
+
+fn expect(client: &mut Client, text: &str, script: &str) {
+    let end = client.output.windows(2).position(|bytes| bytes == b"\r\n");
+    let Some(end) = end else {
+        let rest = String::from_utf8_lossy(&client.output).into_owned();
+        panic!("expected {text:?}, got {rest:?}\n{script}");
+    };
+    let line: Vec<u8> = client.output.drain(..end + 2).collect();
+    let line = String::from_utf8_lossy(&line[..end]).into_owned();
+    let fits = match text.strip_suffix('…') {
+        Some(start) => line.starts_with(start),
+        None => line == text,
+    };
+    assert!(fits, "expected {text:?}\n     got {line:?}\n{script}");
+}

@@ -1,0 +1,413 @@
+//! Does what a session asks of the directory and the mailboxes.
+//!
+//! Invariants: every request gets one answer; nothing is answered as done before it is on disk; an
+//! upload that is not committed is dropped with the desk.
+//! Not here: the conversation (`session`).
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::sleep;
+use zeroize::Zeroizing;
+
+use gracedb::large::LargeReader;
+
+use grace_imap::command::Secret;
+use grace_imap::date::DateTime;
+use grace_imap::flags::{FlagOperation, Flags};
+use grace_imap::machine::{Answer, Listed, Message, Need, Opened, Request, Why};
+use grace_imap::name::MailboxName;
+use grace_ipc::event::{EventKind, Service, TraceId};
+
+use super::translate;
+use crate::directory::{Login, Person};
+use crate::mailbox::append::{Birth, Upload};
+use crate::mailbox::change::FlagChange;
+use crate::services::Services;
+use crate::store::failure::Failure;
+use crate::store::messages::{MailboxRow, MessageRow};
+use crate::telemetry::bus::claim;
+
+/// So many bytes of a header are read at first; nearly all headers fit.
+const HEADER_BYTES: usize = 16 * 1024;
+
+/// A failed login waits this much longer than the first one at most: the factor of the delay.
+const DELAY_FACTOR_MAX: u64 = 8;
+
+/// The desk of one session.
+pub(super) struct Desk {
+    services: Services,
+    service: Service,
+    peer: SocketAddr,
+    trace: TraceId,
+    person: Option<Person>,
+    /// The selected mailbox's number.
+    selected: Option<u64>,
+    /// Hears of changes in the selected mailbox.
+    watch: Option<watch::Receiver<u64>>,
+    /// The message last read, held for the bytes that go straight to the client.
+    held: Option<(u32, LargeReader)>,
+    append: Option<Append>,
+    logins_failed: u32,
+}
+
+/// A message on its way in.
+struct Append {
+    mailbox: u64,
+    birth: Birth,
+    upload: Upload,
+}
+
+/// Either an answer, or why not.
+type Served = Result<Answer, Failure>;
+
+impl Desk {
+    pub(super) fn new(
+        services: Services,
+        service: Service,
+        peer: SocketAddr,
+        trace: TraceId,
+    ) -> Self {
+        Self {
+            services,
+            service,
+            peer,
+            trace,
+            person: None,
+            selected: None,
+            watch: None,
+            held: None,
+            append: None,
+            logins_failed: 0,
+        }
+    }
+
+    /// Waits until the selected mailbox changes; forever, if there is none. Cancel safe.
+    pub(super) async fn changed(&mut self) {
+        if let Some(watch) = &mut self.watch
+            && watch.changed().await.is_ok()
+        {
+            return;
+        }
+        std::future::pending().await
+    }
+
+    /// The message last read with [`Need::Held`] or more.
+    pub(super) fn held(&mut self, uid: u32) -> Option<&mut LargeReader> {
+        self.held.as_mut().filter(|(held, _)| *held == uid).map(|(_, reader)| reader)
+    }
+
+    /// Does what was asked.
+    pub(super) async fn serve(&mut self, request: Request) -> Answer {
+        let served = match request {
+            Request::Login { login, password, mechanism } => {
+                return self.login(&login, password, mechanism).await;
+            }
+            Request::Leave => {
+                self.leave();
+                Ok(Answer::Done)
+            }
+            Request::AppendBegin { mailbox, flags, date, .. } => {
+                self.append_begin(&mailbox, &flags, date)
+            }
+            Request::AppendChunk(bytes) => self.append_chunk(&bytes).await,
+            Request::AppendCommit => self.append_commit().await,
+            Request::AppendAbort => {
+                self.append = None;
+                Ok(Answer::Done)
+            }
+            Request::Read { uid, need } => self.read(uid, need),
+            Request::Changes { since } => self.changes(since),
+            Request::Flags { uids, operation, flags, unchanged_since } => {
+                self.flags(&uids, operation, &flags, unchanged_since).await
+            }
+            Request::Expunge(among) => self.expunge(among.as_deref()).await,
+            Request::Copy { uids, mailbox, moves } => self.copy(&uids, &mailbox, moves).await,
+            Request::Open { mailbox, read_only } => self.open(&mailbox, read_only).await,
+            Request::Mailboxes => self.mailboxes(),
+            Request::Status(mailbox) => {
+                self.find(&mailbox).map(|mailbox| Answer::Status(translate::status(&mailbox)))
+            }
+            request => self.change_names(request).await,
+        };
+        served.unwrap_or_else(|failure| Answer::Refused(translate::why(&failure)))
+    }
+
+    async fn login(&mut self, login: &str, password: Secret, mechanism: &str) -> Answer {
+        let password = Zeroizing::new(password.0.into_bytes());
+        let outcome = self.services.directory.authenticate(login, password).await;
+        let (service, peer) = (self.service, self.peer);
+        let bus = &self.services.porter.bus;
+        let mechanism = mechanism.to_owned();
+        let (reason, why) = match outcome {
+            Login::Welcome(person) => {
+                let account = person.address.clone();
+                let kind = EventKind::LoginSucceeded { service, peer, account, mechanism };
+                bus.emit(self.trace, kind);
+                self.person = Some(person);
+                return Answer::Done;
+            }
+            Login::Wrong => ("wrong login or password".to_owned(), Why::WrongPassword),
+            Login::Unavailable(reason) => (reason, Why::Broken),
+        };
+        let login = claim(login.as_bytes());
+        bus.emit(self.trace, EventKind::LoginFailed { service, peer, login, mechanism, reason });
+        let factor = 1_u64.checked_shl(self.logins_failed).unwrap_or(DELAY_FACTOR_MAX);
+        self.logins_failed += 1;
+        let delay_ms = self.services.config.limits.login_failure_delay_ms;
+        let delay = Duration::from_millis(delay_ms * factor.min(DELAY_FACTOR_MAX));
+        tokio::select! {
+            () = sleep(delay) => {}
+            () = self.services.porter.stop.wait() => {}
+        }
+        Answer::Refused(why)
+    }
+
+    fn account(&self) -> Result<u64, Failure> {
+        // The machine asks nothing of the store before a login.
+        self.person.as_ref().map(|person| person.id).ok_or(Failure::NotAllowed("log in first"))
+    }
+
+    fn selected(&self) -> Result<u64, Failure> {
+        self.selected.ok_or(Failure::NoSuchMailbox)
+    }
+
+    fn find(&self, name: &MailboxName) -> Result<MailboxRow, Failure> {
+        let found = self.services.mailboxes.find(self.account()?, name.as_str())?;
+        found.ok_or(Failure::NoSuchMailbox)
+    }
+
+    fn leave(&mut self) {
+        self.selected = None;
+        self.watch = None;
+        self.held = None;
+    }
+
+    fn mailboxes(&self) -> Served {
+        let account = self.account()?;
+        let mut subscribed = self.services.mailboxes.subscriptions(account)?;
+        let mut listed = Vec::new();
+        for mailbox in self.services.mailboxes.list(account)? {
+            let Ok(name) = MailboxName::parse(&mailbox.name) else { continue };
+            let before = subscribed.len();
+            subscribed.retain(|known| *known != mailbox.name);
+            listed.push(Listed {
+                name,
+                exists: true,
+                subscribed: subscribed.len() < before,
+                special_use: translate::listed_use(mailbox.special_use),
+            });
+        }
+        // RFC 9051 6.3.7: what is left are subscriptions that outlived their mailbox.
+        for name in subscribed {
+            let Ok(name) = MailboxName::parse(&name) else { continue };
+            listed.push(Listed { name, exists: false, subscribed: true, special_use: None });
+        }
+        Ok(Answer::Mailboxes(listed))
+    }
+
+    async fn change_names(&mut self, request: Request) -> Served {
+        let account = self.account()?;
+        let (mailboxes, trace) = (&self.services.mailboxes, self.trace);
+        match request {
+            Request::Create(name, special_use) => {
+                let special_use = special_use.map(translate::special_use);
+                mailboxes.create(trace, account, name.as_str(), special_use).await?;
+            }
+            Request::Delete(name) => mailboxes.delete(trace, account, name.as_str()).await?,
+            Request::Rename(from, to) => {
+                mailboxes.rename(trace, account, from.as_str(), to.as_str()).await?;
+            }
+            Request::Subscribe(name, on) => {
+                mailboxes.subscribe(account, name.as_str(), on).await?;
+            }
+            other => {
+                debug_assert!(false, "not about names: {other:?}");
+                return Err(Failure::NotAllowed("this cannot be done"));
+            }
+        }
+        Ok(Answer::Done)
+    }
+
+    async fn open(&mut self, name: &MailboxName, read_only: bool) -> Served {
+        self.leave();
+        let mailbox = self.find(name)?.id;
+        // Watching before looking: a change in between wakes us once too often, never too seldom.
+        let watch = self.services.mailboxes.watch(mailbox);
+        let opened = self.services.mailboxes.open(mailbox, !read_only).await?;
+        self.selected = Some(mailbox);
+        self.watch = Some(watch);
+        let account = self.person.as_ref().map_or_else(String::new, |p| p.address.clone());
+        let selected = EventKind::MailboxSelected {
+            account,
+            mailbox: opened.mailbox.name.clone(),
+            messages: opened.mailbox.messages,
+        };
+        self.services.porter.bus.emit(self.trace, selected);
+        let row = |message: &MessageRow| translate::row(message, opened.mailbox.recent_from);
+        Ok(Answer::Opened(Opened {
+            uid_validity: opened.mailbox.uid_validity,
+            uid_next: opened.mailbox.uid_next,
+            modseq: opened.mailbox.modseq,
+            rows: opened.messages.iter().map(row).collect(),
+        }))
+    }
+
+    fn changes(&mut self, since: u64) -> Served {
+        let mailbox = self.selected()?;
+        if let Some(watch) = &mut self.watch {
+            watch.mark_unchanged();
+        }
+        let changes = self.services.mailboxes.changes_since(mailbox, since)?;
+        Ok(Answer::Changes(translate::changes(&changes)))
+    }
+
+    fn read(&mut self, uid: u32, need: Need) -> Served {
+        let mailbox = self.selected()?;
+        let mailboxes = &self.services.mailboxes;
+        let Some(row) = mailboxes.message(mailbox, uid)? else {
+            return Ok(Answer::Message(None));
+        };
+        let mut message =
+            Message { date: translate::date(&row), size: row.size, bytes: Vec::new() };
+        if need > Need::Facts {
+            let Some(mut reader) = mailboxes.body(&row)? else {
+                return Ok(Answer::Message(None));
+            };
+            message.bytes = match need {
+                Need::Facts | Need::Held => Vec::new(),
+                Need::Header => read_header(&mut reader)?,
+                Need::Whole => {
+                    let size = usize::try_from(reader.len()).unwrap_or(usize::MAX);
+                    reader.read_all(size)?
+                }
+            };
+            self.held = Some((uid, reader));
+        }
+        Ok(Answer::Message(Some(message)))
+    }
+
+    async fn flags(
+        &mut self,
+        uids: &[u32],
+        operation: FlagOperation,
+        flags: &Flags,
+        unchanged_since: Option<u64>,
+    ) -> Served {
+        let change = FlagChange {
+            verb: translate::verb(operation),
+            flags: flags.system_bits(),
+            keywords: translate::keywords(flags),
+            unchanged_since,
+        };
+        let left = self.services.mailboxes.store_flags(self.selected()?, uids, &change).await?;
+        Ok(Answer::Flagged(left))
+    }
+
+    async fn expunge(&mut self, among: Option<&[u32]>) -> Served {
+        let mailbox = self.selected()?;
+        self.services.mailboxes.expunge(self.trace, mailbox, among).await?;
+        Ok(Answer::Done)
+    }
+
+    async fn copy(&mut self, uids: &[u32], target: &MailboxName, moves: bool) -> Served {
+        let (from, to) = (self.selected()?, self.find(target)?.id);
+        let mailboxes = &self.services.mailboxes;
+        let copied = match moves {
+            true => mailboxes.move_messages(from, uids, to).await?,
+            false => mailboxes.copy(from, uids, to).await?,
+        };
+        Ok(Answer::Copied { uid_validity: copied.uid_validity, pairs: copied.uids })
+    }
+
+    fn append_begin(
+        &mut self,
+        name: &MailboxName,
+        flags: &Flags,
+        date: Option<DateTime>,
+    ) -> Served {
+        let mailbox = self.find(name)?.id;
+        let birth = Birth {
+            flags: flags.system_bits(),
+            keywords: translate::keywords(flags),
+            internal_date_s: date.map(|date| date.time_s),
+            internal_zone_min: date.map_or(0, |date| date.zone_min),
+        };
+        let upload = self.services.mailboxes.upload();
+        self.append = Some(Append { mailbox, birth, upload });
+        Ok(Answer::Done)
+    }
+
+    async fn append_chunk(&mut self, bytes: &[u8]) -> Served {
+        let append = self.append.as_mut().ok_or(Failure::NotAllowed("there is no message"))?;
+        append.upload.write(bytes).await?;
+        Ok(Answer::Done)
+    }
+
+    async fn append_commit(&mut self) -> Served {
+        let append = self.append.take().ok_or(Failure::NotAllowed("there is no message"))?;
+        let message = append.upload.finish().await?;
+        let mailboxes = &self.services.mailboxes;
+        let placed = mailboxes.append(self.trace, append.mailbox, &append.birth, message).await?;
+        Ok(Answer::Appended { uid_validity: placed.uid_validity, uid: placed.uid })
+    }
+}
+
+/// Everything up to and with the first empty line.
+fn read_header(reader: &mut LargeReader) -> Result<Vec<u8>, Failure> {
+    let mut header: Vec<u8> = Vec::new();
+    let mut searched = 0;
+    loop {
+        let mut piece = vec![0; HEADER_BYTES];
+        let count = reader.read_at(header.len() as u64, &mut piece)?;
+        piece.truncate(count);
+        header.extend_from_slice(&piece);
+        if let Some(end) = header_end(&header, searched) {
+            header.truncate(end);
+            return Ok(header);
+        }
+        if count == 0 {
+            return Ok(header);
+        }
+        // The line ends of an empty line may be cut apart.
+        searched = header.len().saturating_sub(4);
+    }
+}
+
+/// Where the first empty line ends, which is also at the very start if that is empty.
+fn header_end(bytes: &[u8], from: usize) -> Option<usize> {
+    for start in [b"\r\n".as_slice(), b"\n"] {
+        if from == 0 && bytes.starts_with(start) {
+            return Some(start.len());
+        }
+    }
+    let rest = bytes.get(from..)?;
+    for (at, byte) in rest.iter().enumerate() {
+        if *byte != b'\n' {
+            continue;
+        }
+        let after = rest.get(at + 1..).unwrap_or_default();
+        for end in [b"\n".as_slice(), b"\r\n"] {
+            if after.starts_with(end) {
+                return Some(from + at + 1 + end.len());
+            }
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_end_at_the_first_empty_line() {
+        let check = |bytes: &[u8], end: Option<usize>| assert_eq!(header_end(bytes, 0), end);
+        check(b"a: b\r\n\r\nbody", Some(8));
+        check(b"a: b\n\nbody\r\n\r\n", Some(6));
+        check(b"\r\nbody", Some(2));
+        check(b"a: b\r\n c\r\n", None);
+        check(b"", None);
+    }
+}

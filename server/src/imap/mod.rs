@@ -1,0 +1,13 @@
+//! IMAP over the network: drives `grace_imap::session` for one connection and does what it asks.
+//!
+//! ```text
+//!   stream ──bytes──▶ session (pure) ──Ask──▶ desk ──▶ directory, mailboxes
+//!     ▲────Send, SendMessage──┘  ▲──answer─────┘
+//! ```
+//! Not here: the protocol (`grace-imap`), the tables (`mailbox`, `directory`).
+
+pub mod session;
+
+mod desk;
+mod translate;
+mod wire;

@@ -1,0 +1,198 @@
+//! One IMAP connection: reads, lets the machine decide, does what it says.
+//!
+//! Invariants: every read and write has a time limit; a message goes to the client through one small
+//! buffer; a client that vanishes leaves nothing behind; a stop is told with BYE.
+//! Not here: the protocol (`grace_imap`), the store (`desk`).
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use grace_imap::machine::Action;
+use grace_imap::session::{Session, Settings};
+use grace_ipc::event::EventKind;
+
+use super::desk::Desk;
+use super::wire::Wire;
+use crate::net::Visit;
+use crate::net::listener::{Ended, secure};
+use crate::services::Services;
+use crate::telemetry::bus::claim;
+
+/// Read at once between commands, in bytes. Commands are short, and ten thousand idle sessions
+/// each wait with such a buffer.
+const READ_BYTES: usize = 2 * 1024;
+
+/// Read at once while a message comes in, in bytes.
+const READ_MESSAGE_BYTES: usize = 64 * 1024;
+
+/// Copied at once from the store to the client, in bytes.
+const COPY_BYTES: usize = 32 * 1024;
+
+/// How often a client in IDLE hears something, so that NAT boxes remember the connection (RFC 5382 5
+/// asks them for two hours, many give five minutes) and a client that is gone is noticed.
+const KEEP_ALIVE: Duration = Duration::from_secs(4 * 60);
+
+/// Runs one session to its end.
+pub async fn run(services: Services, visit: Visit) -> Ended {
+    let mut driver = Driver::new(services, visit);
+    let reason = match driver.serve().await {
+        Ok(()) => "logged out".to_owned(),
+        Err(reason) => reason,
+    };
+    driver.wire.shut().await;
+    Ended { bytes: driver.wire.bytes(), reason }
+}
+
+struct Driver {
+    services: Services,
+    session: Session,
+    desk: Desk,
+    wire: Wire,
+    visit: About,
+}
+
+/// What is left of a visit once its stream is with the wire.
+struct About {
+    service: grace_ipc::event::Service,
+    peer: std::net::SocketAddr,
+    trace: grace_ipc::event::TraceId,
+}
+
+/// What ended the waiting.
+enum Heard {
+    Bytes(Vec<u8>),
+    Change,
+    Stop,
+    Silence,
+    KeepAlive,
+}
+
+impl Driver {
+    fn new(services: Services, visit: Visit) -> Self {
+        let Visit { service, peer, trace, stream, .. } = visit;
+        let limits = &services.config.limits;
+        let settings = Settings {
+            hostname: services.config.hostname.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            tls: stream.is_tls(),
+            offers_starttls: true,
+            // Nobody can listen in on a connection that never leaves this machine.
+            plain_login: peer.ip().to_canonical().is_loopback(),
+            append_bytes_max: limits.message_bytes_max,
+            login_s: limits.imap_login_s,
+            silence_s: limits.imap_idle_s,
+            errors_max: limits.imap_errors_max,
+            login_failures_max: limits.login_failures_max,
+        };
+        let wire = Wire::new(stream, limits.write_s);
+        let desk = Desk::new(services.clone(), service, peer, trace);
+        let session = Session::new(settings);
+        Self { services, session, desk, wire, visit: About { service, peer, trace } }
+    }
+
+    /// Serves until the session is closed; `Err` says why it was cut.
+    async fn serve(&mut self) -> Result<(), String> {
+        let began = Instant::now();
+        let mut heard_at = began;
+        loop {
+            while let Some(action) = self.session.poll() {
+                if matches!(action, Action::Close) {
+                    return self.wire.flush().await.map_err(|error| error.to_string());
+                }
+                self.act(action).await?;
+            }
+            self.wire.flush().await.map_err(|error| error.to_string())?;
+            // Before a login the clock is not wound up again by every byte.
+            let since = if self.session.is_authenticated() { heard_at } else { began };
+            let deadline = since + Duration::from_secs(self.session.silence_s_max());
+            match self.listen(deadline).await? {
+                Heard::Bytes(bytes) => {
+                    heard_at = Instant::now();
+                    self.session.receive(&bytes);
+                }
+                Heard::Change => self.session.wake(),
+                Heard::Stop => self.session.stop(),
+                Heard::Silence => self.session.timeout(),
+                Heard::KeepAlive => self.session.keep_alive(),
+            }
+        }
+    }
+
+    /// Waits for whatever comes first.
+    async fn listen(&mut self, deadline: Instant) -> Result<Heard, String> {
+        let bytes_max = if self.session.is_receiving() { READ_MESSAGE_BYTES } else { READ_BYTES };
+        let idle = self.session.is_idle();
+        let keep_alive = Instant::now() + KEEP_ALIVE;
+        let read = timeout_at(deadline, self.wire.read(bytes_max));
+        tokio::select! {
+            biased;
+            () = self.services.porter.stop.wait() => Ok(Heard::Stop),
+            () = self.desk.changed(), if idle => Ok(Heard::Change),
+            () = sleep_until(keep_alive), if idle => Ok(Heard::KeepAlive),
+            read = read => match read {
+                Err(_) => Ok(Heard::Silence),
+                Ok(Ok(bytes)) if bytes.is_empty() => Err("the client hung up".to_owned()),
+                Ok(Ok(bytes)) => Ok(Heard::Bytes(bytes)),
+                Ok(Err(error)) => Err(error.to_string()),
+            },
+        }
+    }
+
+    async fn act(&mut self, action: Action) -> Result<(), String> {
+        match action {
+            Action::Send(bytes) => {
+                self.wire.write(&bytes).await.map_err(|error| error.to_string())?;
+            }
+            Action::SendMessage { uid, start, length } => {
+                self.send_message(uid, start, length).await?;
+            }
+            Action::Ask(request) => {
+                let answer = self.desk.serve(request).await;
+                self.session.answer(answer);
+            }
+            Action::StartTls => self.start_tls().await?,
+            Action::Refused { command, reply } => {
+                let About { service, peer, trace } = self.visit;
+                let (command, reply) = (claim(command.as_bytes()), claim(reply.as_bytes()));
+                let refused = EventKind::CommandRefused { service, peer, command, reply };
+                self.services.porter.bus.emit(trace, refused);
+            }
+            Action::Close => {}
+        }
+        Ok(())
+    }
+
+    /// Copies a piece of the message last read from the store to the client.
+    async fn send_message(&mut self, uid: u32, start: u64, length: u64) -> Result<(), String> {
+        let end = start + length;
+        let mut at = start;
+        while at < end {
+            let most = usize::try_from(end - at).unwrap_or(COPY_BYTES).min(COPY_BYTES);
+            let mut buffer = vec![0; most];
+            let reader = self.desk.held(uid).ok_or("a message was not held")?;
+            let read = reader.read_at(at, &mut buffer).map_err(|error| {
+                tracing::error!(target: "grace", event = "MessageUnreadable", uid, error = %error);
+                "a message could not be read"
+            })?;
+            if read == 0 {
+                tracing::error!(target: "grace", event = "MessageTooShort", uid, at, end);
+                return Err("a message is shorter than its row says".to_owned());
+            }
+            buffer.truncate(read);
+            self.wire.write(&buffer).await.map_err(|error| error.to_string())?;
+            at += read as u64;
+        }
+        Ok(())
+    }
+
+    async fn start_tls(&mut self) -> Result<(), String> {
+        self.wire.flush().await.map_err(|error| error.to_string())?;
+        let About { service, peer, trace } = self.visit;
+        let stream = self.wire.take().ok_or("the connection is gone")?;
+        let stream = secure(&self.services.porter, service, peer, trace, stream).await?;
+        self.wire.put(stream);
+        self.session.tls_started();
+        Ok(())
+    }
+}

@@ -1,0 +1,110 @@
+//! Between the words of `grace_imap` and those of the store.
+//!
+//! Invariant: both keep system flags in the same bits.
+
+use grace_imap::command;
+use grace_imap::date::DateTime;
+use grace_imap::flags::{FlagOperation, Flags, SystemFlag};
+use grace_imap::machine::{Status, Why};
+use grace_imap::view::{Changes, Row};
+
+use crate::mailbox::change::FlagVerb;
+use crate::mailbox::read;
+use crate::store::failure::Failure;
+use crate::store::messages::{MailboxRow, MessageRow, SpecialUse, flag};
+
+const _: () = assert!(
+    SystemFlag::Seen.bit() == flag::SEEN
+        && SystemFlag::Answered.bit() == flag::ANSWERED
+        && SystemFlag::Flagged.bit() == flag::FLAGGED
+        && SystemFlag::Deleted.bit() == flag::DELETED
+        && SystemFlag::Draft.bit() == flag::DRAFT
+);
+
+pub(super) fn row(message: &MessageRow, recent_from: u32) -> Row {
+    let keywords = message.keywords.iter().map(String::as_str);
+    Row {
+        uid: message.uid,
+        modseq: message.modseq,
+        flags: Flags::from_parts(message.flags, keywords),
+        recent: message.uid >= recent_from,
+    }
+}
+
+pub(super) fn keywords(flags: &Flags) -> Vec<String> {
+    flags.keywords().iter().map(|keyword| keyword.as_str().to_owned()).collect()
+}
+
+pub(super) fn date(message: &MessageRow) -> DateTime {
+    DateTime { time_s: message.internal_date_s, zone_min: message.internal_zone_min }
+}
+
+pub(super) fn verb(operation: FlagOperation) -> FlagVerb {
+    match operation {
+        FlagOperation::Replace => FlagVerb::Replace,
+        FlagOperation::Add => FlagVerb::Add,
+        FlagOperation::Remove => FlagVerb::Remove,
+    }
+}
+
+pub(super) fn changes(changes: &read::Changes) -> Changes {
+    let recent_from = changes.mailbox.recent_from;
+    Changes {
+        modseq: changes.mailbox.modseq,
+        rows: changes.changed.iter().map(|message| row(message, recent_from)).collect(),
+        vanished: changes.vanished.clone(),
+    }
+}
+
+pub(super) fn status(mailbox: &MailboxRow) -> Status {
+    // Counting them would take a walk; those that were expunged unseen make this too large at worst.
+    let recent = mailbox.uid_next.saturating_sub(mailbox.recent_from).min(mailbox.messages);
+    Status {
+        messages: u64::from(mailbox.messages),
+        recent: u64::from(recent),
+        unseen: u64::from(mailbox.unseen),
+        deleted: u64::from(mailbox.deleted),
+        size: mailbox.bytes,
+        uid_next: mailbox.uid_next,
+        uid_validity: mailbox.uid_validity,
+        modseq: mailbox.modseq,
+    }
+}
+
+pub(super) fn special_use(special: command::SpecialUse) -> SpecialUse {
+    match special {
+        command::SpecialUse::Archive => SpecialUse::Archive,
+        command::SpecialUse::Drafts => SpecialUse::Drafts,
+        command::SpecialUse::Junk => SpecialUse::Junk,
+        command::SpecialUse::Sent => SpecialUse::Sent,
+        command::SpecialUse::Trash => SpecialUse::Trash,
+        command::SpecialUse::Flagged => SpecialUse::Flagged,
+        command::SpecialUse::All => SpecialUse::All,
+    }
+}
+
+pub(super) fn listed_use(number: u8) -> Option<command::SpecialUse> {
+    Some(match SpecialUse::from_row(number)? {
+        SpecialUse::Archive => command::SpecialUse::Archive,
+        SpecialUse::Drafts => command::SpecialUse::Drafts,
+        SpecialUse::Junk => command::SpecialUse::Junk,
+        SpecialUse::Sent => command::SpecialUse::Sent,
+        SpecialUse::Trash => command::SpecialUse::Trash,
+        SpecialUse::Flagged => command::SpecialUse::Flagged,
+        SpecialUse::All => command::SpecialUse::All,
+    })
+}
+
+/// Why the store refused, for the client; what only the admin can mend is logged here.
+pub(super) fn why(failure: &Failure) -> Why {
+    match failure {
+        Failure::NoSuchMailbox => Why::NoSuchMailbox,
+        Failure::Exists => Why::Exists,
+        Failure::NotAllowed(text) => Why::NotAllowed((*text).to_owned()),
+        Failure::Limit(text) => Why::Limit((*text).to_owned()),
+        Failure::Store(error) => {
+            tracing::error!(target: "grace", event = "ImapRequestFailed", error = %error);
+            Why::Broken
+        }
+    }
+}

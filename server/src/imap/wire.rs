@@ -1,0 +1,94 @@
+//! The bytes of one connection, with a time limit on every write.
+//!
+//! Invariants: at most [`BUFFER_BYTES`] wait to be written; what was written stays in order.
+//! Not here: how long to wait for the client's next bytes (`session`).
+
+use std::io;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::timeout;
+
+use crate::net::stream::Stream;
+
+/// So many bytes are collected before they are written: several TLS records, few system calls.
+const BUFFER_BYTES: usize = 64 * 1024;
+
+/// One connection's bytes.
+#[derive(Debug)]
+pub(super) struct Wire {
+    stream: Option<Stream>,
+    waiting: Vec<u8>,
+    write_wait: Duration,
+    bytes: (u64, u64),
+}
+
+impl Wire {
+    pub(super) fn new(stream: Stream, write_s: u64) -> Self {
+        let write_wait = Duration::from_secs(write_s);
+        Self { stream: Some(stream), waiting: Vec::new(), write_wait, bytes: (0, 0) }
+    }
+
+    fn stream(&mut self) -> io::Result<&mut Stream> {
+        self.stream.as_mut().ok_or_else(|| io::ErrorKind::NotConnected.into())
+    }
+
+    /// Bytes read and written so far.
+    pub(super) fn bytes(&self) -> (u64, u64) {
+        self.stream.as_ref().map_or(self.bytes, Stream::bytes)
+    }
+
+    /// Takes bytes to be written.
+    pub(super) async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.waiting.extend_from_slice(bytes);
+        if self.waiting.len() >= BUFFER_BYTES { self.flush().await } else { Ok(()) }
+    }
+
+    /// Writes everything that waits.
+    pub(super) async fn flush(&mut self) -> io::Result<()> {
+        if self.waiting.is_empty() {
+            return Ok(());
+        }
+        // An idle session keeps no buffer.
+        let bytes = std::mem::take(&mut self.waiting);
+        let wait = self.write_wait;
+        let stream = self.stream()?;
+        let written = async {
+            stream.write_all(&bytes).await?;
+            stream.flush().await
+        };
+        match timeout(wait, written).await {
+            Ok(written) => written,
+            Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "the client does not read")),
+        }
+    }
+
+    /// Reads what has come, at most `bytes_max`; empty: the client hung up. Cancel safe.
+    pub(super) async fn read(&mut self, bytes_max: usize) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; bytes_max];
+        let count = self.stream()?.read(&mut bytes).await?;
+        bytes.truncate(count);
+        Ok(bytes)
+    }
+
+    /// Takes the stream away, for TLS to begin on it.
+    pub(super) fn take(&mut self) -> Option<Stream> {
+        self.bytes = self.bytes();
+        self.stream.take()
+    }
+
+    /// Gives a stream back.
+    pub(super) fn put(&mut self, stream: Stream) {
+        self.stream = Some(stream);
+    }
+
+    /// Says goodbye to the transport, if it listens.
+    pub(super) async fn shut(&mut self) {
+        /// A client that reads nothing any more keeps us no longer than this.
+        const WAIT: Duration = Duration::from_secs(2);
+        if let Ok(stream) = self.stream() {
+            let shut = timeout(WAIT, stream.shutdown()).await;
+            drop(shut);
+        }
+    }
+}
