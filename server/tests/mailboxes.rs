@@ -35,7 +35,7 @@ impl House {
     fn reopen(self) -> Self {
         let Self { folder, db, directory, mailboxes } = self;
         drop((directory, mailboxes));
-        db.close().expect("closes");
+        db.close();
         Self::open(folder)
     }
 
@@ -78,7 +78,7 @@ impl House {
     }
 
     async fn flag(&self, mailbox: u64, uids: &[u32], verb: FlagVerb, flags: u8) {
-        let change = FlagChange { verb, flags, keywords: Vec::new() };
+        let change = FlagChange { verb, flags, keywords: Vec::new(), unchanged_since: None };
         self.mailboxes.store_flags(mailbox, uids, &change).await.expect("stored");
     }
 
@@ -88,7 +88,7 @@ impl House {
     }
 
     fn text(&self, message: &MessageRow) -> String {
-        let body = self.mailboxes.body(message).expect("reads").expect("there");
+        let mut body = self.mailboxes.body(message).expect("reads").expect("there");
         String::from_utf8(body.read_all(1 << 20).expect("reads")).expect("text")
     }
 }
