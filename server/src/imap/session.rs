@@ -121,7 +121,13 @@ impl Driver {
 
     /// Waits for whatever comes first.
     async fn listen(&mut self, deadline: Instant) -> Result<Heard, String> {
-        let bytes_max = if self.session.is_receiving() { READ_MESSAGE_BYTES } else { READ_BYTES };
+        let mut bytes_max = READ_BYTES;
+        if self.session.is_receiving() {
+            bytes_max = READ_MESSAGE_BYTES;
+            // Many clients write the line end after a literal on its own: 51 ms for an APPEND without
+            // this, 0.4 ms with it.
+            self.wire.acknowledge_now();
+        }
         let idle = self.session.is_idle();
         let keep_alive = Instant::now() + KEEP_ALIVE;
         let read = timeout_at(deadline, self.wire.read(bytes_max));

@@ -63,6 +63,13 @@ impl Wire {
         }
     }
 
+    /// See [`Stream::acknowledge_now`].
+    pub(super) fn acknowledge_now(&self) {
+        if let Some(stream) = &self.stream {
+            stream.acknowledge_now();
+        }
+    }
+
     /// Reads what has come, at most `bytes_max`; empty: the client hung up. Cancel safe.
     pub(super) async fn read(&mut self, bytes_max: usize) -> io::Result<Vec<u8>> {
         let mut bytes = vec![0; bytes_max];
