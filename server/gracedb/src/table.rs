@@ -1,6 +1,8 @@
 //! What a Rust struct needs to be a row: made by `#[derive(Table)]`.
 //!
-//! ```ignore
+//! ```
+//! # use gracedb::{schema::Schema, table::Table, view::View};
+//! # use serde::{Deserialize, Serialize};
 //! #[derive(Table, Serialize, Deserialize)]
 //! #[table(id = 3, name = "account")]
 //! #[index(id = 1, name = AccountByAddress, fields(domain, local), unique)]
@@ -10,9 +12,54 @@
 //!     pub domain: String,
 //!     pub local: String,
 //! }
+//! const SCHEMA: Schema = Schema::new(&[Account::DEF]);
+//! fn read(view: &View) -> Result<Option<Account>, gracedb::error::Error> {
+//!     view.find::<AccountByAddress>(&("grace.test", "ada"))
+//! }
 //! ```
 //! makes `Account: Table` and a type `AccountByAddress: UniqueIndex`. With several `#[key]` fields
 //! the key is a tuple in the order of the fields.
+//!
+//! The compiler refuses a key that does not sort:
+//! ```compile_fail,E0277
+//! # use gracedb::table::Table;
+//! # use serde::{Deserialize, Serialize};
+//! #[derive(Table, Serialize, Deserialize)]
+//! #[table(id = 1, name = "reading")]
+//! struct Reading {
+//!     #[key]
+//!     degrees: f64,
+//! }
+//! ```
+//! a key of another shape than the table's:
+//! ```compile_fail,E0277
+//! # use gracedb::{table::Table, view::View};
+//! # use serde::{Deserialize, Serialize};
+//! # #[derive(Table, Serialize, Deserialize)]
+//! # #[table(id = 1, name = "message")]
+//! # struct Message {
+//! #     #[key]
+//! #     mailbox: u64,
+//! #     #[key]
+//! #     uid: u32,
+//! # }
+//! # fn read(view: &View) {
+//! let _ = view.get::<Message>(&(1, "two"));
+//! # }
+//! ```
+//! and two tables with one id:
+//! ```compile_fail,E0080
+//! # use gracedb::{schema::Schema, table::Table};
+//! # use serde::{Deserialize, Serialize};
+//! # #[derive(Table, Serialize, Deserialize)]
+//! # #[table(id = 1, name = "domain")]
+//! # struct Domain {
+//! #     #[key]
+//! #     id: u64,
+//! # }
+//! const SCHEMA: Schema = Schema::new(&[Domain::DEF, Domain::DEF]);
+//! # fn main() { SCHEMA.text(); }
+//! ```
 //! Not here: the text form of a definition (`schema`), reading and writing (`view`, `write`).
 
 use serde::Serialize;
