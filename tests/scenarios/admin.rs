@@ -175,8 +175,7 @@ fn a_new_certificate_is_read_on_hangup() {
     certificate(keys.path(), "second");
     let mark = house.log().mark();
     house.signal("HUP");
-    let reloaded = house.log().wait(mark, "CertificateReloaded", |_| true);
-    assert!(log::text(&reloaded, "subject").contains("second"), "{reloaded}");
+    house.log().wait(mark, "CertificateReloaded", |_| true);
     assert!(shown(&house, "Imaps").ends_with("second"));
     assert!(shown(&house, "Submissions").ends_with("second"));
     client.check("C: NOOP\nS: 250 *");

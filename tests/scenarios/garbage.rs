@@ -5,6 +5,7 @@
 //! `GRACE_GARBAGE` says how many; `GRACE_SEED` replays what is sent. The connections come from many
 //! loopback addresses, so that the limit per address does not turn them away at the door.
 
+use std::collections::VecDeque;
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
@@ -12,7 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use grace_tests::house::House;
-use grace_tests::log::Mark;
+use grace_tests::log::{self, Mark};
 use grace_tests::seed::{self, Seed};
 use grace_tests::wire::{self, Wire};
 use grace_tests::{corpus, figure, program, script, usage};
@@ -56,6 +57,8 @@ enum Manner {
     EndlessLine,
     /// STARTTLS, then noise where the hello should be.
     BrokenTls,
+    /// Says nothing and stays until others come.
+    Silent,
 }
 
 const MANNERS: &[Manner] = &[
@@ -69,7 +72,11 @@ const MANNERS: &[Manner] = &[
     Manner::BrokenImap,
     Manner::EndlessLine,
     Manner::BrokenTls,
+    Manner::Silent,
 ];
+
+/// Silent visitors that one lane keeps at once.
+const SILENT_MAX: usize = 8;
 
 const HTTP: &[&[u8]] = &[
     b"GET / HTTP/1.1\r\nHost: mail.grace.test\r\nUser-Agent: x\r\n\r\n",
@@ -132,8 +139,9 @@ fn connect(port: u16, chance: &mut Seed) -> std::io::Result<Socket> {
     Ok(socket)
 }
 
-/// One visit. What fails here fails because the daemon hung up, which it may.
-fn visit(stock: &Stock, chance: &mut Seed) -> std::io::Result<()> {
+/// One visit; the connection of a silent one, which stays. What fails here after the connection
+/// stands fails because the daemon hung up, which it may.
+fn visit(stock: &Stock, chance: &mut Seed) -> std::io::Result<Option<TcpStream>> {
     let pick = |count: usize, chance: &mut Seed| {
         usize::try_from(chance.between(0, count as u64 - 1)).unwrap_or_default()
     };
@@ -143,7 +151,7 @@ fn visit(stock: &Stock, chance: &mut Seed) -> std::io::Result<()> {
     if let Manner::Reset = manner {
         // No FIN: the other side sees a reset.
         socket.set_linger(Some(Duration::ZERO))?;
-        return Ok(());
+        return Ok(None);
     }
     let mut stream = TcpStream::from(socket);
     let cut = |bytes: &[u8], chance: &mut Seed| {
@@ -151,7 +159,8 @@ fn visit(stock: &Stock, chance: &mut Seed) -> std::io::Result<()> {
         bytes.get(..length).unwrap_or_default().to_vec()
     };
     match manner {
-        Manner::ClosedAtOnce | Manner::Reset => return Ok(()),
+        Manner::ClosedAtOnce | Manner::Reset => return Ok(None),
+        Manner::Silent => return Ok(Some(stream)),
         Manner::Noise => {
             let length = pick(4_096, chance);
             stream.write_all(&chance.bytes(length))?;
@@ -170,7 +179,8 @@ fn visit(stock: &Stock, chance: &mut Seed) -> std::io::Result<()> {
             stream.write_all(&chance.bytes(300))?;
         }
     }
-    listen(&mut stream, chance)
+    listen(&mut stream, chance)?;
+    Ok(None)
 }
 
 /// Hears what the daemon says for a moment, and leaves in one way or another.
@@ -191,9 +201,13 @@ fn visits(stock: &Stock, count: u64, chance: &mut Seed) {
             let mut chance = Seed::new(chance.number());
             let share = count / LANES + u64::from(lane < count % LANES);
             scope.spawn(move || {
+                let mut silent = VecDeque::new();
                 for _ in 0..share {
                     // A visit that the daemon cuts short is one of those wanted.
-                    drop(visit(stock, &mut chance));
+                    silent.extend(visit(stock, &mut chance).ok().flatten());
+                    if silent.len() > SILENT_MAX {
+                        silent.pop_front();
+                    }
                 }
             });
         }
@@ -239,6 +253,8 @@ fn ten_thousand_visitors_who_want_no_mail() {
 
     let told = format!("seed {seed}: {files} files at first, warm {warm:?}, after {after:?}");
     house.log().assert_healthy();
+    let seen = log::number(&house.ctl_json(&["stats"]), "connections_total");
+    assert!(seen >= count, "{seen} of {count} connections came to the daemon: {told}");
     assert_eq!(house.log().events(Mark::START, "SessionPanicked").len(), 0, "{told}");
     assert!(after.files <= files, "file descriptors are left open: {told}");
     assert!(after.threads <= warm.threads, "threads are left: {told}");

@@ -112,6 +112,8 @@ fn refusals_say_why() {
          S: 550 5.7.1 *
          C: DATA
          S: 554 5.5.1 *
+         C: QUIT
+         S: 221 2.0.0 *
          -- closed",
     );
     // The null sender (RFC 5321 4.5.5), postmaster (4.5.1) without a domain, sequence, syntax.
@@ -127,9 +129,10 @@ fn refusals_say_why() {
          C: RSET
          S: 250 2.0.0 *
          C: MAIL FROM:<a@b@c>
+         S: 501 5.1.7 *
+         C: MAIL FRM:<a@b>
          S: 501 5.5.4 *
-         C: QUIT
-         S: 221 2.0.0 *
+         S: 421 4.7.0 *
          -- closed",
     );
     assert!(house.log().events(Mark::START, "CommandRefused").len() >= 5);
@@ -258,6 +261,7 @@ fn too_many_errors_end_it() {
          C: STILL
          S: 500 5.5.1 *
          C: AGAIN
+         S: 500 5.5.1 *
          S: 421 4.7.0 *
          -- closed",
     );

@@ -143,8 +143,16 @@ def by_append(files, problems, refused):
     client = clients.imap(TOLD["imaps"], READER)
     clients.ok(client.create(MAILBOX))
     clients.ok(client.select(MAILBOX))
-    stored = 0
+    stored = empty = 0
     for name, content in files:
+        if not content:
+            # RFC 3502 6.3.11: a literal without bytes takes the APPEND back.
+            client.literal = content
+            kind, data = client._simple_command("APPEND", clients.quoted(MAILBOX))
+            if kind != "NO":
+                problems.append(f"APPEND {name}: an empty message was answered with {kind} {data}")
+            empty += 1
+            continue
         try:
             uid = clients.append(client, MAILBOX, content)
         except (AssertionError, client.error) as error:
@@ -164,7 +172,7 @@ def by_append(files, problems, refused):
     for criteria in ('TEXT "unsubscribe"', 'HEADER Subject "re"', 'BODY "the"',
                      "OR LARGER 9999 SENTSINCE 1-Jan-2001"):
         clients.uids(client, criteria)
-    return stored
+    return stored, empty
 
 
 def lines(content):
@@ -224,12 +232,13 @@ def main():
         with open(path, "rb") as file:
             files.append((path.split("/mime/")[-1], file.read()))
     problems, append_refused, smtp_refused = [], [], []
-    appended = by_append(files, problems, append_refused)
+    appended, empty = by_append(files, problems, append_refused)
     delivered = by_smtp(files, problems, smtp_refused)
     for problem in problems[:20]:
         print(problem)
-    clients.result({"files": len(files), "appended": appended, "delivered": delivered,
-                    "append_refused": append_refused, "smtp_refused": smtp_refused,
+    clients.result({"files": len(files), "appended": appended, "empty": empty,
+                    "delivered": delivered, "append_refused": append_refused,
+                    "smtp_refused": smtp_refused,
                     "problems": problems[:20], "problems_count": len(problems)})
 
 

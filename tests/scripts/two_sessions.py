@@ -28,11 +28,16 @@ class Phone:
         self.said("SELECT INBOX")
         self.learn()
 
-    def said(self, command):
+    def append(self, message, flags=""):
+        """APPEND with a literal that does not wait (RFC 7888)."""
+        self.said(f"APPEND INBOX ({flags}) {{{len(message)}+}}", message)
+
+    def said(self, command, literal=None):
         """One command; every untagged line is applied in its order; the tagged line is returned."""
         self.tags += 1
         tag = f"{self.name}{self.tags}".encode()
-        self.client.send(tag + b" " + command.encode() + b"\r\n")
+        rest = b"" if literal is None else b"\r\n" + literal
+        self.client.send(tag + b" " + command.encode() + rest + b"\r\n")
         during_fetch = re.match(r"(FETCH|STORE|SEARCH) ", command) is not None
         while True:
             line = self.read()
@@ -123,8 +128,7 @@ def step(phone, rng, number):
     """One change by one phone."""
     kind = rng.randint(0, 5) if phone.uids else 0
     if kind <= 1 or len(phone.uids) < 3:
-        clients.append(phone.client, "INBOX", message(number), rng.choice(["", r"\Seen", "$Todo"]))
-        phone.said("NOOP")
+        phone.append(message(number), rng.choice(["", r"\Seen", "$Todo"]))
         phone.learn()
         return
     at = rng.randint(1, len(phone.uids))
@@ -132,8 +136,9 @@ def step(phone, rng, number):
     if kind == 2:
         phone.said(f"STORE {at} {rng.choice('+-')}FLAGS ({flag})")
     elif kind == 3:
+        meant = phone.uids[at - 1:]
         phone.said(f"STORE {at}:* +FLAGS.SILENT ({flag})")
-        for uid in phone.uids[at - 1:]:
+        for uid in meant:
             phone.flags.setdefault(uid, set()).add(flag.encode())
     elif kind == 4:
         phone.said(f"STORE {at} +FLAGS.SILENT (\\Deleted)")
@@ -148,9 +153,8 @@ def step(phone, rng, number):
 def tell_in_idle(one, two):
     """What one does is pushed to the other that idles."""
     count = len(two.uids)
-    clients.append(one.client, "INBOX", message("idle"))
+    one.append(message("idle"))
     two.idle(lambda phone: len(phone.uids) == count + 1)
-    one.said("NOOP")
     one.learn()
     one.said(r"STORE 1 FLAGS (\Draft)")
     two.idle(lambda phone: phone.flags[phone.uids[0]] == {b"\\Draft"})
@@ -175,7 +179,7 @@ def main():
     rng = random.Random(TOLD["seed"])
     one, two = Phone("a"), Phone("b")
     for number in range(6):
-        clients.append(one.client, "INBOX", message(number))
+        one.append(message(number))
     agree(one, two)
     no_expunge_during_fetch(one, two)
     agree(one, two)
