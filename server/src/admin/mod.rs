@@ -11,7 +11,7 @@ mod desk;
 mod figures;
 mod people;
 mod session;
-#[cfg(test)]
+#[cfg(all(test, unix))]
 mod tests;
 
 use std::path::Path;

@@ -1,14 +1,19 @@
 //! The daemon's side with a real store and a real socket, asked by the client that the console
 //! uses.
 
+use std::io::Write as _;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use grace_ipc::client::{self, Client, ClientError};
+use grace_ipc::codec;
 use grace_ipc::event::{EventKind, Topic};
+use grace_ipc::frame;
+use grace_ipc::hello::ClientHello;
 use grace_ipc::message::{
-    Code, EventFilter, Push, PushBody, ROWS_PER_PART_MAX, RequestBody, Rows, Secret,
+    Code, EventFilter, Push, PushBody, ROWS_PER_PART_MAX, Request, RequestBody, Rows, Secret,
 };
 use grace_ipc::role::Role;
 use gracedb::db::{Db, Options};
@@ -171,10 +176,15 @@ async fn a_change_ends_even_if_its_asker_is_gone() {
         watcher.order(domain("example.org")).unwrap();
         let filter = EventFilter { topics: vec![Topic::Directory], trace: None };
         watcher.subscribe_events(filter, 0, 0).unwrap();
-        let (mut sender, _receiver) = connect(services).split();
-        sender.send(account("info@example.org")).unwrap();
-        // Gone while the password is hashed, if not before.
-        sender.hang_up();
+        // Hello and request in one piece, and gone: the answer to the hello already finds nobody,
+        // while the password is hashed.
+        let mut bytes = ClientHello::new("test 1", Role::Owner).to_bytes();
+        let request = Request { id: 1, body: account("info@example.org") };
+        let body = codec::encode(&request).unwrap();
+        frame::write(&body, frame::TO_SERVER_BYTES_MAX, &mut bytes).unwrap();
+        let mut stream = UnixStream::connect(&services.config.admin).unwrap();
+        stream.write_all(&bytes).unwrap();
+        drop(stream);
         let told = events(watcher.next_push(Some(Duration::from_secs(20))).unwrap());
         assert!(matches!(&told[0], EventKind::DirectoryChanged { .. }), "{told:?}");
         assert_eq!(watcher.accounts(None).unwrap().len(), 1);
