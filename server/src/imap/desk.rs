@@ -90,7 +90,7 @@ impl Desk {
         {
             return;
         }
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     /// The message last read with [`Need::Held`] or more.

@@ -6,8 +6,9 @@
 use grace_mail::section::{PATH_LEN_MAX, Section, What};
 
 use crate::command::{Fetch, FetchItem, SectionSpelling, Verb};
-use crate::cursor::{Cursor, Parsed};
+use crate::cursor::{Cursor, Parsed, Refusal};
 use crate::grammar::sequence_set;
+use crate::response::Code;
 
 pub(crate) fn fetch(cursor: &mut Cursor<'_>, uid: bool) -> Parsed<Verb> {
     cursor.space()?;
@@ -25,6 +26,10 @@ pub(crate) fn fetch(cursor: &mut Cursor<'_>, uid: bool) -> Parsed<Verb> {
     if cursor.eat(b' ') && cursor.peek().is_some() {
         // RFC 7162 3.1.4.1: fetch-modifier.
         cursor.list(1, |cursor| {
+            if cursor.eat_text("VANISHED") {
+                let text = "VANISHED belongs to QRESYNC, which is not offered here".to_owned();
+                return Err(Refusal::No(Some(Code::Cannot), text));
+            }
             if !cursor.eat_text("CHANGEDSINCE ") {
                 return cursor.fail("CHANGEDSINCE");
             }

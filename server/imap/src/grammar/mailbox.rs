@@ -150,6 +150,10 @@ pub(crate) fn select(cursor: &mut Cursor<'_>, dialect: Dialect, read_only: bool)
     let mut condstore = false;
     if cursor.eat(b' ') && cursor.peek().is_some() {
         cursor.list(1, |cursor| {
+            if cursor.eat_text("QRESYNC") {
+                let text = "QRESYNC is not offered here".to_owned();
+                return Err(Refusal::No(Some(Code::Cannot), text));
+            }
             if !cursor.eat_text("CONDSTORE") {
                 return cursor.fail("CONDSTORE");
             }

@@ -81,12 +81,12 @@ impl Session {
         if announced.size > most {
             self.framer.refuse();
             let text = format!("a message may have at most {most} bytes");
-            return self.no(&head.tag, Some(Code::TooBig), &text);
+            return self.no(&head.tag, Some(&Code::TooBig), &text);
         }
         if announced.size == 0 {
             // RFC 3502 6.3.11: an empty message cancels.
             self.framer.refuse();
-            return self.no(&head.tag, Some(Code::Cannot), "the message is empty");
+            return self.no(&head.tag, Some(&Code::Cannot), "the message is empty");
         }
         self.bad_in_row = 0;
         let AppendHead { tag, mailbox, flags, date, utf8 } = head;

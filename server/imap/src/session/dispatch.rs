@@ -17,8 +17,6 @@ pub(super) enum Where {
     Before,
     /// After it (6.3).
     After,
-    /// After it, but with no mailbox selected (RFC 5161 3.1).
-    Unselected,
     /// With a mailbox selected (6.4).
     Selected,
 }
@@ -29,8 +27,9 @@ pub(super) fn legal_where(verb: &Verb) -> Where {
             Where::Any
         }
         Verb::StartTls | Verb::Login { .. } | Verb::Authenticate { .. } => Where::Before,
-        Verb::Enable(_) => Where::Unselected,
-        Verb::List(_)
+        // RFC 5161 3.1: servers "do not have to check that no mailbox is selected".
+        Verb::Enable(_)
+        | Verb::List(_)
         | Verb::Lsub(..)
         | Verb::Create(..)
         | Verb::Delete(_)
@@ -63,8 +62,7 @@ impl Session {
         };
         match legal_where(verb) {
             Where::Before if !before => Some("you are logged in already"),
-            Where::After | Where::Unselected | Where::Selected if !after => Some("log in first"),
-            Where::Unselected if selected => Some("not while a mailbox is selected"),
+            Where::After | Where::Selected if !after => Some("log in first"),
             Where::Selected if !selected => Some("select a mailbox first"),
             _ => None,
         }
@@ -128,7 +126,7 @@ impl Session {
             }
             Verb::NotOffered(name) => {
                 let text = format!("{name} is not offered here");
-                self.no(&tag, Some(Code::Cannot), &text);
+                self.no(&tag, Some(&Code::Cannot), &text);
             }
         }
     }

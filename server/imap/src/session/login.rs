@@ -75,7 +75,7 @@ impl Session {
             return self.bad(tag, "TLS is up already");
         }
         if !self.settings.offers_starttls {
-            return self.no(tag, Some(Code::Unavailable), "there is no TLS here");
+            return self.no(tag, Some(&Code::Unavailable), "there is no TLS here");
         }
         self.ok(tag, None, "begin TLS now");
         // RFC 9051 6.2.1: what came in the clear behind STARTTLS must not count as protected.
@@ -85,7 +85,7 @@ impl Session {
 
     pub(super) fn login(&mut self, tag: String, login: String, password: Secret) {
         if !self.may_login() {
-            return self.no(&tag, Some(Code::PrivacyRequired), "begin TLS before you log in");
+            return self.no(&tag, Some(&Code::PrivacyRequired), "begin TLS before you log in");
         }
         self.ask_login(tag, login, password, "LOGIN", "LOGIN done");
     }
@@ -102,7 +102,7 @@ impl Session {
         self.job = Some(Job::Login(LoginJob { tag, done }));
     }
 
-    pub(super) fn login_answered(&mut self, job: LoginJob, answer: Option<Answer>) {
+    pub(super) fn login_answered(&mut self, job: &LoginJob, answer: Option<Answer>) {
         match answer {
             Some(Answer::Done) => {
                 self.stage = Stage::Authenticated;
@@ -121,13 +121,13 @@ impl Session {
 
     pub(super) fn authenticate(&mut self, tag: String, mechanism: &str, initial: Option<Vec<u8>>) {
         if !self.may_login() {
-            return self.no(&tag, Some(Code::PrivacyRequired), "begin TLS before you log in");
+            return self.no(&tag, Some(&Code::PrivacyRequired), "begin TLS before you log in");
         }
         let (step, prompt) = match mechanism {
             "PLAIN" => (SaslStep::Plain, "+ "),
             // "Username:" in base64, as clients of this undocumented mechanism expect.
             "LOGIN" => (SaslStep::LoginName, "+ VXNlcm5hbWU6"),
-            _ => return self.no(&tag, Some(Code::Cannot), "the mechanisms are PLAIN and LOGIN"),
+            _ => return self.no(&tag, Some(&Code::Cannot), "the mechanisms are PLAIN and LOGIN"),
         };
         match initial {
             // RFC 4959 3: `=` is an empty initial response.
@@ -172,7 +172,7 @@ impl Session {
                 };
                 if !asked.is_empty() && asked != login {
                     let text = "nobody may log in for somebody else here";
-                    return self.no(&tag, Some(Code::AuthenticationFailed), text);
+                    return self.no(&tag, Some(&Code::AuthenticationFailed), text);
                 }
                 let password = Secret(password.to_owned());
                 self.ask_login(tag, login.to_owned(), password, "PLAIN", done);
@@ -205,6 +205,11 @@ impl Session {
             }
         }
         self.out.utf8 = self.enabled.rev2 || self.enabled.utf8;
+        let enabled_now = self.enabled;
+        if let Some(selected) = self.selected() {
+            selected.view.condstore = enabled_now.condstore;
+            selected.view.says_recent = !enabled_now.rev2;
+        }
         self.out.say(&format!("* ENABLED{enabled}"));
         self.ok(tag, None, "ENABLE done");
     }

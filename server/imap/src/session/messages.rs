@@ -71,7 +71,7 @@ impl Session {
     fn say_finish(&mut self, finish: &Finish) {
         let Finish { tag, status, code, text, .. } = finish;
         if *status == "NO" {
-            self.no(tag, code.clone(), text);
+            self.no(tag, code.as_ref(), text);
         } else {
             self.out.tagged(tag, status, code.as_ref(), text);
         }
@@ -110,7 +110,7 @@ impl Session {
 
     pub(super) fn store(&mut self, tag: String, store: Store) {
         if self.is_read_only() {
-            return self.no(&tag, Some(Code::ReadOnly), "the mailbox was opened with EXAMINE");
+            return self.no(&tag, Some(&Code::ReadOnly), "the mailbox was opened with EXAMINE");
         }
         if store.unchanged_since.is_some() {
             self.enable_condstore();
@@ -155,7 +155,7 @@ impl Session {
 
     pub(super) fn copy(&mut self, tag: String, copy: Copy) {
         if copy.moves && self.is_read_only() {
-            return self.no(&tag, Some(Code::ReadOnly), "the mailbox was opened with EXAMINE");
+            return self.no(&tag, Some(&Code::ReadOnly), "the mailbox was opened with EXAMINE");
         }
         let Some(uids) = self.named_uids(&tag, &copy.set, copy.uid) else { return };
         let Copy { mailbox, moves, .. } = copy;
@@ -187,7 +187,7 @@ impl Session {
 
     pub(super) fn expunge(&mut self, tag: String, set: Option<&SequenceSet>) {
         if self.is_read_only() {
-            return self.no(&tag, Some(Code::ReadOnly), "the mailbox was opened with EXAMINE");
+            return self.no(&tag, Some(&Code::ReadOnly), "the mailbox was opened with EXAMINE");
         }
         let among = match set {
             None => None,

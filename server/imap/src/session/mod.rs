@@ -275,7 +275,7 @@ impl Session {
     fn advance(&mut self, job: Job) -> Progress {
         let answer = self.answer.take();
         match job {
-            Job::Login(job) => self.login_answered(job, answer),
+            Job::Login(job) => self.login_answered(&job, answer),
             Job::Sasl(sasl) => return self.sasl_step(sasl),
             Job::List(job) => self.list_answered(job, answer),
             Job::Status { tag, mailbox, items } => {
@@ -342,7 +342,7 @@ impl Session {
             Refusal::Bad(text) => self.bad_input(input, text),
             Refusal::No(code, text) => {
                 let tag = grammar::tag(input).unwrap_or_else(|| "*".to_owned());
-                self.no(&tag, code.clone(), text);
+                self.no(&tag, code.as_ref(), text);
             }
         }
     }
@@ -358,8 +358,8 @@ impl Session {
         self.out.tagged(tag, "OK", code, text);
     }
 
-    fn no(&mut self, tag: &str, code: Option<Code>, text: &str) {
-        self.out.tagged(tag, "NO", code.as_ref(), text);
+    fn no(&mut self, tag: &str, code: Option<&Code>, text: &str) {
+        self.out.tagged(tag, "NO", code, text);
         let command = std::mem::take(&mut self.command);
         self.refusals.push_back((command, format!("NO {text}")));
     }
@@ -410,7 +410,7 @@ impl Session {
                 (Code::ServerBug, "the server failed to do this; its admin must look".to_owned())
             }
         };
-        self.no(tag, Some(code), &text);
+        self.no(tag, Some(&code), &text);
     }
 
     /// An answer of the wrong kind is our own mistake: said, and survived.

@@ -73,7 +73,7 @@ impl Session {
         let Stage::Selected(selected) = &mut self.stage else { return };
         for _ in 0..MESSAGES_AT_ONCE {
             let Some(row) = selected.view.row(job.sequence) else {
-                return self.search_end(job);
+                return self.search_end(&job);
             };
             let read = job.read.as_ref().map(|(message, need)| (message, *need));
             match job.program.fits(Candidate { sequence: job.sequence, row, read }) {
@@ -95,17 +95,17 @@ impl Session {
         self.job = Some(Job::Search(job));
     }
 
-    fn search_end(&mut self, job: SearchJob) {
+    fn search_end(&mut self, job: &SearchJob) {
         if job.returns.save
             && let Some(selected) = self.selected()
         {
-            save(selected, &job);
+            save(selected, job);
         }
         let pick = |(sequence, uid): &(u32, u32)| if job.uid { *uid } else { *sequence };
         let numbers: Vec<u32> = job.found.iter().map(pick).collect();
         let modseq = (job.says_modseq && !numbers.is_empty()).then_some(job.modseq);
         if job.extended {
-            self.extended_result(&job, &numbers, modseq);
+            self.extended_result(job, &numbers, modseq);
         } else {
             self.out.raw("* SEARCH");
             for number in &numbers {
@@ -151,12 +151,12 @@ impl Session {
 /// RFC 5182 2.4: with MIN or MAX and without ALL or COUNT, only those are kept.
 fn save(selected: &mut Selected, job: &SearchJob) {
     let SearchReturn { min, max, all, count, .. } = job.returns;
-    let uids = job.found.iter().map(|(_, uid)| *uid);
+    let mut uids = job.found.iter().map(|(_, uid)| *uid);
     selected.saved = match all || count || !(min || max) {
         true => uids.collect(),
         false => {
             let first = uids.clone().next().filter(|_| min);
-            let last = uids.last().filter(|_| max);
+            let last = uids.next_back().filter(|_| max);
             let mut ends: Vec<u32> = first.into_iter().chain(last).collect();
             ends.dedup();
             ends

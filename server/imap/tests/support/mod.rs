@@ -5,6 +5,7 @@
 //! Not here: what is tested.
 
 #![allow(dead_code, reason = "each test binary uses its own part of this")]
+#![allow(clippy::indexing_slicing, clippy::panic, reason = "a test that is wrong should say so")]
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
