@@ -43,6 +43,8 @@ const DELAY_DOUBLINGS_MAX: u32 = 3;
 /// peer sent meanwhile with a reset, and the peer never sees our last words.
 const LINGER_WAIT: Duration = Duration::from_secs(1);
 const LINGER_BYTES_MAX: usize = 256 * 1_024;
+/// What the log says of a peer that ended without a word.
+const PEER_GONE: &str = "the peer went away";
 
 /// Runs one session to its end.
 pub async fn run(services: Services, visit: Visit) -> Ended {
@@ -107,7 +109,13 @@ struct Lost(String);
 
 impl From<io::Error> for Lost {
     fn from(error: io::Error) -> Self {
-        Self(format!("connection lost: {error}"))
+        match error.kind() {
+            // A reset, or TLS cut off without its close: not worth more words.
+            io::ErrorKind::UnexpectedEof
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::BrokenPipe => Self(PEER_GONE.to_owned()),
+            _ => Self(format!("connection lost: {error}")),
+        }
     }
 }
 
@@ -169,7 +177,7 @@ impl Session {
             read = stream.read(buffer) => {
                 let count = read?;
                 if count == 0 {
-                    return Err(Lost("the peer went away".to_owned()));
+                    return Err(Lost(PEER_GONE.to_owned()));
                 }
                 let bytes = buffer.get_mut(..count).unwrap_or_default();
                 self.receiver.receive(Instant::now(), bytes);

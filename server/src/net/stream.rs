@@ -78,9 +78,10 @@ impl Stream {
             version: session
                 .protocol_version()
                 .map_or_else(String::new, |v| format!("{v:?}").replace('_', ".")),
-            cipher: session
-                .negotiated_cipher_suite()
-                .map_or_else(String::new, |suite| format!("{:?}", suite.suite())),
+            cipher: session.negotiated_cipher_suite().map_or_else(String::new, |suite| {
+                // rustls says TLS13_, the registry TLS_.
+                format!("{:?}", suite.suite()).replace("TLS13_", "TLS_")
+            }),
             server_name: session.server_name().map(str::to_owned),
         })
     }
