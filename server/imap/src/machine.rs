@@ -37,8 +37,8 @@ pub enum Action {
         /// What was answered.
         reply: String,
     },
-    /// Everything is said: close.
-    Close,
+    /// Everything is said: close. The words say why, for the log.
+    Close(String),
 }
 
 /// What the store is asked.

@@ -37,8 +37,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(4 * 60);
 pub async fn run(services: Services, visit: Visit) -> Ended {
     let mut driver = Driver::new(services, visit);
     let reason = match driver.serve().await {
-        Ok(()) => "logged out".to_owned(),
-        Err(reason) => reason,
+        Ok(reason) | Err(reason) => reason,
     };
     driver.wire.shut().await;
     Ended { bytes: driver.wire.bytes(), reason }
@@ -91,14 +90,15 @@ impl Driver {
         Self { services, session, desk, wire, visit: About { service, peer, trace } }
     }
 
-    /// Serves until the session is closed; `Err` says why it was cut.
-    async fn serve(&mut self) -> Result<(), String> {
+    /// Serves until the session is closed, and says why; `Err` says why it was cut.
+    async fn serve(&mut self) -> Result<String, String> {
         let began = Instant::now();
         let mut heard_at = began;
         loop {
             while let Some(action) = self.session.poll() {
-                if matches!(action, Action::Close) {
-                    return self.wire.flush().await.map_err(|error| error.to_string());
+                if let Action::Close(reason) = action {
+                    self.wire.flush().await.map_err(|error| error.to_string())?;
+                    return Ok(reason);
                 }
                 self.act(action).await?;
             }
@@ -154,6 +154,8 @@ impl Driver {
                 self.send_message(uid, start, length).await?;
             }
             Action::Ask(request) => {
+                // A long SEARCH or FETCH finds all it needs in memory; others want the thread too.
+                tokio::task::consume_budget().await;
                 let answer = self.desk.serve(request).await;
                 self.session.answer(answer);
             }
@@ -164,7 +166,8 @@ impl Driver {
                 let refused = EventKind::CommandRefused { service, peer, command, reply };
                 self.services.porter.bus.emit(trace, refused);
             }
-            Action::Close => {}
+            // `serve` keeps it for itself.
+            Action::Close(_) => {}
         }
         Ok(())
     }

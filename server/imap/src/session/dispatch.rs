@@ -140,6 +140,6 @@ impl Session {
     fn logout(&mut self, tag: &str) {
         self.out.say("* BYE see you");
         self.ok(tag, None, "LOGOUT done");
-        self.end();
+        self.end("logged out");
     }
 }

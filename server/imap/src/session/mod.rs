@@ -134,7 +134,8 @@ pub struct Session {
     begin_tls: bool,
     /// The mailbox changed while in IDLE.
     woken: bool,
-    closed: bool,
+    /// Why the session ended; taken by [`Action::Close`].
+    farewell: Option<String>,
     bad_in_row: u64,
     logins_failed: u64,
     refusals: VecDeque<(String, String)>,
@@ -157,7 +158,7 @@ impl Session {
             answer: None,
             begin_tls: false,
             woken: false,
-            closed: false,
+            farewell: None,
             bad_in_row: 0,
             logins_failed: 0,
             refusals: VecDeque::new(),
@@ -244,7 +245,7 @@ impl Session {
                     return Some(Action::StartTls);
                 }
                 if ended {
-                    return (!std::mem::replace(&mut self.closed, true)).then_some(Action::Close);
+                    return self.farewell.take().map(Action::Close);
                 }
             }
             if self.waiting {
@@ -381,12 +382,13 @@ impl Session {
     fn bye(&mut self, code: Option<&Code>, text: &str) {
         if !matches!(self.stage, Stage::Ended) {
             self.out.status("BYE", code, text);
-            self.end();
+            self.end(text);
         }
     }
 
-    fn end(&mut self) {
+    fn end(&mut self, why: &str) {
         self.stage = Stage::Ended;
+        self.farewell = Some(why.to_owned());
         self.job = None;
         self.ask = None;
         self.framer.forget();

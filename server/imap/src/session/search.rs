@@ -30,9 +30,6 @@ pub(super) struct SearchJob {
     modseq: u64,
 }
 
-/// So many messages are looked at before the driver gets a turn.
-const MESSAGES_AT_ONCE: u32 = 1_000;
-
 impl Session {
     pub(super) fn search(&mut self, tag: String, search: &Search) {
         let says_modseq = names_modseq(&search.key);
@@ -59,7 +56,7 @@ impl Session {
         }));
     }
 
-    /// Looks at messages until one must be read, many were looked at, or all.
+    /// Looks at messages until one must be read or all were looked at.
     pub(super) fn search_step(&mut self, mut job: SearchJob, answer: Option<Answer>) {
         match (job.asked.take(), answer) {
             (None, _) => {}
@@ -71,7 +68,7 @@ impl Session {
             (Some(_), answer) => return self.misanswered(&job.tag, answer),
         }
         let Stage::Selected(selected) = &mut self.stage else { return };
-        for _ in 0..MESSAGES_AT_ONCE {
+        loop {
             let Some(row) = selected.view.row(job.sequence) else {
                 return self.search_end(&job);
             };

@@ -163,7 +163,7 @@ impl Client {
                     self.session.answer(answer);
                 }
                 Action::Refused { .. } => self.refusals += 1,
-                Action::Close => self.closed = true,
+                Action::Close(_) => self.closed = true,
             }
         }
     }
