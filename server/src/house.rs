@@ -1,7 +1,7 @@
 //! The house: opens the store, opens the doors, and closes everything in the right order.
 //!
 //! ```text
-//!   start:  store ─▶ certificate ─▶ (first accounts) ─▶ doors ─▶ admin socket ─▶ ServerStarted
+//!   start:  store ─▶ certificate ─▶ doors ─▶ (first accounts) ─▶ admin socket ─▶ ServerStarted
 //!   stop:   doors shut ─▶ sessions finish what was acknowledged ─▶ store closed ─▶ last log lines
 //! ```
 //! Invariants: nothing is acknowledged before the store is open; when [`run`] returns no task of ours
@@ -57,9 +57,11 @@ pub async fn run(config: Config) -> Result<(), String> {
 async fn serve(config: Arc<Config>, bus: &Bus) -> Result<(), String> {
     let mut signals = Signals::new().map_err(|e| format!("signals cannot be heard: {e}"))?;
     let services = furnish(Arc::clone(&config), bus)?;
+    let doors = open_doors(&config, bus)?;
+    // Only now: passwords are shown once, and a start that fails for a taken port must not use it up.
     welcome::first_start(&services).await?;
     let mut tasks = JoinSet::new();
-    for (door, listener) in open_doors(&config, bus)? {
+    for (door, listener) in doors {
         let service = door.service;
         let porter = services.porter.clone();
         let services = services.clone();

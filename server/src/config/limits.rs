@@ -109,7 +109,7 @@ limits! {
     login_failure_delay_ms = 1_000, 0..=60_000, "milliseconds",
         "Wait before a failed login is answered; it doubles with each failure in a session, up to 8 times.";
     password_checks_max = 2, 1..=64, "checks",
-        "Passwords checked at once. Each takes about 20 MiB and some 30 ms of one core (Argon2id).";
+        "Passwords checked at once. Each takes 46 MiB and some 40 ms of one core (Argon2id).";
     mailboxes_per_account_max = 10_000, 10..=1_000_000, "mailboxes",
         "Mailboxes one account may have.";
     events_kept = 1_000, 100..=1_000_000, "events",

@@ -14,7 +14,7 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
-use grace_ipc::event::{Event, EventKind};
+use grace_ipc::event::{Event, EventKind, TraceId};
 
 use super::bus::{Batch, Reader};
 use super::stop::Stop;
@@ -70,7 +70,9 @@ fn write(batch: &Batch) {
 /// Writes one event.
 fn line(event: &Event) {
     let (name, mut fields) = flatten(&event.kind);
-    fields.insert("trace".to_owned(), Value::from(event.trace.0));
+    if event.trace != TraceId(0) {
+        fields.insert("trace".to_owned(), Value::from(event.trace.0));
+    }
     let data = Value::Object(fields).to_string();
     let ts = event.time_us;
     match event.kind {
