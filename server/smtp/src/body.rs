@@ -1,5 +1,5 @@
-//! Takes a message body off the wire: the dots and the end of DATA (RFC 5321 4.5.2), and CRs and LFs
-//! that stand alone, in DATA and BDAT alike.
+//! Takes a message body off the wire: the dots and the end of DATA (RFC 5321 4.5.2), and CRs and
+//! LFs that stand alone, in DATA and BDAT alike.
 //!
 //! ```text
 //!   state        next byte:  CR       LF            '.'        other
@@ -10,7 +10,7 @@
 //!   Cr                       lone CR  LineStart     lone CR    lone CR
 //! ```
 //! Invariants: only CRLF.CRLF ends DATA; after a lone line end no dot is special, so that no two
-//! servers can differ on where a message ends. What comes out is at most twice what came in, and two.
+//! servers can differ on where a message ends. What comes out is at most twice what came in, and 2.
 //! Not here: how long a body may be (`receiver`).
 
 use crate::settings::LoneLineEnds;

@@ -79,7 +79,7 @@ pub struct MailParameters {
     pub utf8: bool,
 }
 
-/// Reads one line without its line end. `charset` is what RCPT may hold in the transaction under way.
+/// Reads one line without its line end. `charset` is what RCPT may hold in this transaction.
 pub fn parse(line: &[u8], charset: Charset) -> Result<Command, Reply> {
     let text = std::str::from_utf8(line).map_err(|_| fixed::BAD_CHARACTERS)?;
     if text.chars().any(|c| c.is_control() && c != '\t') {

@@ -1,4 +1,4 @@
-//! The paths of MAIL and RCPT: `<user@domain>` with what real clients put around it (RFC 5321 4.1.2).
+//! The paths of MAIL and RCPT: `<user@domain>` and what clients put around it (RFC 5321 4.1.2).
 //!
 //! Not here: the address itself (`grace_mail::address`), parameters (`command`).
 

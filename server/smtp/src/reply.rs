@@ -3,7 +3,7 @@
 //! Invariants: a reply is one line of printable ASCII and fits the 512 bytes of RFC 5321 4.5.3.1.5,
 //! whatever a peer's words were put into it. The replies that the receiver gives by itself stand
 //! here as one table, so that no code is spelled twice.
-//! Not here: when which is given (`receiver`), refusals that need the directory (`server::inbound`).
+//! Not here: when which is given (`receiver`), refusals by the directory (`server::inbound`).
 
 use std::borrow::Cow;
 use std::fmt;
@@ -70,69 +70,80 @@ pub(crate) fn printable(text: &str, bytes_max: usize) -> String {
     text.chars().take(bytes_max).map(mask).collect()
 }
 
+/// Names fixed replies, one a line.
+macro_rules! replies {
+    ($($name:ident = $code:literal, $enhanced:expr, $text:literal;)+) => {
+        $(pub(crate) const $name: Reply = Reply::fixed($code, $enhanced, $text);)+
+    };
+}
+
 /// The replies the receiver gives by itself.
 #[rustfmt::skip]
 pub(crate) mod fixed {
     use super::Reply;
 
-    pub(crate) const RESET: Reply             = Reply::fixed(250, (2, 0, 0), "ok");
-    pub(crate) const NOOP: Reply              = Reply::fixed(250, (2, 0, 0), "ok");
-    pub(crate) const SENDER_OK: Reply         = Reply::fixed(250, (2, 1, 0), "sender ok");
-    pub(crate) const RECIPIENT_OK: Reply      = Reply::fixed(250, (2, 1, 5), "recipient ok");
-    pub(crate) const CHUNK_OK: Reply          = Reply::fixed(250, (2, 0, 0), "chunk received");
-    pub(crate) const BYE: Reply               = Reply::fixed(221, (2, 0, 0), "goodbye");
-    pub(crate) const HELP: Reply              = Reply::fixed(214, (2, 0, 0), "this is Grace; see RFC 5321");
-    pub(crate) const VERIFY: Reply            = Reply::fixed(252, (2, 5, 0), "cannot verify; send it and I will do my best");
-    pub(crate) const GO_AHEAD: Reply          = Reply::bare(354, "send the message, end with CRLF.CRLF");
-    pub(crate) const TLS_READY: Reply         = Reply::fixed(220, (2, 0, 0), "ready to start TLS");
-    pub(crate) const LOGGED_IN: Reply         = Reply::fixed(235, (2, 7, 0), "you are logged in");
+    /// RFC 2034 4: 354 is no success and no failure, so it has no enhanced code.
+    pub(crate) const GO_AHEAD: Reply = Reply::bare(354, "send the message, end with CRLF.CRLF");
 
-    pub(crate) const SHUTTING_DOWN: Reply     = Reply::fixed(421, (4, 3, 2), "shutting down, please come back soon");
-    pub(crate) const IDLE: Reply              = Reply::fixed(421, (4, 4, 2), "idle too long, closing");
-    pub(crate) const TOO_MANY_ERRORS: Reply   = Reply::fixed(421, (4, 7, 0), "too many errors, closing");
-    pub(crate) const TOO_IDLE: Reply          = Reply::fixed(421, (4, 7, 0), "too many commands without mail, closing");
-    pub(crate) const TOO_MANY_REFUSED: Reply  = Reply::fixed(421, (4, 7, 0), "too many unknown recipients, closing");
-    pub(crate) const ENOUGH: Reply            = Reply::fixed(421, (4, 7, 0), "enough messages for one session, please connect again");
-    pub(crate) const TOO_MANY_LOGINS: Reply   = Reply::fixed(421, (4, 7, 0), "too many failed logins, closing");
-    pub(crate) const TOO_MANY_RECIPIENTS: Reply = Reply::fixed(452, (4, 5, 3), "too many recipients, send the rest in another message");
+    replies! {
+    RESET               = 250, (2, 0, 0), "ok";
+    NOOP                = 250, (2, 0, 0), "ok";
+    SENDER_OK           = 250, (2, 1, 0), "sender ok";
+    RECIPIENT_OK        = 250, (2, 1, 5), "recipient ok";
+    CHUNK_OK            = 250, (2, 0, 0), "chunk received";
+    BYE                 = 221, (2, 0, 0), "goodbye";
+    HELP                = 214, (2, 0, 0), "this is Grace; see RFC 5321";
+    VERIFY              = 252, (2, 5, 0), "cannot verify; send it and I will do my best";
+    TLS_READY           = 220, (2, 0, 0), "ready to start TLS";
+    LOGGED_IN           = 235, (2, 7, 0), "you are logged in";
 
-    pub(crate) const UNKNOWN: Reply           = Reply::fixed(500, (5, 5, 1), "unknown command");
-    pub(crate) const EMPTY: Reply             = Reply::fixed(500, (5, 5, 2), "an empty line is no command");
-    pub(crate) const BAD_CHARACTERS: Reply    = Reply::fixed(500, (5, 5, 2), "a command is a line of text without control characters");
-    pub(crate) const LINE_TOO_LONG: Reply     = Reply::fixed(500, (5, 5, 2), "line too long");
-    pub(crate) const LOGIN_TOO_LONG: Reply    = Reply::fixed(500, (5, 5, 6), "authentication line too long");
-    pub(crate) const NOT_SMTP: Reply          = Reply::fixed(500, (5, 5, 1), "this is a mail server speaking SMTP, closing");
-    pub(crate) const NO_ARGUMENT: Reply       = Reply::fixed(501, (5, 5, 4), "this command takes no argument");
-    pub(crate) const HELLO_NAME: Reply        = Reply::fixed(501, (5, 5, 4), "say EHLO and your name");
-    pub(crate) const MAIL_SYNTAX: Reply       = Reply::fixed(501, (5, 5, 4), "syntax: MAIL FROM:<address>");
-    pub(crate) const RCPT_SYNTAX: Reply       = Reply::fixed(501, (5, 5, 4), "syntax: RCPT TO:<address>");
-    pub(crate) const BAD_SIZE: Reply          = Reply::fixed(501, (5, 5, 4), "SIZE is a number of bytes");
-    pub(crate) const BAD_BODY: Reply          = Reply::fixed(501, (5, 5, 4), "BODY is 7BIT or 8BITMIME");
-    pub(crate) const BDAT_SYNTAX: Reply       = Reply::fixed(501, (5, 5, 4), "syntax: BDAT size [LAST], closing");
-    pub(crate) const AUTH_SYNTAX: Reply       = Reply::fixed(501, (5, 5, 4), "syntax: AUTH mechanism [initial-response]");
-    pub(crate) const AUTH_CANCELED: Reply     = Reply::fixed(501, (5, 7, 0), "authentication canceled");
-    pub(crate) const AUTH_BAD_BASE64: Reply   = Reply::fixed(501, (5, 5, 2), "cannot decode the response");
-    pub(crate) const NOT_HERE: Reply          = Reply::fixed(502, (5, 5, 1), "not offered here");
-    pub(crate) const HELLO_FIRST: Reply       = Reply::fixed(503, (5, 5, 1), "say EHLO first");
-    pub(crate) const MAIL_FIRST: Reply        = Reply::fixed(503, (5, 5, 1), "MAIL comes first");
-    pub(crate) const ONE_AT_A_TIME: Reply     = Reply::fixed(503, (5, 5, 1), "a message is already under way");
-    pub(crate) const CHUNKS_UNDER_WAY: Reply  = Reply::fixed(503, (5, 5, 1), "after BDAT only BDAT or RSET");
-    pub(crate) const NO_MESSAGE: Reply        = Reply::fixed(503, (5, 5, 1), "there is no message to add this to");
-    pub(crate) const ALREADY_TLS: Reply       = Reply::fixed(503, (5, 5, 1), "TLS is already active");
-    pub(crate) const ALREADY_IN: Reply        = Reply::fixed(503, (5, 5, 1), "already logged in");
-    pub(crate) const HASTE: Reply             = Reply::fixed(503, (5, 5, 1), "wait for the answer before you send on, closing");
-    pub(crate) const AFTER_STARTTLS: Reply    = Reply::fixed(503, (5, 5, 1), "nothing may follow STARTTLS before TLS, closing");
-    pub(crate) const NO_MECHANISM: Reply      = Reply::fixed(504, (5, 5, 4), "mechanisms: PLAIN LOGIN");
-    pub(crate) const TLS_FIRST: Reply         = Reply::fixed(530, (5, 7, 0), "say STARTTLS first");
-    pub(crate) const LOGIN_FIRST: Reply       = Reply::fixed(530, (5, 7, 0), "log in first");
-    pub(crate) const BAD_LOGIN: Reply         = Reply::fixed(535, (5, 7, 8), "wrong login or password");
-    pub(crate) const TLS_FOR_LOGIN: Reply     = Reply::fixed(538, (5, 7, 11), "passwords only after STARTTLS");
-    pub(crate) const LONE_LINE_END: Reply     = Reply::fixed(550, (5, 6, 0), "the message has a CR or LF that is not part of CRLF");
-    pub(crate) const TOO_LARGE: Reply         = Reply::fixed(552, (5, 3, 4), "the message is too large");
-    pub(crate) const NEEDS_UTF8: Reply        = Reply::fixed(553, (5, 6, 7), "this address needs SMTPUTF8");
-    pub(crate) const NO_RECIPIENTS: Reply     = Reply::fixed(554, (5, 5, 1), "no valid recipients");
-    pub(crate) const TALKED_TOO_EARLY: Reply  = Reply::fixed(554, (5, 5, 1), "you spoke before the greeting, closing");
-    pub(crate) const UNKNOWN_PARAMETER: Reply = Reply::fixed(555, (5, 5, 4), "unknown parameter");
+    SHUTTING_DOWN       = 421, (4, 3, 2), "shutting down, please come back soon";
+    IDLE                = 421, (4, 4, 2), "idle too long, closing";
+    TOO_MANY_ERRORS     = 421, (4, 7, 0), "too many errors, closing";
+    TOO_IDLE            = 421, (4, 7, 0), "too many commands without mail, closing";
+    TOO_MANY_REFUSED    = 421, (4, 7, 0), "too many unknown recipients, closing";
+    ENOUGH              = 421, (4, 7, 0), "enough messages for one session, please connect again";
+    TOO_MANY_LOGINS     = 421, (4, 7, 0), "too many failed logins, closing";
+    TOO_MANY_RECIPIENTS = 452, (4, 5, 3), "too many recipients, send the rest in another message";
+
+    UNKNOWN             = 500, (5, 5, 1), "unknown command";
+    EMPTY               = 500, (5, 5, 2), "an empty line is no command";
+    BAD_CHARACTERS      = 500, (5, 5, 2), "a command is a line of text without control characters";
+    LINE_TOO_LONG       = 500, (5, 5, 2), "line too long";
+    LOGIN_TOO_LONG      = 500, (5, 5, 6), "authentication line too long";
+    NOT_SMTP            = 500, (5, 5, 1), "this is a mail server speaking SMTP, closing";
+    NO_ARGUMENT         = 501, (5, 5, 4), "this command takes no argument";
+    HELLO_NAME          = 501, (5, 5, 4), "say EHLO and your name";
+    MAIL_SYNTAX         = 501, (5, 5, 4), "syntax: MAIL FROM:<address>";
+    RCPT_SYNTAX         = 501, (5, 5, 4), "syntax: RCPT TO:<address>";
+    BAD_SIZE            = 501, (5, 5, 4), "SIZE is a number of bytes";
+    BAD_BODY            = 501, (5, 5, 4), "BODY is 7BIT or 8BITMIME";
+    BDAT_SYNTAX         = 501, (5, 5, 4), "syntax: BDAT size [LAST], closing";
+    AUTH_SYNTAX         = 501, (5, 5, 4), "syntax: AUTH mechanism [initial-response]";
+    AUTH_CANCELED       = 501, (5, 7, 0), "authentication canceled";
+    AUTH_BAD_BASE64     = 501, (5, 5, 2), "cannot decode the response";
+    NOT_HERE            = 502, (5, 5, 1), "not offered here";
+    HELLO_FIRST         = 503, (5, 5, 1), "say EHLO first";
+    MAIL_FIRST          = 503, (5, 5, 1), "MAIL comes first";
+    ONE_AT_A_TIME       = 503, (5, 5, 1), "a message is already under way";
+    CHUNKS_UNDER_WAY    = 503, (5, 5, 1), "after BDAT only BDAT or RSET";
+    NO_MESSAGE          = 503, (5, 5, 1), "there is no message to add this to";
+    ALREADY_TLS         = 503, (5, 5, 1), "TLS is already active";
+    ALREADY_IN          = 503, (5, 5, 1), "already logged in";
+    HASTE               = 503, (5, 5, 1), "wait for the answer before you send on, closing";
+    AFTER_STARTTLS      = 503, (5, 5, 1), "nothing may follow STARTTLS before TLS, closing";
+    NO_MECHANISM        = 504, (5, 5, 4), "mechanisms: PLAIN LOGIN";
+    TLS_FIRST           = 530, (5, 7, 0), "say STARTTLS first";
+    LOGIN_FIRST         = 530, (5, 7, 0), "log in first";
+    BAD_LOGIN           = 535, (5, 7, 8), "wrong login or password";
+    TLS_FOR_LOGIN       = 538, (5, 7, 11), "passwords only after STARTTLS";
+    LONE_LINE_END       = 550, (5, 6, 0), "the message has a CR or LF that is not part of CRLF";
+    TOO_LARGE           = 552, (5, 3, 4), "the message is too large";
+    NEEDS_UTF8          = 553, (5, 6, 7), "this address needs SMTPUTF8";
+    NO_RECIPIENTS       = 554, (5, 5, 1), "no valid recipients";
+    TALKED_TOO_EARLY    = 554, (5, 5, 1), "you spoke before the greeting, closing";
+    UNKNOWN_PARAMETER   = 555, (5, 5, 4), "unknown parameter";
+    }
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What a receiver allows: its role and every limit, each with its unit, its reason and its default.
+//! What a receiver allows: its role and every limit, each with unit, reason and default.
 //!
 //! Not here: where the values come from (`server::config`), limits on connections (`server::net`).
 

@@ -1,9 +1,9 @@
 //! One SMTP session: the receiver machine of `grace-smtp` joined to a stream, the directory and the
 //! mailboxes. It decides nothing about SMTP, and waits for everything that must be waited for.
 //!
-//! Invariants: every read and write has a deadline; while the machine waits for an answer nothing is
-//! read; when this function returns, in whatever way, nothing of the session is left: an upload that
-//! was not finished is dropped, and the store forgets it.
+//! Invariants: every read and write has a deadline; while the machine waits for an answer nothing
+//! is read; when this function returns, in whatever way, nothing of the session is left: an upload
+//! that was not finished is dropped, and the store forgets it.
 //! Not here: the rules of SMTP (`grace_smtp::receiver`), the way of a message (`inbound`).
 
 use std::io;

@@ -1,4 +1,4 @@
-//! SMTP on the wire: real sockets, a real store in a folder of its own, and a peer that writes bytes.
+//! SMTP on the wire: real sockets, a real store in a folder of its own, a peer that writes bytes.
 //!
 //! Not here: the rules of SMTP (`grace_smtp`), clients that others wrote (`tests/`).
 

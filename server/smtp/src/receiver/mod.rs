@@ -1,7 +1,7 @@
 //! The receiving side of SMTP as a machine: bytes, time and answers in, actions out.
 //!
 //! ```text
-//!   Pause ─▶ Command ◀──────────────┐        the driver calls, and reads only when there is `room`:
+//!   Pause ─▶ Command ◀──────────────┐        the driver calls, and reads only when there's `room`:
 //!              │  ▲                 │          receive(now, bytes)    what the peer sent
 //!        a line│  │answer_*         │          timeout(now)           the deadline has passed
 //!              ▼  │                 │          answer_*(now, ..)      to what an action asked

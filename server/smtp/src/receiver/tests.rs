@@ -2,11 +2,11 @@
 //! (consecutive `C:` lines together, as a pipelining client sends them) and once byte by byte.
 //!
 //! ```text
-//!   C: line        the client sends it with CRLF      R: bytes    raw, with \r \n \0 \xNN and no CRLF
+//!   C: line        the client sends it with CRLF      R: bytes    raw: \r \n \0 \xNN, no CRLF
 //!   S: line        we answer it                       N: text     the next note
 //!   +5m            time passes (s, m, h)              -- event    the driver was told
 //! ```
-//! The driver of these tests knows anna@grace.test and bob@grace.test, and anna's password `secret`.
+//! The driver of these tests knows anna@grace.test, bob@grace.test, and anna's password `secret`.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
