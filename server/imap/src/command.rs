@@ -1,7 +1,7 @@
 //! What a client may ask for: commands, parsed and checked, without any wire spelling left in them.
 //!
-//! Invariants: whatever stands in a [`Command`] is legal by the grammar; whether it is legal *now* is
-//! for `session` to say.
+//! Invariants: whatever stands in a [`Command`] is legal by the grammar; whether it is legal *now*
+//! is for `session` to say.
 //! Not here: the grammar (`grammar`), APPEND's message, which streams past the parser (`framer`).
 
 use std::fmt;

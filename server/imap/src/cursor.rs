@@ -1,8 +1,8 @@
 //! The words of IMAP's grammar (RFC 9051 9): atoms, strings, numbers, lists, read from one complete
 //! command whose literals stand in place (`{3}\r\nabc`).
 //!
-//! Invariants: never reads past its input; every method either succeeds and moves on or fails with a
-//! text that says what was expected and where.
+//! Invariants: never reads past its input; every method either succeeds and moves on or fails with
+//! a text that says what was expected and where.
 //! Not here: what the words mean (`grammar`), where a command ends (`framer`).
 
 use std::fmt;
@@ -139,8 +139,8 @@ impl<'a> Cursor<'a> {
         self.ascii(is_atom_byte, expected)
     }
 
-    /// A word of letters, digits, `.`, `-` and `=` alone, in upper case: a FETCH item's name ends at
-    /// `[`, which an atom may hold.
+    /// A word of letters, digits, `.`, `-` and `=` alone, in upper case: a FETCH item's name ends
+    /// at `[`, which an atom may hold.
     pub fn item_name(&mut self, expected: &str) -> Parsed<String> {
         let fits = |byte: u8| byte.is_ascii_alphanumeric() || b".-=".contains(&byte);
         self.ascii(fits, expected).map(str::to_ascii_uppercase)

@@ -1,7 +1,7 @@
 //! Message flags: the five system flags and keywords (RFC 9051 2.3.2).
 //!
-//! Invariants: a [`Keyword`] is an atom of 1..=[`KEYWORD_BYTES_MAX`] bytes; two keywords that differ
-//! only in case are one; the keywords of [`Flags`] are sorted and never repeat.
+//! Invariants: a [`Keyword`] is an atom of 1..=[`KEYWORD_BYTES_MAX`] bytes; two keywords that
+//! differ only in case are one; the keywords of [`Flags`] are sorted and never repeat.
 //! Not here: `\Recent`, which is a session's picture and never stored (`view`).
 
 use std::{cmp::Ordering, fmt};
@@ -44,7 +44,8 @@ impl SystemFlag {
         }
     }
 
-    /// The flag's bit in [`Flags::system_bits`], which is how the store keeps it: never to be changed.
+    /// The flag's bit in [`Flags::system_bits`], which is how the store keeps it: never to be
+    /// changed.
     pub const fn bit(self) -> u8 {
         match self {
             Self::Seen => 1,

@@ -3,15 +3,15 @@
 //! ```text
 //!  Line ──line without literal──▶ Frame::Command
 //!    └──line ends {n}──▶ Frame::Announced ──collect──▶ Line, n bytes later
-//!                                         ├─stream───▶ Frame::Chunk … then Line (the command's tail)
-//!                                         └─refuse───▶ Skip: the rest of the command is swallowed
+//!                                         ├─stream───▶ Frame::Chunk …, then Line (the tail)
+//!                                         └─refuse───▶ Skip: the rest is swallowed
 //! ```
-//! Invariants: holds at most one command of [`COMMAND_BYTES_MAX`] bytes and what one read brought; the
-//! answer does not depend on how the bytes were cut.
+//! Invariants: holds at most one command of [`COMMAND_BYTES_MAX`] bytes and what one read brought;
+//! the answer does not depend on how the bytes were cut.
 //! Not here: grammar, and who decides about literals (`session`).
 
-/// Longest command with its literals, a message excepted, in bytes. RFC 7162 4 wants 8,192 at least;
-/// clients that list single UIDs of a big mailbox send more.
+/// Longest command with its literals, a message excepted, in bytes. RFC 7162 4 wants 8,192 at
+/// least; clients that list single UIDs of a big mailbox send more.
 pub const COMMAND_BYTES_MAX: usize = 64 * 1024;
 
 const _: () = assert!(COMMAND_BYTES_MAX >= 8_192);
@@ -85,8 +85,8 @@ impl Framer {
         self.input.extend_from_slice(bytes);
     }
 
-    /// Forgets everything not yet handed out (RFC 9051 6.2.1: what was pipelined behind STARTTLS was
-    /// not protected).
+    /// Forgets everything not yet handed out (RFC 9051 6.2.1: what was pipelined behind STARTTLS
+    /// was not protected).
     pub fn forget(&mut self) {
         *self = Self::default();
     }

@@ -132,8 +132,8 @@ pub enum Request {
 pub enum Need {
     /// Date and size.
     Facts,
-    /// The same, and the message is held for [`Action::SendMessage`], even if it is removed meanwhile.
-    /// So it is with everything below.
+    /// The same, and the message is held for [`Action::SendMessage`], even if it is removed
+    /// meanwhile. So it is with everything below.
     Held,
     /// And the header: every byte up to and with the first empty line, or all there is.
     Header,

@@ -1,9 +1,9 @@
-//! Mailbox names: their wire spellings (modified UTF-7 of RFC 3501 5.1.3, UTF-8 of RFC 9051 5.1) and
-//! LIST's patterns.
+//! Mailbox names: their wire spellings (modified UTF-7 of RFC 3501 5.1.3, UTF-8 of RFC 9051 5.1)
+//! and LIST's patterns.
 //!
-//! Invariants: a [`MailboxName`] is UTF-8 of 1..=[`NAME_BYTES_MAX`] bytes without control characters
-//! and wildcards, its levels are separated by [`SEPARATOR`] and none is empty; `INBOX` in any case is
-//! one mailbox (RFC 9051 5.1).
+//! Invariants: a [`MailboxName`] is UTF-8 of 1..=[`NAME_BYTES_MAX`] bytes without control
+//! characters and wildcards, its levels are separated by [`SEPARATOR`] and none is empty; `INBOX`
+//! in any case is one mailbox (RFC 9051 5.1).
 //! Not here: whether a mailbox exists.
 
 use std::fmt;

@@ -1,7 +1,7 @@
 //! Whether a message fits a SEARCH (RFC 9051 6.4.4).
 //!
-//! Invariants: a message is read no further than its answer needs: first the view's row, then date and
-//! size, the header, the whole. Knowing more never changes an answer already given.
+//! Invariants: a message is read no further than its answer needs: first the view's row, then date
+//! and size, the header, the whole. Knowing more never changes an answer already given.
 //! Not here: walking the mailbox and printing the result (`session`).
 
 use grace_mail::date::Date;

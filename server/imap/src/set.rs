@@ -1,8 +1,9 @@
 //! Sets of sequence numbers or UIDs as commands name them (RFC 9051 9: sequence-set), and
 //! lists of numbers as responses print them.
 //!
-//! Invariants: no number in a set is 0; a resolved set is sorted, merged and never overlaps, so that
-//! walking it costs what the mailbox holds, not what the client wrote (`1:4294967295` is cheap).
+//! Invariants: no number in a set is 0; a resolved set is sorted, merged and never overlaps, so
+//! that walking it costs what the mailbox holds, not what the client wrote (`1:4294967295` is
+//! cheap).
 //! Not here: which messages a set names; that takes a mailbox (`view`).
 
 use std::fmt::Write;

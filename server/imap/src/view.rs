@@ -2,7 +2,7 @@
 //! was told of it.
 //!
 //! ```text
-//!   store ──changes since modseq──▶ absorb ──▶ rows, gone, dirty ──announce──▶ EXPUNGE EXISTS FETCH
+//!   store ──changes──▶ absorb ──▶ rows, gone, dirty ──announce──▶ EXPUNGE, EXISTS, FETCH
 //! ```
 //! Invariants: `rows` is sorted by UID, and after `announce` the client's count is `rows.len()`; a
 //! message that vanished keeps its number until its EXPUNGE was sent; `flags` of a row is what the

@@ -78,7 +78,8 @@ fn before_the_login() {
     check(&format!(
         "{GREETING}
         C: a CAPABILITY
-        S: * CAPABILITY IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID ENABLE IDLE STARTTLS AUTH=PLAIN AUTH=LOGIN
+        S: * CAPABILITY IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID ENABLE IDLE STARTTLS AUTH=PLAIN \
+            AUTH=LOGIN
         S: a OK CAPABILITY done
         C: b NOOP
         S: b OK NOOP done
@@ -131,7 +132,8 @@ fn tls_comes_before_passwords() {
     check_with(
         &settings,
         store,
-        "S: * OK [CAPABILITY IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID ENABLE IDLE STARTTLS LOGINDISABLED] mail.example.org Grace ready
+        "S: * OK [CAPABILITY IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID ENABLE IDLE STARTTLS \
+            LOGINDISABLED] mail.example.org Grace ready
         T: * OK …
         C: a LOGIN ann x
         S: a NO [PRIVACYREQUIRED] begin TLS before you log in
@@ -282,7 +284,8 @@ fn imap4rev2() {
         S: a OK ENABLE done
         C: b SELECT \"Entwürfe\"
         S: * FLAGS (\\Answered \\Flagged \\Deleted \\Seen \\Draft)
-        S: * OK [PERMANENTFLAGS (\\Answered \\Flagged \\Deleted \\Seen \\Draft \\*)] these flags are kept
+        S: * OK [PERMANENTFLAGS (\\Answered \\Flagged \\Deleted \\Seen \\Draft \\*)] these flags \
+            are kept
         S: * 0 EXISTS
         S: * OK [UIDVALIDITY 5] UIDs are valid
         S: * OK [UIDNEXT 1] the next UID
@@ -312,10 +315,19 @@ fn fetches() {
         S: * 3 FETCH (FLAGS () UID 3)
         S: a OK FETCH done
         C: b FETCH 1 FULL
-        S: * 1 FETCH (FLAGS (\\Seen) INTERNALDATE \"23-Nov-2026 19:00:00 +0000\" RFC822.SIZE 257 ENVELOPE (\"Mon, 7 Feb 1994 21:52:25 -0800\" \"afternoon meeting\" ((\"Fred Foobar\" NIL \"foobar\" \"Blurdybloop.example\")) ((\"Fred Foobar\" NIL \"foobar\" \"Blurdybloop.example\")) ((\"Fred Foobar\" NIL \"foobar\" \"Blurdybloop.example\")) ((NIL NIL \"mooch\" \"owatagu.siam.edu.example\")) NIL NIL NIL \"<B27397-0100000@Blurdybloop.example>\") BODY (\"TEXT\" \"PLAIN\" (\"CHARSET\" \"us-ascii\") NIL NIL \"7BIT\" 55 1))
+        S: * 1 FETCH (FLAGS (\\Seen) INTERNALDATE \"23-Nov-2026 19:00:00 +0000\" RFC822.SIZE 257 \
+            ENVELOPE (\"Mon, 7 Feb 1994 21:52:25 -0800\" \"afternoon meeting\" ((\"Fred Foobar\" \
+            NIL \"foobar\" \"Blurdybloop.example\")) ((\"Fred Foobar\" NIL \"foobar\" \
+            \"Blurdybloop.example\")) ((\"Fred Foobar\" NIL \"foobar\" \"Blurdybloop.example\")) \
+            ((NIL NIL \"mooch\" \"owatagu.siam.edu.example\")) NIL NIL NIL \
+            \"<B27397-0100000@Blurdybloop.example>\") BODY (\"TEXT\" \"PLAIN\" (\"CHARSET\" \
+            \"us-ascii\") NIL NIL \"7BIT\" 55 1))
         S: b OK FETCH done
         C: c UID FETCH 2 BODYSTRUCTURE
-        S: * 2 FETCH (UID 2 BODYSTRUCTURE ((\"TEXT\" \"PLAIN\" (\"CHARSET\" \"utf-8\") NIL NIL \"7BIT\" 16 0 NIL NIL NIL NIL)(\"IMAGE\" \"GIF\" (\"NAME\" \"a b.gif\") NIL NIL \"BASE64\" 8 NIL (\"ATTACHMENT\" (\"FILENAME\" \"a b.gif\")) NIL NIL) \"MIXED\" (\"BOUNDARY\" \"b\") NIL NIL NIL))
+        S: * 2 FETCH (UID 2 BODYSTRUCTURE ((\"TEXT\" \"PLAIN\" (\"CHARSET\" \"utf-8\") NIL NIL \
+            \"7BIT\" 16 0 NIL NIL NIL NIL)(\"IMAGE\" \"GIF\" (\"NAME\" \"a b.gif\") NIL NIL \
+            \"BASE64\" 8 NIL (\"ATTACHMENT\" (\"FILENAME\" \"a b.gif\")) NIL NIL) \"MIXED\" \
+            (\"BOUNDARY\" \"b\") NIL NIL NIL))
         S: c OK FETCH done
         C: d FETCH 3 BODY.PEEK[]
         S: * 3 FETCH (BODY[] {30}

@@ -1,8 +1,8 @@
 //! Several clients do random things to one mailbox; what each was told must add up to the truth.
 //!
-//! Invariants checked: every EXPUNGE and FETCH speaks of a message the client knows; no EXPUNGE comes
-//! while FETCH, STORE or SEARCH by sequence number are answered, nor between commands; after a NOOP the
-//! picture of each client equals the mailbox. A seed is a bug report.
+//! Invariants checked: every EXPUNGE and FETCH speaks of a message the client knows; no EXPUNGE
+//! comes while FETCH, STORE or SEARCH by sequence number are answered, nor between commands; after
+//! a NOOP the picture of each client equals the mailbox. A seed is a bug report.
 
 #![allow(clippy::indexing_slicing, clippy::panic, reason = "a test that is wrong should say so")]
 

@@ -1,7 +1,7 @@
 //! One IMAP connection: reads, lets the machine decide, does what it says.
 //!
-//! Invariants: every read and write has a time limit; a message goes to the client through one small
-//! buffer; a client that vanishes leaves nothing behind; a stop is told with BYE.
+//! Invariants: every read and write has a time limit; a message goes to the client through one
+//! small buffer; a client that vanishes leaves nothing behind; a stop is told with BYE.
 //! Not here: the protocol (`grace_imap`), the store (`desk`).
 
 use std::time::Duration;
@@ -29,8 +29,8 @@ const READ_MESSAGE_BYTES: usize = 64 * 1024;
 /// Copied at once from the store to the client, in bytes.
 const COPY_BYTES: usize = 32 * 1024;
 
-/// How often a client in IDLE hears something, so that NAT boxes remember the connection (RFC 5382 5
-/// asks them for two hours, many give five minutes) and a client that is gone is noticed.
+/// How often a client in IDLE hears something, so that NAT boxes remember the connection (RFC 5382
+/// 5 asks them for two hours, many give five minutes) and a client that is gone is noticed.
 const KEEP_ALIVE: Duration = Duration::from_secs(4 * 60);
 
 /// Runs one session to its end.
@@ -124,8 +124,8 @@ impl Driver {
         let mut bytes_max = READ_BYTES;
         if self.session.is_receiving() {
             bytes_max = READ_MESSAGE_BYTES;
-            // Many clients write the line end after a literal on its own: 51 ms for an APPEND without
-            // this, 0.4 ms with it.
+            // Many clients write the line end after a literal on its own: 51 ms for an APPEND
+            // without this, 0.4 ms with it.
             self.wire.acknowledge_now();
         }
         let idle = self.session.is_idle();

@@ -57,7 +57,8 @@ pub(super) fn changes(changes: &read::Changes) -> Changes {
 }
 
 pub(super) fn status(mailbox: &MailboxRow) -> Status {
-    // Counting them would take a walk; those that were expunged unseen make this too large at worst.
+    // Counting them would take a walk; those that were expunged unseen make this too large at
+    // worst.
     let recent = mailbox.uid_next.saturating_sub(mailbox.recent_from).min(mailbox.messages);
     Status {
         messages: u64::from(mailbox.messages),

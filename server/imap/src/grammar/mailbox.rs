@@ -1,7 +1,8 @@
 //! Grammar of the commands that name mailboxes: LIST and its options (RFC 9051 6.3.9, RFC 5258),
 //! SELECT, STATUS, CREATE, and APPEND up to its message.
 //!
-//! Invariants: a name that cannot be a mailbox's is refused with `NO`, not `BAD`: the grammar is kept.
+//! Invariants: a name that cannot be a mailbox's is refused with `NO`, not `BAD`: the grammar is
+//! kept.
 //! Not here: the other commands (`grammar`).
 
 use crate::command::{AppendHead, List, SpecialUse, StatusItem, Verb};
@@ -164,8 +165,8 @@ pub(crate) fn select(cursor: &mut Cursor<'_>, dialect: Dialect, read_only: bool)
     Ok(Verb::Select { mailbox, read_only, condstore })
 }
 
-/// Reads a command whose line so far ends with a literal's announcement `{n}` (cut off). `Some` if it
-/// is an APPEND and the literal is its message; `None` if it is any other literal.
+/// Reads a command whose line so far ends with a literal's announcement `{n}` (cut off). `Some` if
+/// it is an APPEND and the literal is its message; `None` if it is any other literal.
 pub(crate) fn append_head(input: &[u8], dialect: Dialect) -> Option<Parsed<AppendHead>> {
     let mut cursor = Cursor::new(input);
     let tag = cursor.tag().ok()?.to_owned();

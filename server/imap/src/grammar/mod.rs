@@ -1,8 +1,8 @@
-//! The grammar of commands (RFC 9051 9, with RFC 3501's older spellings): a complete command's bytes
-//! in, a [`Command`] out.
+//! The grammar of commands (RFC 9051 9, with RFC 3501's older spellings): a complete command's
+//! bytes in, a [`Command`] out.
 //!
-//! Invariants: pure and total; nesting and lengths are bounded, so that no input can exhaust stack or
-//! memory.
+//! Invariants: pure and total; nesting and lengths are bounded, so that no input can exhaust stack
+//! or memory.
 //! Not here: words (`cursor`), where a command ends (`framer`), states (`session`).
 
 pub(crate) mod fetch;

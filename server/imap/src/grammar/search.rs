@@ -1,7 +1,7 @@
 //! Grammar of SEARCH and UID SEARCH (RFC 9051 6.4.4).
 //!
-//! Invariants: keys nest at most [`DEPTH_MAX`] deep and count at most [`KEYS_MAX`], so that running a
-//! search costs a bounded number of comparisons for each message.
+//! Invariants: keys nest at most [`DEPTH_MAX`] deep and count at most [`KEYS_MAX`], so that running
+//! a search costs a bounded number of comparisons for each message.
 //! Not here: what the keys mean (`search`).
 
 use crate::command::{Search, SearchKey, SearchReturn, Verb, When};
@@ -208,7 +208,8 @@ fn day(cursor: &mut Cursor<'_>) -> Parsed<Day> {
     Day::parse(&text).map_or_else(|| start.fail("a date such as 1-Feb-1994"), Ok)
 }
 
-/// RFC 7162 3.1.5: `MODSEQ ["/flags/\\draft" all] 620162338`; we keep one sequence for all metadata.
+/// RFC 7162 3.1.5: `MODSEQ ["/flags/\\draft" all] 620162338`; we keep one sequence for all
+/// metadata.
 fn mod_sequence(cursor: &mut Cursor<'_>) -> Parsed<SearchKey> {
     cursor.space()?;
     if cursor.peek() == Some(b'"') {

@@ -4,8 +4,8 @@
 //!   Opening ──Done──▶ Receiving ──chunk, Done──▶ Receiving ──all──▶ Tail ──▶ Committing ──▶ answer
 //!      └─refused: the literal is not let in      └─refused: the rest is swallowed
 //! ```
-//! Invariants: a message is refused before it is sent where the client waits (`{n}`); OK is said only
-//! after the store kept it for good.
+//! Invariants: a message is refused before it is sent where the client waits (`{n}`); OK is said
+//! only after the store kept it for good.
 //! Not here: the grammar before the message (`grammar::mailbox`).
 
 use super::messages::Finish;

@@ -124,7 +124,8 @@ impl Session {
             row.flags.insert(SystemFlag::Seen);
             view.believe(uid, row.flags.clone());
             job.seen.push(uid);
-            // RFC 9051 6.4.5: the changed flags "SHOULD be included as part of the FETCH responses".
+            // RFC 9051 6.4.5: the changed flags "SHOULD be included as part of the FETCH
+            // responses".
             if !items.contains(&FetchItem::Flags) {
                 with_flags = [&[FetchItem::Flags], items].concat();
                 items = &with_flags;

@@ -1,7 +1,7 @@
 //! Before the login: CAPABILITY, ID, STARTTLS, LOGIN, AUTHENTICATE, ENABLE.
 //!
-//! Invariants: no password is accepted in the clear unless the settings allow it; what was pipelined
-//! behind STARTTLS is thrown away; a capability is named only if it is done.
+//! Invariants: no password is accepted in the clear unless the settings allow it; what was
+//! pipelined behind STARTTLS is thrown away; a capability is named only if it is done.
 //! Not here: checking passwords and slowing down guessers (the driver).
 
 use base64::Engine;
@@ -41,8 +41,8 @@ const ALWAYS: &str = "IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID ENABLE IDLE";
 
 /// What a session may use once logged in.
 const AFTER_LOGIN: &str = "NAMESPACE UNSELECT UIDPLUS MOVE CHILDREN SPECIAL-USE CREATE-SPECIAL-USE \
-                           LIST-EXTENDED LIST-STATUS STATUS=SIZE ESEARCH SEARCHRES BINARY CONDSTORE \
-                           UTF8=ACCEPT";
+                           LIST-EXTENDED LIST-STATUS STATUS=SIZE ESEARCH SEARCHRES BINARY \
+                           CONDSTORE UTF8=ACCEPT";
 
 impl Session {
     /// What is offered in this state (RFC 9051 6.1.1).

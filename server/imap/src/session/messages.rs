@@ -1,7 +1,7 @@
 //! STORE, COPY, MOVE, EXPUNGE, CLOSE, and how every command ends: with the mailbox's news.
 //!
-//! Invariants: the news come before the tagged answer and hold no EXPUNGE where RFC 9051 7.5.1 forbids
-//! it; sequence numbers are resolved before anything else happens.
+//! Invariants: the news come before the tagged answer and hold no EXPUNGE where RFC 9051 7.5.1
+//! forbids it; sequence numbers are resolved before anything else happens.
 //! Not here: FETCH (`fetch`), SEARCH (`search`).
 
 use super::{Job, Session};
@@ -94,7 +94,8 @@ impl Session {
     ) -> Option<Vec<u32>> {
         let selected = self.selected()?;
         let count = selected.view.count();
-        // RFC 9051 9: "message sequence numbers … greater than the number of messages … is an error".
+        // RFC 9051 9: "message sequence numbers … greater than the number of messages … is an
+        // error".
         if !uid && let Some(number) = set.single_beyond(count) {
             self.bad(tag, &format!("there is no message {number}; there are {count}"));
             return None;

@@ -5,10 +5,11 @@
 //!          │                                     ▲   └────CLOSE, UNSELECT───┘
 //!          └──LOGOUT, too many errors, timeout, shutdown──▶ Ended ◀── from everywhere
 //! ```
-//! Invariants: commands run one after the other, in the order they came; between [`Action::Ask`] and
-//! `answer` nothing happens; every command gets exactly one tagged answer or the connection ends with
-//! BYE; what is buffered is bounded by `framer` and by one message.
-//! Not here: sockets, clocks, the store (`server::imap`), what each command does (the modules below).
+//! Invariants: commands run one after the other, in the order they came; between [`Action::Ask`]
+//! and `answer` nothing happens; every command gets exactly one tagged answer or the connection
+//! ends with BYE; what is buffered is bounded by `framer` and by one message.
+//! Not here: sockets, clocks, the store (`server::imap`), what each command does (the modules
+//! below).
 
 pub(crate) mod append;
 pub(crate) mod dispatch;
@@ -29,8 +30,8 @@ use crate::name::MailboxName;
 use crate::response::{Code, Out, Piece};
 use crate::view::{Allowed, View};
 
-/// Bad commands in a row after which we hang up before a login. No client sends one; a port scanner or
-/// a browser sends nothing else. After a login [`Settings::errors_max`] counts.
+/// Bad commands in a row after which we hang up before a login. No client sends one; a port scanner
+/// or a browser sends nothing else. After a login [`Settings::errors_max`] counts.
 const STRANGER_ERRORS_MAX: u64 = 5;
 
 /// Longest command before a login, in bytes: a login with long names fits many times.
@@ -187,7 +188,8 @@ impl Session {
         self.settings.tls = true;
     }
 
-    /// The selected mailbox changed. Only IDLE hears of it at once; other commands look when they end.
+    /// The selected mailbox changed. Only IDLE hears of it at once; other commands look when they
+    /// end.
     pub fn wake(&mut self) {
         self.woken = true;
     }
@@ -212,8 +214,8 @@ impl Session {
         if self.is_authenticated() { self.settings.silence_s } else { self.settings.login_s }
     }
 
-    /// Something harmless for a client in IDLE, so that routers on the way remember the connection and
-    /// a client that vanished is noticed.
+    /// Something harmless for a client in IDLE, so that routers on the way remember the connection
+    /// and a client that vanished is noticed.
     pub fn keep_alive(&mut self) {
         if self.is_idle() {
             self.out.say("* OK Still here");

@@ -1,7 +1,7 @@
 //! A store in memory and a driver without sockets, for conversations with the machine.
 //!
-//! Invariants: the store keeps the promises of `grace_imap::machine`; a script's server lines must all
-//! come, in order, and nothing else.
+//! Invariants: the store keeps the promises of `grace_imap::machine`; a script's server lines must
+//! all come, in order, and nothing else.
 //! Not here: what is tested.
 
 #![allow(dead_code, reason = "each test binary uses its own part of this")]
@@ -382,8 +382,8 @@ fn read(mail: &Mail, need: Need) -> Message {
 /// Runs a script, once with each block of client lines in one piece and once byte by byte.
 ///
 /// `C:` and `D:` are lines of the first and second client, `S:` and `T:` what they must be told;
-/// `…` at the end of one stands for any rest. `-- wake`, `-- closed`, `-- tls` act on or ask about the
-/// first client, `-- wake D` the second.
+/// `…` at the end of one stands for any rest. `-- wake`, `-- closed`, `-- tls` act on or ask about
+/// the first client, `-- wake D` the second.
 pub(crate) fn check_with(settings: &Settings, store: fn() -> Store, script: &str) {
     for whole in [true, false] {
         let store = Rc::new(RefCell::new(store()));
