@@ -87,7 +87,8 @@ class Phone:
 
     def learn(self):
         """Asks for what it does not know yet."""
-        if None in self.uids:
+        # The FETCH may end with the news of yet another message.
+        while None in self.uids:
             first = self.uids.index(None) + 1
             self.said(f"FETCH {first}:* (UID FLAGS)")
 
@@ -126,6 +127,7 @@ def message(number):
 
 def step(phone, rng, number):
     """One change by one phone."""
+    phone.learn()
     kind = rng.randint(0, 5) if phone.uids else 0
     if kind <= 1 or len(phone.uids) < 3:
         phone.append(message(number), rng.choice(["", r"\Seen", "$Todo"]))
