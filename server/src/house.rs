@@ -7,7 +7,6 @@
 //! Invariants: nothing is acknowledged before the store is open; when [`run`] returns no task of ours
 //! is alive and the store is closed.
 
-use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -73,11 +72,8 @@ async fn serve(config: Arc<Config>, bus: &Bus) -> Result<(), String> {
     bus.emit(TraceId(0), EventKind::Listening { service: Service::Admin, address });
     tasks.spawn(admin::serve(socket, services.clone()));
     bus.emit(TraceId(0), EventKind::ServerStarted { version: VERSION.to_owned() });
-    loop {
-        match signals.next().await {
-            Signal::Reload => reload(&services),
-            Signal::Stop => break,
-        }
+    while let Signal::Reload = signals.next().await {
+        reload(&services);
     }
     bus.emit(TraceId(0), EventKind::ServerStopping);
     services.porter.stop.say();
@@ -146,12 +142,10 @@ fn open_doors(config: &Config, bus: &Bus) -> Result<Vec<(Door, TcpListener)>, St
 }
 
 /// One connection, by what is spoken at its door.
-fn session(services: Services, visit: Visit) -> impl Future<Output = Ended> + Send {
-    async move {
-        match visit.service {
-            Service::Imap | Service::Imaps => imap::session::run(services, visit).await,
-            _ => inbound::session::run(services, visit).await,
-        }
+async fn session(services: Services, visit: Visit) -> Ended {
+    match visit.service {
+        Service::Imap | Service::Imaps => imap::session::run(services, visit).await,
+        _ => inbound::session::run(services, visit).await,
     }
 }
 

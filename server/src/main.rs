@@ -37,7 +37,7 @@ enum Command {
 fn main() -> ExitCode {
     // clap ends with 2 on wrong usage, as the exit codes promise.
     let arguments = Arguments::parse();
-    match run(arguments) {
+    match run(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {
             complain(&why);
@@ -46,14 +46,14 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: Arguments) -> Result<(), String> {
+fn run(arguments: &Arguments) -> Result<(), String> {
     let config = Config::load(arguments.config.as_deref(), arguments.data.as_deref())
         .map_err(|e| e.to_string())?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|e| format!("the system gives no threads: {e}"))?;
-    match arguments.command {
+    match &arguments.command {
         None => {
             log::install(arguments.log_format.unwrap_or_default());
             runtime.block_on(house::run(config))

@@ -11,7 +11,8 @@ mod desk;
 mod figures;
 mod people;
 mod session;
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod tests;
 
 use std::path::Path;
