@@ -4,8 +4,8 @@
 //!   start:  store ─▶ certificate ─▶ doors ─▶ (first accounts) ─▶ admin socket ─▶ ServerStarted
 //!   stop:   doors shut ─▶ sessions finish what was acknowledged ─▶ store closed ─▶ last log lines
 //! ```
-//! Invariants: nothing is acknowledged before the store is open; when [`run`] returns no task of ours
-//! is alive and the store is closed.
+//! Invariants: nothing is acknowledged before the store is open; when [`run`] returns no task of
+//! ours is alive and the store is closed.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -57,7 +57,8 @@ async fn serve(config: Arc<Config>, bus: &Bus) -> Result<(), String> {
     let mut signals = Signals::new().map_err(|e| format!("signals cannot be heard: {e}"))?;
     let services = furnish(Arc::clone(&config), bus)?;
     let doors = open_doors(&config, bus)?;
-    // Only now: passwords are shown once, and a start that fails for a taken port must not use it up.
+    // Only now: passwords are shown once, and a start that fails for a taken port must not use it
+    // up.
     welcome::first_start(&services).await?;
     let mut tasks = JoinSet::new();
     for (door, listener) in doors {

@@ -1,6 +1,6 @@
-// A glass panel: the last doubling of the blur, tint, noise and the lit upper edge, inside a rounded
-// rectangle. The blur is linear light; what is mixed on top is mixed in sRGB, as the rest of the
-// scene, so that a tint means the same with and without blur. Output is premultiplied.
+// A glass panel: the last doubling of the blur, tint, noise and the lit upper edge, inside a
+// rounded rectangle. The blur is linear light; what is mixed on top is mixed in sRGB, as the rest
+// of the scene, so that a tint means the same with and without blur. Output is premultiplied.
 
 struct Panel {
     rect: vec4<f32>,     // x, y, width, height

@@ -6,11 +6,11 @@ use crate::tree::{self, nothing_breaks};
 /// Modules of `server/src` by level, the lowest first. A module uses lower levels only, never a
 /// sibling; [`SIBLINGS`] are the exceptions.
 const LEVELS: &[&[&str]] = &[
-    &["config", "telemetry"],
+    &["config", "signals", "telemetry"],
     &["net", "store"],
     &["mailbox", "directory", "route"],
     &["services"],
-    &["inbound", "outbound", "imap", "admin"],
+    &["inbound", "outbound", "imap", "admin", "welcome"],
     &["house"],
 ];
 

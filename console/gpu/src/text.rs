@@ -1,8 +1,9 @@
-//! The fonts and what a text measures in them; the toolkit lays out with it, the renderer draws with it.
+//! The fonts and what a text measures in them; the toolkit lays out with it, the renderer draws
+//! with it.
 //!
-//! Invariants: with [`Fonts::bundled`] a layout depends on nothing outside the program (private font
-//! database, fixed locale), so every machine breaks lines at the same places. A text is shaped once
-//! and then found again by its words and style. No GPU is needed.
+//! Invariants: with [`Fonts::bundled`] a layout depends on nothing outside the program (private
+//! font database, fixed locale), so every machine breaks lines at the same places. A text is shaped
+//! once and then found again by its words and style. No GPU is needed.
 //! Not here: rasterizing glyphs and drawing (`vulkan::glyphs`), positions inside a text (`layout`).
 
 pub mod layout;

@@ -24,7 +24,9 @@ pub struct Setting {
 
 /// Declares the limits once and derives the checked struct, the written struct, and the reference.
 macro_rules! limits {
-    ($($name:ident = $default:literal, $min:literal ..= $max:literal, $unit:literal, $help:literal;)+) => {
+    ($(
+        $name:ident = $default:literal, $min:literal ..= $max:literal, $unit:literal, $help:literal;
+    )+) => {
         /// The checked limits.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub struct Limits {

@@ -22,13 +22,13 @@ this file: use `gracectl` or the console.
 | `data` | `/var/lib/grace` | folder of everything the daemon keeps; made if it is not there |
 | `listen.smtp` | `[\"0.0.0.0:25\", \"[::]:25\"]` | mail from other servers (RFC 5321) |
 | `listen.submission` | port 587 likewise | mail from users, STARTTLS (RFC 6409) |
-| `listen.submissions` | port 465 likewise | mail from users, TLS from the first byte (RFC 8314) |
+| `listen.submissions` | port 465 likewise | mail from users, TLS at once (RFC 8314) |
 | `listen.imap` | port 143 likewise | mail to users, STARTTLS (RFC 9051) |
-| `listen.imaps` | port 993 likewise | mail to users, TLS from the first byte (RFC 8314) |
-| `listen.admin` | `/run/grace/admin.sock` | Unix socket (Windows: named pipe) of the admin protocol |
-| `admin.group` | none | system group whose members may use the admin socket as operators |
-| `tls.certificate` | self-signed, made in the data folder | PEM file: certificate chain, leaf first |
-| `tls.key` | likewise | PEM file: private key; read again with the certificate on SIGHUP |
+| `listen.imaps` | port 993 likewise | mail to users, TLS at once (RFC 8314) |
+| `listen.admin` | `/run/grace/admin.sock` | Unix socket or named pipe of the admin protocol |
+| `admin.group` | none | system group whose members may use the socket as operators |
+| `tls.certificate` | self-signed, made in `data` | PEM file: certificate chain, leaf first |
+| `tls.key` | likewise | PEM file: private key; both are read again on SIGHUP |
 
 An empty list closes a door: `smtp = []`. A port of 0 takes a free one, which the log then names.
 

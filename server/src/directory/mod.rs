@@ -1,7 +1,8 @@
 //! Who lives here: domains, accounts, and whether a password is right.
 //!
 //! Invariants: an account's address is lower case and unique; its domain exists; a password is kept
-//! as an Argon2id hash only; a failed check takes as long for an unknown login as for a wrong password.
+//! as an Argon2id hash only; a failed check takes as long for an unknown login as for a wrong
+//! password.
 //! Not here: mailboxes (`mailbox`), who may change this (`admin`).
 
 pub mod password;
@@ -131,8 +132,8 @@ impl Directory {
         }))
     }
 
-    /// Where mail for `<Postmaster>` without a domain goes (RFC 5321 4.5.1): to the postmaster of the
-    /// first domain that has one.
+    /// Where mail for `<Postmaster>` without a domain goes (RFC 5321 4.5.1): to the postmaster of
+    /// the first domain that has one.
     ///
     /// # Errors
     /// The database failed.

@@ -1,10 +1,10 @@
 //! Passwords: hashing, checking, making random ones.
 //!
-//! Argon2id with 46 MiB, one pass, one lane: one of the equally strong choices of the OWASP password
-//! storage guidance. It is the one whose memory is above 32 MiB, the size from which on the C library
-//! of Linux always gives memory back to the system when it is freed; with 19 MiB and two passes, each
-//! thread that had checked a password kept that much for good. The parameters stand in each hash, so
-//! raising them later keeps old hashes working.
+//! Argon2id with 46 MiB, one pass, one lane: one of the equally strong choices of the OWASP
+//! password storage guidance. It is the one whose memory is above 32 MiB, the size from which on
+//! the C library of Linux always gives memory back to the system when it is freed; with 19 MiB and
+//! two passes, each thread that had checked a password kept that much for good. The parameters
+//! stand in each hash, so raising them later keeps old hashes working.
 //! Not here: how many are checked at once (`directory`).
 
 use argon2::password_hash::{PasswordHash, PasswordHasher as _, PasswordVerifier as _, SaltString};

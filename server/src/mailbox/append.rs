@@ -1,7 +1,7 @@
 //! Putting messages in: delivery to many, and IMAP's APPEND to one.
 //!
 //! ```text
-//!   upload ──▶ chunks in the journal ──▶ finish ──▶ ONE transaction: body, rows, UIDs, counts ──▶ sync
+//!   upload ──▶ chunks in the journal ──▶ finish ──▶ ONE transaction: body, rows, counts ──▶ sync
 //! ```
 //! Invariants: a message stands in all its mailboxes or in none; the body is written once, however
 //! many there are; an upload given up leaves nothing but garbage for the cleaner.
@@ -102,8 +102,8 @@ impl Mailboxes {
     }
 
     /// Delivers a message into the INBOX of each account, in one transaction. Done means on disk.
-    /// An account given twice gets it once; one that was deleted meanwhile gets nothing and is missing
-    /// in the answer.
+    /// An account given twice gets it once; one that was deleted meanwhile gets nothing and is
+    /// missing in the answer.
     ///
     /// # Errors
     /// The database failed; the message stands nowhere.

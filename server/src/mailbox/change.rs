@@ -1,7 +1,7 @@
 //! Changing messages: flags, copies, moves, removal.
 //!
-//! Invariants: all changes of one command carry one mod-sequence; a message that is removed leaves a
-//! `vanished` row; a body goes with its last message.
+//! Invariants: all changes of one command carry one mod-sequence; a message that is removed leaves
+//! a `vanished` row; a body goes with its last message.
 
 use gracedb::write::WriteTx;
 
@@ -115,8 +115,8 @@ impl Mailboxes {
         Ok(copied)
     }
 
-    /// Moves the messages among `uids` that exist (RFC 6851): each is in one of the two mailboxes at
-    /// every moment. A move into the same mailbox gives new UIDs.
+    /// Moves the messages among `uids` that exist (RFC 6851): each is in one of the two mailboxes
+    /// at every moment. A move into the same mailbox gives new UIDs.
     ///
     /// # Errors
     /// One of the mailboxes is gone, or the database failed; nothing was moved.

@@ -1,7 +1,8 @@
 //! Mailboxes and messages: the only owner of their tables.
 //!
-//! Every change is one transaction; what a function returns as done is on disk. After the commit the
-//! sessions that watch the mailbox are woken, and read what changed since the mod-sequence they know.
+//! Every change is one transaction; what a function returns as done is on disk. After the commit
+//! the sessions that watch the mailbox are woken, and read what changed since the mod-sequence they
+//! know.
 //! Invariants: UIDs of a mailbox only grow; a mailbox's counts agree with its messages; a body's
 //! `references` is the number of messages that point to it.
 //! Not here: IMAP (`imap`), who may do what (sessions know their account).

@@ -106,8 +106,8 @@ impl Mailboxes {
         Ok(())
     }
 
-    /// Renames a mailbox and the names below it. Renaming INBOX moves its messages into a new mailbox
-    /// and leaves it empty (RFC 9051 6.3.6).
+    /// Renames a mailbox and the names below it. Renaming INBOX moves its messages into a new
+    /// mailbox and leaves it empty (RFC 9051 6.3.6).
     ///
     /// # Errors
     /// There is none of that name, the new name is taken or not allowed, or the database failed.

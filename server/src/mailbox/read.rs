@@ -57,8 +57,9 @@ impl Mailboxes {
         Ok(totals)
     }
 
-    /// A mailbox and all its messages. With `claim_recent`, the messages that are `\Recent` now are no
-    /// longer so for anyone else (RFC 3501 2.3.2); they are those from the returned row's `recent_from`.
+    /// A mailbox and all its messages. With `claim_recent`, the messages that are `\Recent` now are
+    /// no longer so for anyone else (RFC 3501 2.3.2); they are those from the returned row's
+    /// `recent_from`.
     ///
     /// # Errors
     /// The mailbox is gone, or the database failed.

@@ -1,8 +1,8 @@
 //! Waking the sessions that watch a mailbox.
 //!
-//! Invariant: a watcher made before a change is woken by it; a mailbox nobody watches costs nothing.
-//! What is carried is only the newest mod-sequence: a watcher reads the changes from the store, so a
-//! wake-up can be merged with others but never be wrong.
+//! Invariant: a watcher made before a change is woken by it; a mailbox nobody watches costs
+//! nothing. What is carried is only the newest mod-sequence: a watcher reads the changes from the
+//! store, so a wake-up can be merged with others but never be wrong.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -1,7 +1,7 @@
 //! Opening listening sockets.
 //!
-//! Invariant: an IPv6 door never takes IPv4 connections, so that `0.0.0.0` and `[::]` can stand side
-//! by side on every system.
+//! Invariant: an IPv6 door never takes IPv4 connections, so that `0.0.0.0` and `[::]` can stand
+//! side by side on every system.
 
 use std::io;
 use std::net::SocketAddr;

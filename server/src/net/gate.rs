@@ -92,8 +92,8 @@ impl Drop for Pass {
     }
 }
 
-/// What counts as one address: an IPv4 address, or an IPv6 /64, which one customer usually has whole
-/// (RFC 6177 2).
+/// What counts as one address: an IPv4 address, or an IPv6 /64, which one customer usually has
+/// whole (RFC 6177 2).
 fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => {

@@ -1,5 +1,5 @@
-//! Accepting connections: the gate, TLS from the first byte where the door asks for it, and one task
-//! per connection that nothing outlives.
+//! Accepting connections: the gate, TLS from the first byte where the door asks for it, and one
+//! task per connection that nothing outlives.
 //!
 //! ```text
 //!   accept ──▶ gate ──▶ [TLS] ──▶ session ──▶ closed
@@ -99,7 +99,8 @@ where
                     }
                 }
             },
-            // The peer went away while waiting to be accepted (accept(2)): no fault of the listener.
+            // The peer went away while waiting to be accepted (accept(2)): no fault of the
+            // listener.
             Err(e) if is_of_the_peer(&e) => {}
             Err(e) => {
                 tracing::error!(target: "grace", event = "AcceptFailed", error = %e);

@@ -46,8 +46,9 @@ impl Stream {
         Self { wire: Wire::Clear(tcp), bytes_in: 0, bytes_out: 0 }
     }
 
-    /// Does the server's side of a TLS handshake. Bytes the client sent in clear and nobody read yet
-    /// are taken as part of the handshake and break it, which is what a STARTTLS injection deserves.
+    /// Does the server's side of a TLS handshake. Bytes the client sent in clear and nobody read
+    /// yet are taken as part of the handshake and break it, which is what a STARTTLS injection
+    /// deserves.
     ///
     /// # Errors
     /// The handshake failed, the client went away, or the stream is encrypted already.
@@ -86,9 +87,10 @@ impl Stream {
         })
     }
 
-    /// Asks the system to acknowledge at once what came. A client that keeps small writes back until
-    /// all before is acknowledged (RFC 896), and a system that keeps acknowledgments back, cost each
-    /// other some 40 ms. Holds for a while only; where a system has no such switch, nothing happens.
+    /// Asks the system to acknowledge at once what came. A client that keeps small writes back
+    /// until all before is acknowledged (RFC 896), and a system that keeps acknowledgments back,
+    /// cost each other some 40 ms. Holds for a while only; where a system has no such switch,
+    /// nothing happens.
     pub fn acknowledge_now(&self) {
         #[cfg(target_os = "linux")]
         {

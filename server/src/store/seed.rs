@@ -62,8 +62,8 @@ pub(crate) fn make(
     Ok(row)
 }
 
-/// RFC 9051 2.3.1.1 recommends the time of creation. Counting on from the last one keeps two made within
-/// one second apart, and a clock that was set back from giving one out again.
+/// RFC 9051 2.3.1.1 recommends the time of creation. Counting on from the last one keeps two made
+/// within one second apart, and a clock that was set back from giving one out again.
 fn next_uid_validity(tx: &mut WriteTx<'_>) -> Result<u32, Failure> {
     let last = tx.get::<UidValidity>(&0)?.map_or(0, |row| row.last);
     let now = u32::try_from(now_s())

@@ -5,9 +5,9 @@
 //!                    ▲           ▲
 //!                 reader A    reader B          a cursor each, nothing else
 //! ```
-//! Invariants: emitting never waits for a reader and never fails; a reader sees events in order, each
-//! once, and is told how many fell out before it came to them. A reader costs one cursor, so nobody
-//! listening costs nothing.
+//! Invariants: emitting never waits for a reader and never fails; a reader sees events in order,
+//! each once, and is told how many fell out before it came to them. A reader costs one cursor, so
+//! nobody listening costs nothing.
 //! Not here: what is done with the events ([`super::log`], `admin`).
 
 use std::collections::VecDeque;
@@ -75,7 +75,8 @@ impl Bus {
         }
     }
 
-    /// Says that something happened. Text from a peer is cut to [`TEXT_MAX`] by [`claim`] beforehand.
+    /// Says that something happened. Text from a peer is cut to [`TEXT_MAX`] by [`claim`]
+    /// beforehand.
     pub fn emit(&self, trace: TraceId, kind: EventKind) {
         self.shared.counters.count(&kind);
         let time_us = now_us();

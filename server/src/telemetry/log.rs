@@ -1,9 +1,10 @@
 //! The log: a reader of the bus that turns each event into one `tracing` line on standard error.
 //!
-//! Two shapes, one line per event each: for people `12:03:11.042 info  MessageAccepted queue_id=… …`,
-//! for machines `{"ts":…,"level":"info","event":"MessageAccepted","queue_id":…}`. Lines of libraries
-//! come through the same door, with their text as `message`.
-//! Invariant: the mail path never waits for the log; a log that cannot keep up says how much it lost.
+//! Two shapes, one line per event each: for people `12:03:11.042 info  MessageAccepted queue_id=…
+//! …`, for machines `{"ts":…,"level":"info","event":"MessageAccepted","queue_id":…}`. Lines of
+//! libraries come through the same door, with their text as `message`.
+//! Invariant: the mail path never waits for the log; a log that cannot keep up says how much it
+//! lost.
 
 use std::fmt;
 
@@ -46,7 +47,8 @@ pub fn install(format: Format) {
     debug_assert!(installed.is_ok(), "the log is installed once, by main");
 }
 
-/// Writes events as they come, until told to be silent; what was emitted before that is still written.
+/// Writes events as they come, until told to be silent; what was emitted before that is still
+/// written.
 pub async fn follow(mut reader: Reader, silence: Stop) {
     loop {
         tokio::select! {
@@ -60,7 +62,8 @@ pub async fn follow(mut reader: Reader, silence: Stop) {
 /// Writes one batch.
 fn write(batch: &Batch) {
     if batch.lost > 0 {
-        tracing::warn!(target: TARGET, event = "EventsLost", data = format!("{{\"count\":{}}}", batch.lost));
+        let data = serde_json::json!({ "count": batch.lost }).to_string();
+        tracing::warn!(target: TARGET, event = "EventsLost", data);
     }
     for event in &batch.events {
         line(event);

@@ -56,11 +56,13 @@ impl Frame {
             .flags(vk::CommandPoolCreateFlags::TRANSIENT)
             .queue_family_index(device.family);
         let fence = vk::FenceCreateInfo::default().flags(vk::FenceCreateFlags::SIGNALED);
-        // SAFETY (all three): plain descriptions; the device lives.
+        // SAFETY: a plain description; the device lives.
         frame.pool = unsafe { raw.create_command_pool(&pool, None) }
             .map_err(failed("creating a command pool"))?;
         frame.fence =
+            // SAFETY: as above.
             unsafe { raw.create_fence(&fence, None) }.map_err(failed("creating a fence"))?;
+        // SAFETY: as above.
         frame.acquired = unsafe { raw.create_semaphore(&vk::SemaphoreCreateInfo::default(), None) }
             .map_err(failed("creating a semaphore"))?;
         Ok(frame)

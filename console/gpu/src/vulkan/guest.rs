@@ -1,9 +1,9 @@
 //! wgpu as a guest on our Vulkan device: the one place where its handles and ours meet.
 //!
-//! glyphon draws through wgpu, so wgpu is given our instance, device, queue and scene image; it owns
-//! none of them. Invariants: nothing of ours is destroyed before wgpu's drop callback for it has
-//! run ([`Guest::is_gone`]); wgpu's instance flags stay empty (its debug flag names objects that
-//! the layers then complain of).
+//! glyphon draws through wgpu, so wgpu is given our instance, device, queue and scene image; it
+//! owns none of them. Invariants: nothing of ours is destroyed before wgpu's drop callback for it
+//! has run ([`Guest::is_gone`]); wgpu's instance flags stay empty (its debug flag names objects
+//! that the layers then complain of).
 //! Not here: drawing text (`glyphs`).
 
 use std::ffi::CStr;

@@ -112,7 +112,7 @@ impl Pipelines {
             .min_filter(vk::Filter::LINEAR)
             .address_mode_u(vk::SamplerAddressMode::CLAMP_TO_EDGE)
             .address_mode_v(vk::SamplerAddressMode::CLAMP_TO_EDGE);
-        // SAFETY (all five): plain descriptions that live through the call; the device lives.
+        // SAFETY: of all five: plain descriptions that live through the call; the device lives.
         self.sampler = unsafe { raw.create_sampler(&sampler, None) }
             .map_err(failed("creating the sampler"))?;
         let samplers = [self.sampler];
