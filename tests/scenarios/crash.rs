@@ -12,6 +12,7 @@ use grace_tests::house::House;
 use grace_tests::log::{self, Mark};
 use grace_tests::script::{self, Partner};
 use grace_tests::seed::{self, Seed};
+use grace_tests::wire::Wire;
 use grace_tests::{figure, program};
 use serde_json::{Value, json};
 
@@ -65,6 +66,21 @@ fn killed_at_random_moments() {
         "{kills} kills (seed {seed}): {acknowledged} acknowledged, 0 lost, 0 twice, 0 half; slowest \
          reopening {slowest_ms} ms, most transactions replayed {replayed_most}, torn tails {cuts}"
     ));
+}
+
+/// One client, one message after the other: nothing can share a sync, so each `250` needs its own.
+#[test]
+fn every_acknowledgment_waits_for_the_disk() {
+    const MESSAGES: u64 = 20;
+    let house = House::start();
+    let ann = house.account("ann");
+    let syncs = || log::number(&house.ctl_json(&["stats"]), "db_syncs");
+    let before = syncs();
+    for number in 0..MESSAGES {
+        Wire::deliver(&house, &ann, &number.to_string());
+    }
+    let waited = syncs() - before;
+    assert!(waited >= MESSAGES, "{MESSAGES} acknowledgments, but only {waited} syncs");
 }
 
 /// The mailbox the appends go to.

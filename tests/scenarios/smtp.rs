@@ -297,6 +297,26 @@ fn more_recipients_than_allowed() {
 }
 
 #[test]
+fn limits_at_the_door_and_patience_inside() {
+    let house = House::start_with(
+        "[limits]\nconnections_per_address_max = 3\nsmtp_idle_probe_s = 5\nimap_login_s = 10\n",
+    );
+    let mut first = greeted(&house);
+    let _second = greeted(&house);
+    let mut silent = Wire::connect(house.port("Smtp"));
+    silent.check("S: 220 *");
+    Wire::connect(house.port("Smtp")).check("S: 421 4.7.0 *\n-- closed");
+    Wire::connect(house.port("Imap")).check("S: * BYE *\n-- closed");
+    assert_eq!(house.log().wait_count(Mark::START, "ConnectionRefused", 2, |_| true).len(), 2);
+    // Who says nothing at all is let go, and makes room.
+    silent.check("S: 421 4.4.2 *\n-- closed");
+    house.log().wait(Mark::START, "ConnectionClosed", |_| true);
+    greeted(&house).check("C: QUIT\nS: 221 *\n-- closed");
+    // Who is in the middle of something has longer.
+    first.check("C: NOOP\nS: 250 *");
+}
+
+#[test]
 fn submission_by_smtplib() {
     let house = House::start_with("[limits]\nlogin_failure_delay_ms = 0\n");
     let (ann, bob) = (house.account("ann"), house.account("bob"));

@@ -52,6 +52,18 @@ pub fn settle(id: u32, patience: Duration, wanted: impl Fn(&Usage) -> bool) -> U
     }
 }
 
+/// The most resident memory process `id` ever had, in KiB (`VmHWM` of proc(5)).
+///
+/// # Panics
+/// When the process is gone.
+#[must_use]
+pub fn peak_kib(id: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{id}/status"));
+    let status = status.unwrap_or_else(|error| gone(id, &error));
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();
+    line.split_whitespace().next().and_then(|n| n.parse().ok()).unwrap_or_default()
+}
+
 /// Processor time process `id` has used, in milliseconds.
 #[must_use]
 pub fn processor_ms(id: u32) -> u64 {
@@ -83,5 +95,6 @@ mod tests {
         let usage = of(std::process::id());
         assert!(usage.resident_kib > 100 && usage.files >= 3 && usage.threads >= 1, "{usage:?}");
         assert!(usage.proportional_kib <= usage.resident_kib);
+        assert!(peak_kib(std::process::id()) >= usage.resident_kib / 2);
     }
 }

@@ -44,12 +44,17 @@ impl Wire {
 
     /// Delivers one small message through the MX port of a house, and waits until it is announced.
     pub fn deliver(house: &House, to: &Account, subject: &str) -> Value {
+        Self::deliver_from("sender@example.org", house, to, subject)
+    }
+
+    /// The same from a sender of one's choice.
+    pub fn deliver_from(sender: &str, house: &House, to: &Account, subject: &str) -> Value {
         let mark = house.log().mark();
         Self::connect(house.port("Smtp")).check(&format!(
             "S: 220 *
              C: EHLO client.example.org
              S: 250 *
-             C: MAIL FROM:<sender@example.org>
+             C: MAIL FROM:<{sender}>
              S: 250 *
              C: RCPT TO:<{}>
              S: 250 *
