@@ -179,7 +179,8 @@ fn neomutt_opens_a_mailbox_and_saves_a_message() {
     let text = format!(
         "set my_pass = \"{escaped}\"\nset imap_user = \"{}\"\nset imap_pass = $my_pass\n\
          set certificate_file = \"{}\"\nset ssl_verify_host = no\nset ssl_force_tls = yes\n\
-         set folder = \"{}\"\nset header_cache = \"\"\nset confirmappend = no\nset confirmcreate = no\nset delete = yes\n\
+         set folder = \"{}\"\nset header_cache = \"\"\nset confirmappend = no\n\
+         set confirmcreate = no\nset delete = yes\n\
          set quit = yes\nset copy = no\nset wait_key = no\nset mbox_type = mbox\n\
          push \"<copy-message>{}<enter><quit>\"\n",
         scene.ann.address,

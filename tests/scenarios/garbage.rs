@@ -115,7 +115,8 @@ fn hexadecimal(text: &str) -> Option<Vec<u8>> {
 
 /// A hello that a TLS library wrote, taken by connecting it to a listener of ours.
 fn hello() -> Vec<u8> {
-    let code = "import ssl\nc = ssl.create_default_context()\ni, o = ssl.MemoryBIO(), ssl.MemoryBIO()\n\
+    let code = "import ssl\n\
+                c, i, o = ssl.create_default_context(), ssl.MemoryBIO(), ssl.MemoryBIO()\n\
                 s = c.wrap_bio(i, o, server_hostname='mail.grace.test')\n\
                 try: s.do_handshake()\nexcept ssl.SSLWantReadError: pass\nprint(o.read().hex())";
     let text = program::run_ok(script::python().args(["-c", code]));

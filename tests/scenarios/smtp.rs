@@ -231,12 +231,14 @@ fn many_commands_in_one_piece() {
     let house = House::start_with(SETTINGS);
     let ann = house.account("ann");
     greeted(&house).check(
-        "c: MAIL FROM:<bob@example.org>\\r\\nRCPT TO:<ann@grace.test>\\r\\nRCPT TO:<no@grace.test>\\r\\nDATA\\r\\n
+        "c: MAIL FROM:<bob@example.org>\\r\\nRCPT TO:<ann@grace.test>\\r\\n\
+         RCPT TO:<no@grace.test>\\r\\nDATA\\r\\n
          S: 250 2.1.0 *
          S: 250 2.1.5 *
          S: 550 5.1.1 *
          S: 354 *
-         c: Subject: one\\r\\n\\r\\nhi\\r\\n.\\r\\nMAIL FROM:<bob@example.org>\\r\\nRCPT TO:<ann@grace.test>\\r\\n
+         c: Subject: one\\r\\n\\r\\nhi\\r\\n.\\r\\nMAIL FROM:<bob@example.org>\\r\\n\
+         RCPT TO:<ann@grace.test>\\r\\n
          S: 250 2.0.0 *
          S: 250 2.1.0 *
          S: 250 2.1.5 *

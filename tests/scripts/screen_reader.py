@@ -1,6 +1,6 @@
 """Looks at the console as a screen reader does: over AT-SPI, by role and name. A partner.
 
-    {"find": text, "role": role?}   waits until something named so is shown; answers {"name": …, "role": …}
+    {"find": text, "role": role?}   waits until something named so is shown; answers its name, role
     {"gone": text}                  waits until nothing is
     {"press": name}                 presses the button of that name
     {"all": true}                   every role and name, for people who read a failure
@@ -73,7 +73,9 @@ def find(order):
 
 
 def gone(order):
-    return wait(lambda: None if any(order["gone"] in name for _, name, _ in shown()) else {"gone": True})
+    def look():
+        return None if any(order["gone"] in name for _, name, _ in shown()) else {"gone": True}
+    return wait(look)
 
 
 def press(order):

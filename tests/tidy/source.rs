@@ -200,8 +200,8 @@ fn unsafe_lives_in_one_room() {
 
 #[test]
 fn functions_are_measured() {
-    let text = "fn a() {\n    x();\n}\n\nimpl B {\n    pub(crate) async fn b(\n        self,\n    ) {\n\
-                \x20       if x {\n        }\n    }\n    fn c() {}\n}\n";
+    let text = "fn a() {\n    x();\n}\n\nimpl B {\n    pub(crate) async fn b(\n        self,\n\
+                \x20   ) {\n        if x {\n        }\n    }\n    fn c() {}\n}\n";
     let found = functions(text);
     assert_eq!(found, [("a".into(), 1, 2), ("b".into(), 6, 5)]);
 }
