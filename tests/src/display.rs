@@ -85,6 +85,7 @@ impl Display {
             .env("DISPLAY", &self.name)
             .env("XAUTHORITY", self.folder.path().join("cookies"))
             .env("XDG_RUNTIME_DIR", self.folder.path())
+            .env("XDG_CACHE_HOME", self.folder.path().join("cache"))
             .env("XDG_CONFIG_HOME", self.folder.path().join("config"))
             .env("XDG_STATE_HOME", self.folder.path().join("state"))
             .env("DBUS_SESSION_BUS_ADDRESS", &self.bus_address)
