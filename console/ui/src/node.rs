@@ -1,7 +1,7 @@
 //! What a box is asked to be, and what it became.
 //!
 //! Invariants: a box that can be clicked, focused or scrolled was made by [`Spec::widget`], which
-//! asks for a role and a name. A [`NodeId`] only comes from [`Tree::push`] and is good for the tree
+//! asks for a role and a name. A [`NodeId`] only comes from `Tree::push` and is good for the tree
 //! that gave it. Not here: how boxes are built (`ui`) and drawn (`paint`).
 
 use std::hash::Hash;

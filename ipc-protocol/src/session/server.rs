@@ -5,7 +5,7 @@
 //!     └──────────────refused, too late────────────▶┘
 //! ```
 //! The driver feeds [`Session::receive`], walks [`Session::poll`] until it gives `None`, sends
-//! [`Session::outgoing`], and wakes at [`Session::deadline`].
+//! `Session::outgoing`, and wakes at [`Session::deadline`].
 //! Invariants: one request is open at a time and the next is not even decoded before it is
 //! answered; what waits to be sent is bounded, for replies by not reading on, for events by
 //! dropping the oldest, for counters by leaving them out; a request is given to the driver only if

@@ -2,7 +2,7 @@
 //!
 //! Invariants: whoever holds a [`Config`] holds checked values, no option left open; nothing that
 //! changes at run time (domains, accounts, keys) is in it, that lives in the database.
-//! Not here: the limits ([`limits`]), the page that describes every setting ([`reference`]).
+//! Not here: the limits ([`limits`]), the page that describes every setting ([`mod@reference`]).
 
 pub mod limits;
 pub mod reference;

@@ -4,7 +4,7 @@
 //! program of yours could not. Exit codes: 0 done, 1 refused or failed (reason on standard error),
 //! 2 wrong usage. Passwords come from a file or standard input, never from the command line, where
 //! every user of the machine could read them.
-//! Not here: how answers are printed ([`print`]), how the daemon is found ([`find`]).
+//! Not here: how answers are printed ([`mod@print`]), how the daemon is found ([`find`]).
 
 mod find;
 mod password;
