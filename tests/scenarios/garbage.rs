@@ -249,7 +249,8 @@ fn ten_thousand_visitors_who_want_no_mail() {
     let took = begun.elapsed();
     all_gone(&house);
     let after = usage::settle(house.id(), SETTLE, |usage| {
-        usage.files <= files && usage.resident_kib <= warm.resident_kib + GROWTH_KIB_MAX
+        let resident = usage.resident_kib <= warm.resident_kib + GROWTH_KIB_MAX;
+        resident && usage.files <= files && usage.threads <= warm.threads
     });
 
     let told = format!("seed {seed}: {files} files at first, warm {warm:?}, after {after:?}");
