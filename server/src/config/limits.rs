@@ -90,6 +90,10 @@ limits! {
         "Recipients of one message. RFC 5321 4.5.3.1.8 asks for at least 100.";
     smtp_errors_max = 10, 1..=1_000, "commands",
         "Refused or unknown commands in one SMTP session before it is ended.";
+    smtp_recipients_refused_max = 100, 1..=10_000, "recipients",
+        "Refused recipients in one SMTP session before it is ended. A mailing to people who left meets dozens, who tries names meets thousands.";
+    smtp_idle_commands_max = 100, 10..=10_000, "commands",
+        "Commands between two messages that bring no mail closer (NOOP, RSET, VRFY, EHLO) before the session is ended.";
     smtp_messages_max = 1_000, 1..=1_000_000, "messages",
         "Messages in one SMTP session; a sender then opens another connection.";
     smtp_command_s = 300, 10..=3_600, "seconds",
@@ -98,6 +102,12 @@ limits! {
         "How long an SMTP client may take for its next piece of a message (RFC 5321 4.5.3.2.5).";
     smtp_idle_probe_s = 60, 5..=3_600, "seconds",
         "How long a client that has not yet said a valid EHLO or HELO may take. Scanners connect and say nothing.";
+    smtp_message_s = 3_600, 60..=86_400, "seconds",
+        "How long one whole message may take to come in by SMTP: the largest one at 15 kB/s. Raise it with `message_bytes_max`.";
+    smtp_login_s = 60, 10..=3_600, "seconds",
+        "How long an SMTP client may take for its next line of a login. People do not type it.";
+    smtp_greet_pause_ms = 0, 0..=60_000, "milliseconds",
+        "Wait before the greeting on the door for other servers; whoever talks before it is turned away. Legitimate servers wait minutes, many bots do not.";
     imap_login_s = 60, 10..=3_600, "seconds",
         "How long an IMAP client may take to log in.";
     imap_idle_s = 1_860, 1_800..=86_400, "seconds",

@@ -92,10 +92,18 @@ fn settings(services: &Services, service: Service, peer: SocketAddr) -> Settings
         recipients_max: usize::try_from(limits.recipients_max).unwrap_or(usize::MAX),
         errors_max: count(limits.smtp_errors_max),
         messages_max: count(limits.smtp_messages_max),
+        recipients_refused_max: count(limits.smtp_recipients_refused_max),
+        idle_commands_max: count(limits.smtp_idle_commands_max),
         login_failures_max: count(limits.login_failures_max),
+        greet_pause: match role {
+            Role::Mx => Duration::from_millis(limits.smtp_greet_pause_ms),
+            Role::Submission | Role::Submissions => Duration::ZERO,
+        },
         hello_timeout: Duration::from_secs(limits.smtp_idle_probe_s),
         command_timeout: Duration::from_secs(limits.smtp_command_s),
+        login_timeout: Duration::from_secs(limits.smtp_login_s),
         body_timeout: Duration::from_secs(limits.smtp_data_s),
+        body_time_max: Duration::from_secs(limits.smtp_message_s),
         ..Settings::new(services.config.hostname.clone(), role)
     }
 }
@@ -430,11 +438,9 @@ impl Session {
             }
             Ok::<(), io::Error>(())
         };
-        // The session is over; a peer that is gone already loses nothing.
-        tokio::select! {
-            () = self.services.porter.stop.wait() => {}
-            said = timeout(LINGER_WAIT, farewell) => drop(said),
-        }
+        // The session is over; a peer that is gone already loses nothing. A stop waits for this
+        // too: a reset could take an unread 250 along, and the peer would send the message again.
+        drop(timeout(LINGER_WAIT, farewell).await);
     }
 }
 
