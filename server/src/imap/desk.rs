@@ -4,6 +4,7 @@
 //! upload that is not committed is dropped with the desk.
 //! Not here: the conversation (`session`).
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -131,7 +132,13 @@ impl Desk {
             }
             request => self.change_names(request).await,
         };
-        served.unwrap_or_else(|failure| Answer::Refused(translate::why(&failure)))
+        served.unwrap_or_else(|failure| {
+            if let Failure::Store(_) = failure {
+                let reason = failure.to_string();
+                self.services.porter.bus.emit(self.trace, EventKind::StoreFailed { reason });
+            }
+            Answer::Refused(translate::why(&failure))
+        })
     }
 
     async fn login(&mut self, login: &str, password: Secret, mechanism: &str) -> Answer {
@@ -186,16 +193,15 @@ impl Desk {
 
     fn mailboxes(&self) -> Served {
         let account = self.account()?;
-        let mut subscribed = self.services.mailboxes.subscriptions(account)?;
+        let mut subscribed: BTreeSet<String> =
+            self.services.mailboxes.subscriptions(account)?.into_iter().collect();
         let mut listed = Vec::new();
         for mailbox in self.services.mailboxes.list(account)? {
             let Ok(name) = MailboxName::parse(&mailbox.name) else { continue };
-            let before = subscribed.len();
-            subscribed.retain(|known| *known != mailbox.name);
             listed.push(Listed {
                 name,
                 exists: true,
-                subscribed: subscribed.len() < before,
+                subscribed: subscribed.remove(&mailbox.name),
                 special_use: translate::listed_use(mailbox.special_use),
             });
         }

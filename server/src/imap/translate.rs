@@ -96,16 +96,13 @@ pub(super) fn listed_use(number: u8) -> Option<command::SpecialUse> {
     })
 }
 
-/// Why the store refused, for the client; what only the admin can mend is logged here.
+/// Why the store refused, for the client.
 pub(super) fn why(failure: &Failure) -> Why {
     match failure {
         Failure::NoSuchMailbox => Why::NoSuchMailbox,
         Failure::Exists => Why::Exists,
         Failure::NotAllowed(text) => Why::NotAllowed((*text).to_owned()),
         Failure::Limit(text) => Why::Limit((*text).to_owned()),
-        Failure::Store(error) => {
-            tracing::error!(target: "grace", event = "ImapRequestFailed", error = %error);
-            Why::Broken
-        }
+        Failure::Store(_) => Why::Broken,
     }
 }

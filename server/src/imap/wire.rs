@@ -53,14 +53,17 @@ impl Wire {
         let bytes = std::mem::take(&mut self.waiting);
         let wait = self.write_wait;
         let stream = self.stream()?;
-        let written = async {
-            stream.write_all(&bytes).await?;
-            stream.flush().await
-        };
-        match timeout(wait, written).await {
-            Ok(written) => written,
-            Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "the client does not read")),
+        // A large answer over a slow line is no silence: each piece has its own time.
+        for piece in bytes.chunks(BUFFER_BYTES) {
+            let written = async {
+                stream.write_all(piece).await?;
+                stream.flush().await
+            };
+            timeout(wait, written).await.map_err(|_| {
+                io::Error::new(io::ErrorKind::TimedOut, "the client does not read")
+            })??;
         }
+        Ok(())
     }
 
     /// See [`Stream::acknowledge_now`].
