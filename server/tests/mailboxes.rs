@@ -5,9 +5,11 @@ use tempfile::TempDir;
 use zeroize::Zeroizing;
 
 use grace_ipc::event::TraceId;
+use grace_mail::address::{Charset, Mailbox as Address};
 
-use graced::directory::{Directory, Login, Person};
+use graced::directory::{Destination, Directory, Login, Person};
 use graced::mailbox::Mailboxes;
+use graced::mailbox::append::Birth;
 use graced::mailbox::change::{FlagChange, FlagVerb};
 use graced::store::failure::Failure;
 use graced::store::messages::{Body, MailboxRow, MessageRow, flag};
@@ -59,6 +61,14 @@ impl House {
         let ids: Vec<u64> = to.iter().map(|person| person.id).collect();
         let placed = self.mailboxes.deliver(NO_TRACE, "q", &ids, message).await.expect("placed");
         placed.first().expect("somebody").uid
+    }
+
+    async fn deliver_may_fail(&self, to: &[&Person], text: &str) -> Result<(), Failure> {
+        let mut upload = self.mailboxes.upload();
+        upload.write(text.as_bytes()).await?;
+        let message = upload.finish().await?;
+        let ids: Vec<u64> = to.iter().map(|person| person.id).collect();
+        self.mailboxes.deliver(NO_TRACE, "q", &ids, message).await.map(drop)
     }
 
     fn inbox(&self, person: &Person) -> MailboxRow {
@@ -213,4 +223,75 @@ async fn only_the_right_password_opens() {
     house.directory.delete_account("ann@example.org", "test").await.expect("removed");
     assert!(matches!(login("ann@example.org", "secret of ann").await, Login::Wrong));
     assert!(house.mailboxes.list(person.id).expect("reads").is_empty());
+}
+
+#[tokio::test]
+async fn a_message_goes_to_all_its_accounts_or_to_none() {
+    let (house, people) = House::with_people(&["ann", "bob"]).await;
+    let [ann, bob] = people.as_slice() else { panic!("two people") };
+    house.directory.delete_account("bob@example.org", "test").await.expect("deleted");
+    let refused = house.deliver_may_fail(&[ann, bob], "hello").await;
+    assert!(matches!(refused, Err(Failure::NoSuchMailbox)), "{refused:?}");
+    assert_eq!(house.uids(house.inbox(ann).id).await, Vec::<u32>::new());
+}
+
+#[tokio::test]
+async fn a_deleted_account_leaves_nothing_that_grows() {
+    let (house, people) = House::with_people(&["ann"]).await;
+    let [ann] = people.as_slice() else { panic!("one person") };
+    house.directory.delete_account("ann@example.org", "test").await.expect("deleted");
+    let made = house.mailboxes.create(NO_TRACE, ann.id, "Ghosts", None).await;
+    assert!(matches!(made, Err(Failure::NotAllowed(_))), "{made:?}");
+    let subscribed = house.mailboxes.subscribe(ann.id, "Ghosts", true).await;
+    assert!(matches!(subscribed, Err(Failure::NotAllowed(_))), "{subscribed:?}");
+}
+
+#[tokio::test]
+async fn subscriptions_are_limited_as_mailboxes_are() {
+    let (house, people) = House::with_people(&["ann"]).await;
+    let [ann] = people.as_slice() else { panic!("one person") };
+    let have = house.mailboxes.subscriptions(ann.id).expect("reads").len();
+    for number in have..100 {
+        let name = format!("Lists/{number}");
+        house.mailboxes.subscribe(ann.id, &name, true).await.expect("room");
+    }
+    let one_more = house.mailboxes.subscribe(ann.id, "one more", true).await;
+    assert!(matches!(one_more, Err(Failure::Limit(_))), "{one_more:?}");
+    house.mailboxes.subscribe(ann.id, "Lists/99", true).await.expect("it is there already");
+    house.mailboxes.subscribe(ann.id, "Lists/99", false).await.expect("ended");
+    house.mailboxes.subscribe(ann.id, "one more", true).await.expect("room again");
+}
+
+#[tokio::test]
+async fn postmaster_of_every_domain_reaches_somebody() {
+    let (house, people) = House::with_people(&["ann", "postmaster"]).await;
+    let [_, postmaster] = people.as_slice() else { panic!("two people") };
+    house.directory.create_domain("example.net", "test").await.expect("made");
+    let resolve = |address: &str| {
+        let address = Address::parse(address, Charset::Ascii).expect("an address");
+        house.directory.resolve(&address).expect("reads")
+    };
+    let to_postmaster = Destination::Account(postmaster.clone());
+    assert_eq!(resolve("PostMaster@example.net"), to_postmaster);
+    assert_eq!(resolve("ann@example.net"), Destination::Nobody);
+    assert_eq!(resolve("postmaster@example.com"), Destination::Elsewhere);
+    let password = Zeroizing::new("another secret".to_owned());
+    let address = "postmaster@example.net";
+    let own = house.directory.create_account(address, password, "test").await.expect("made");
+    assert_eq!(resolve(address), Destination::Account(own));
+    assert_eq!(resolve("postmaster@example.org"), to_postmaster);
+}
+
+#[tokio::test]
+async fn a_new_message_has_no_more_keywords_than_an_old_one_may_get() {
+    let (house, people) = House::with_people(&["ann"]).await;
+    let [ann] = people.as_slice() else { panic!("one person") };
+    let mut upload = house.mailboxes.upload();
+    upload.write(b"hello").await.expect("room");
+    let message = upload.finish().await.expect("finished");
+    let keywords = (0..129).map(|number| format!("k{number}")).collect();
+    let birth = Birth { keywords, ..Birth::default() };
+    let mailbox = house.inbox(ann).id;
+    let refused = house.mailboxes.append(NO_TRACE, mailbox, &birth, message).await;
+    assert!(matches!(refused, Err(Failure::Limit(_))), "{refused:?}");
 }

@@ -126,10 +126,16 @@ impl Directory {
         if snapshot.get::<Domain>(domain.as_str())?.is_none() {
             return Ok(Destination::Elsewhere);
         }
-        let account = snapshot.find::<AccountByAddress>(&key(address))?;
-        Ok(account.map_or(Destination::Nobody, |account| {
-            Destination::Account(Person { id: account.id, address: account.address })
-        }))
+        let key = key(address);
+        match snapshot.find::<AccountByAddress>(&key)? {
+            Some(account) => {
+                Ok(Destination::Account(Person { id: account.id, address: account.address }))
+            }
+            // RFC 5321 4.5.1: every domain here has a postmaster. One without its own shares that
+            // of `<Postmaster>`.
+            None if key.split('@').next() == Some(POSTMASTER) => self.resolve_postmaster(),
+            None => Ok(Destination::Nobody),
+        }
     }
 
     /// Where mail for `<Postmaster>` without a domain goes (RFC 5321 4.5.1): to the postmaster of

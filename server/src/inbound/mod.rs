@@ -80,6 +80,9 @@ impl Rejection {
         let Self::Later(cause) = self;
         match cause {
             Cause::Store(Failure::Limit(limit)) => Reply::new(452, (4, 2, 2), limit),
+            Cause::Store(Failure::NoSuchMailbox) => {
+                Reply::new(451, (4, 2, 1), "a recipient has just been removed")
+            }
             Cause::Store(_) => store_down(),
             Cause::RecipientGone(recipient) => {
                 Reply::new(451, (4, 2, 1), &format!("<{recipient}> has just been removed"))

@@ -17,6 +17,9 @@ use crate::store::failure::Failure;
 use crate::store::messages::{Body, MailboxRow, MessageRow, flag};
 use crate::store::seed;
 
+/// Keywords one message may have: enough for any client, and a row stays small.
+const KEYWORDS_MAX: usize = 128;
+
 /// A message on its way into the journal.
 pub struct Upload {
     writer: LargeWriter,
@@ -102,11 +105,10 @@ impl Mailboxes {
     }
 
     /// Delivers a message into the INBOX of each account, in one transaction. Done means on disk.
-    /// An account given twice gets it once; one that was deleted meanwhile gets nothing and is
-    /// missing in the answer.
+    /// An account given twice gets it once.
     ///
     /// # Errors
-    /// The database failed; the message stands nowhere.
+    /// One of the accounts is gone, or the database failed; the message stands nowhere.
     pub async fn deliver(
         &self,
         trace: TraceId,
@@ -123,7 +125,8 @@ impl Mailboxes {
             .write(|tx| {
                 let mut targets = Vec::new();
                 for id in accounts {
-                    let Some(account) = tx.get::<Account>(&id)? else { continue };
+                    // All or none: a sender who hears "stored" never sends again.
+                    let account = tx.get::<Account>(&id)?.ok_or(Failure::NoSuchMailbox)?;
                     targets.push((account.address, seed::inbox(tx, id)?));
                 }
                 place(tx, message, targets, &Birth::default())
@@ -224,6 +227,7 @@ pub(super) fn admit(
     message: &MessageRow,
 ) -> Result<(), Failure> {
     const FULL: Failure = Failure::Limit("the mailbox has no UIDs left; make a new one");
+    check_keywords(&message.keywords)?;
     mailbox.uid_next = message.uid.checked_add(1).ok_or(FULL)?;
     mailbox.messages = mailbox.messages.checked_add(1).ok_or(FULL)?;
     mailbox.modseq = message.modseq;
@@ -231,5 +235,13 @@ pub(super) fn admit(
     mailbox.unseen += u32::from(message.flags & flag::SEEN == 0);
     mailbox.deleted += u32::from(message.flags & flag::DELETED != 0);
     tx.insert(message)?;
+    Ok(())
+}
+
+/// Holds the limit on one message's keywords.
+pub(super) fn check_keywords(keywords: &[String]) -> Result<(), Failure> {
+    if keywords.len() > KEYWORDS_MAX {
+        return Err(Failure::Limit("a message may have 128 keywords"));
+    }
     Ok(())
 }

@@ -8,7 +8,7 @@ use gracedb::write::WriteTx;
 use grace_ipc::event::{EventKind, TraceId};
 
 use super::Mailboxes;
-use super::append::admit;
+use super::append::{admit, check_keywords};
 use crate::store::accounts::Account;
 use crate::store::failure::Failure;
 use crate::store::messages::{Body, MailboxRow, MessageRow, Vanished, flag};
@@ -46,9 +46,6 @@ pub struct Copied {
     /// UIDs there, old and new, in the old order.
     pub uids: Vec<(u32, u32)>,
 }
-
-/// Keywords one message may have: enough for any client, and a row stays small.
-const KEYWORDS_MAX: usize = 128;
 
 impl Mailboxes {
     /// Changes flags of the messages among `uids` that exist. Returns the UIDs that were left alone
@@ -206,10 +203,7 @@ impl FlagChange {
                 message.keywords.retain(|keyword| !has(&self.keywords, keyword));
             }
         }
-        if message.keywords.len() > KEYWORDS_MAX {
-            return Err(Failure::Limit("a message may have 128 keywords"));
-        }
-        Ok(())
+        check_keywords(&message.keywords)
     }
 }
 

@@ -67,6 +67,7 @@ impl Mailboxes {
         let row = self
             .db
             .write(|tx| {
+                require_account(tx, account)?;
                 if find(tx, account, &name)?.is_some() {
                     return Err(Failure::Exists);
                 }
@@ -101,7 +102,7 @@ impl Mailboxes {
                 Ok::<_, Failure>(row)
             })?
             .await?;
-        self.wakers.wake(row.id, u64::MAX);
+        self.wakers.wake_last(row.id);
         self.tell(trace, account, &row.name, "deleted");
         Ok(())
     }
@@ -171,12 +172,19 @@ impl Mailboxes {
     /// Subscribes to a name, or ends that. The mailbox need not exist (RFC 9051 6.3.7).
     ///
     /// # Errors
-    /// The name is not allowed, or the database failed.
+    /// The name is not allowed, there are as many subscriptions as there may be mailboxes, or the
+    /// database failed.
     pub async fn subscribe(&self, account: u64, name: &str, on: bool) -> Result<(), Failure> {
         let name = canonical(name)?;
+        let max = self.mailboxes_per_account_max;
         self.db
             .write(|tx| {
                 if on {
+                    require_account(tx, account)?;
+                    let is_new = tx.get::<Subscription>(&(account, name.clone()))?.is_none();
+                    if is_new && tx.prefix::<Subscription>(&(account,)).count() as u64 >= max {
+                        return Err(Failure::Limit("limits.mailboxes_per_account_max is reached"));
+                    }
                     tx.put(&Subscription { account, name })?;
                 } else {
                     tx.delete::<Subscription>(&(account, name))?;
@@ -223,6 +231,12 @@ fn canonical(name: &str) -> Result<String, Failure> {
         ));
     }
     Ok(name)
+}
+
+/// A session may outlive its account; what it made then would be nobody's for ever.
+fn require_account(tx: &WriteTx<'_>, account: u64) -> Result<(), Failure> {
+    let row = tx.get::<Account>(&account)?;
+    row.map(drop).ok_or(Failure::NotAllowed("the account was deleted"))
 }
 
 fn find(tx: &WriteTx<'_>, account: u64, name: &str) -> Result<Option<MailboxRow>, Failure> {

@@ -33,6 +33,14 @@ impl Wakers {
         }
     }
 
+    /// Wakes the watchers of a mailbox that is gone, and forgets it.
+    pub(super) fn wake_last(&self, mailbox: u64) {
+        // Whoever watches sees the last value even after its sender is gone.
+        if let Some(sender) = self.mailboxes().remove(&mailbox) {
+            sender.send_replace(u64::MAX);
+        }
+    }
+
     fn mailboxes(&self) -> MutexGuard<'_, HashMap<u64, watch::Sender<u64>>> {
         self.mailboxes.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -61,6 +69,15 @@ mod tests {
         let wakers = Wakers::default();
         drop(wakers.watch(1));
         wakers.wake(1, 1);
+        assert!(wakers.mailboxes().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_mailbox_that_is_gone_wakes_once_more_and_is_forgotten() {
+        let wakers = Wakers::default();
+        let mut watcher = wakers.watch(1);
+        wakers.wake_last(1);
+        watcher.changed().await.expect("woken");
         assert!(wakers.mailboxes().is_empty());
     }
 }
