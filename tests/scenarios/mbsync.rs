@@ -9,6 +9,9 @@ use grace_tests::house::{Account, House};
 use grace_tests::{corpus, figure, log, program, script};
 use serde_json::{Value, json};
 
+/// Messages in the INBOX that is synced.
+const MESSAGES: usize = 1_000;
+
 /// One account's Maildir, and mbsync's configuration for it.
 struct Copy<'a> {
     house: &'a House,
@@ -71,8 +74,8 @@ fn a_maildir_is_kept_alike() {
     let house = House::start();
     let ann = house.account("ann");
     let mut arguments = script::about(&house, &[&ann]);
-    arguments["messages"] = json!(120);
-    arguments["connections"] = json!(4);
+    arguments["messages"] = json!(MESSAGES);
+    arguments["connections"] = json!(10);
     arguments["seed"] = json!(1);
     let sent = script::run("thousand", &arguments);
     assert_eq!(sent["problems"], json!([]), "{sent:#}");
@@ -83,9 +86,9 @@ fn a_maildir_is_kept_alike() {
     // Down: every message of every mailbox.
     copy.run();
     let files = copy.files();
-    assert_eq!(files.len(), 130, "all mailboxes are there");
+    assert_eq!(files.len(), MESSAGES + 10, "all mailboxes are there");
     let inbox = files.iter().filter(|file| file.components().any(|c| c.as_os_str() == "INBOX"));
-    assert_eq!(inbox.count(), 120);
+    assert_eq!(inbox.count(), MESSAGES);
 
     // Again: nothing moves, here or there.
     let mark = house.log().mark();
@@ -99,7 +102,10 @@ fn a_maildir_is_kept_alike() {
 
     goes_up(&house, &copy);
     is_renamed(&house, &copy);
-    figure("mbsync: 130 messages in 9 mailboxes down, a second run changes nothing, changes go up");
+    figure(&format!(
+        "mbsync: {} messages in 9 mailboxes down, a second run changes nothing, changes go up",
+        MESSAGES + 10
+    ));
 }
 
 /// A flag set here, a message written here, a message deleted here.
@@ -122,7 +128,7 @@ fn goes_up(house: &House, copy: &Copy<'_>) {
     let server = copy.server();
     let inbox = server.pointer("/INBOX/messages").and_then(Value::as_object);
     let inbox = inbox.expect("the inbox is listed");
-    assert_eq!(inbox.len(), 120, "one went, one came");
+    assert_eq!(inbox.len(), MESSAGES, "one went, one came");
     let flagged =
         inbox.values().filter(|m| m.get("flags") == Some(&json!(["\\Flagged", "\\Seen"])));
     assert_eq!(flagged.count(), 1, "{server:#}");
