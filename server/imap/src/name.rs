@@ -163,7 +163,20 @@ pub fn encode_utf7(name: &str) -> String {
 /// Whether `name` fits LIST's `pattern`: `*` is anything, `%` anything but a separator (RFC 9051
 /// 6.3.9). Walks name and pattern once per wildcard run, so that a hostile pattern cannot explode.
 pub fn matches(pattern: &str, name: &str) -> bool {
-    let pattern: Vec<char> = pattern.chars().collect();
+    let mut pattern: Vec<char> = pattern.chars().collect();
+    let is_wild = |letter: char| matches!(letter, '*' | '%');
+    // A run of wildcards is worth its strongest one. After this a pattern is no longer than twice a
+    // name, or fits none.
+    pattern.dedup_by(|next, kept| {
+        let both = is_wild(*next) && is_wild(*kept);
+        if both && *next == '*' {
+            *kept = '*';
+        }
+        both
+    });
+    if pattern.iter().filter(|letter| !is_wild(**letter)).count() > name.len() {
+        return false;
+    }
     // `reached` holds the pattern positions that fit the name read so far.
     let mut reached = vec![false; pattern.len() + 1];
     if let Some(start) = reached.first_mut() {
@@ -261,7 +274,15 @@ mod tests {
         check("a/%", &["a/b", "a/"], &["a", "a/b/c"]);
         check("*b%c", &["a/bc", "bxxc", "bbc"], &["b/c", "b"]);
         check("INBOX", &["INBOX"], &["INBOX/a"]);
+        check("a%*%b", &["ab", "a/b"], &["a/"]);
+        check("a%%b", &["ab", "axb"], &["a/b"]);
         let hostile = "*a".repeat(200);
         assert!(!matches(&hostile, &"a".repeat(199)));
+        // Minutes, if every letter of the name met every letter of the pattern.
+        let (wild, long, name) = ("*%".repeat(16_000), "*x".repeat(16_000), "x/".repeat(200));
+        for _ in 0..200 {
+            assert!(matches(&wild, &name));
+            assert!(!matches(&long, &name));
+        }
     }
 }

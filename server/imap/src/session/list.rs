@@ -2,7 +2,7 @@
 //!
 //! Not here: matching names (`name`).
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::mailbox::status_line;
 use super::{Job, Session};
@@ -140,13 +140,13 @@ fn lines(list: &List, mailboxes: &[Listed]) -> Vec<(MailboxName, Line)> {
             && (!list.only_special_use || line.special_use.is_some())
             && (line.exists || list.only_subscribed)
     };
-    let parents: Vec<MailboxName> = match list.only_subscribed && recursive {
+    let parents: BTreeSet<MailboxName> = match list.only_subscribed && recursive {
         true => known
             .iter()
             .filter(|(_, line)| selected(line))
             .flat_map(|(name, _)| name.ancestors().collect::<Vec<_>>())
             .collect(),
-        false => Vec::new(),
+        false => BTreeSet::new(),
     };
     let mut found: Vec<(MailboxName, Line)> = Vec::new();
     for (name, mut line) in known {
