@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep_until};
 
 use grace_imap::machine::Action;
 use grace_imap::session::{Session, Settings};
@@ -93,7 +93,8 @@ impl Driver {
     /// Serves until the session is closed, and says why; `Err` says why it was cut.
     async fn serve(&mut self) -> Result<String, String> {
         let began = Instant::now();
-        let mut heard_at = began;
+        let mut answered_at = began;
+        let mut has_spoken = false;
         loop {
             while let Some(action) = self.session.poll() {
                 if let Action::Close(reason) = action {
@@ -103,12 +104,16 @@ impl Driver {
                 self.act(action).await?;
             }
             self.wire.flush().await.map_err(|error| error.to_string())?;
+            // A client is silent only from our answer on, which may take it long to read.
+            if std::mem::take(&mut has_spoken) {
+                answered_at = Instant::now();
+            }
             // Before a login the clock is not wound up again by every byte.
-            let since = if self.session.is_authenticated() { heard_at } else { began };
+            let since = if self.session.is_authenticated() { answered_at } else { began };
             let deadline = since + Duration::from_secs(self.session.silence_s_max());
             match self.listen(deadline).await? {
                 Heard::Bytes(bytes) => {
-                    heard_at = Instant::now();
+                    has_spoken = true;
                     self.session.receive(&bytes);
                 }
                 Heard::Change => self.session.wake(),
@@ -130,17 +135,17 @@ impl Driver {
         }
         let idle = self.session.is_idle();
         let keep_alive = Instant::now() + KEEP_ALIVE;
-        let read = timeout_at(deadline, self.wire.read(bytes_max));
         tokio::select! {
             biased;
             () = self.services.porter.stop.wait() => Ok(Heard::Stop),
             () = self.desk.changed(), if idle => Ok(Heard::Change),
             () = sleep_until(keep_alive), if idle => Ok(Heard::KeepAlive),
-            read = read => match read {
-                Err(_) => Ok(Heard::Silence),
-                Ok(Ok(bytes)) if bytes.is_empty() => Err("the client hung up".to_owned()),
-                Ok(Ok(bytes)) => Ok(Heard::Bytes(bytes)),
-                Ok(Err(error)) => Err(error.to_string()),
+            // Before the bytes: a stranger who never pauses is a stranger still.
+            () = sleep_until(deadline) => Ok(Heard::Silence),
+            read = self.wire.read(bytes_max) => match read {
+                Ok(bytes) if bytes.is_empty() => Err("the client hung up".to_owned()),
+                Ok(bytes) => Ok(Heard::Bytes(bytes)),
+                Err(error) => Err(error.to_string()),
             },
         }
     }
