@@ -167,8 +167,9 @@ impl Directory {
         if password.len() > PASSWORD_BYTES_MAX {
             return Login::Wrong;
         }
-        let hash = known.as_ref().map_or_else(decoy, |account| account.password_hash.clone());
-        let fits = match spawn_blocking(move || password::fits(&password, &hash)).await {
+        let hash = known.as_ref().map(|account| account.password_hash.clone());
+        let check = move || password::fits(&password, &hash.unwrap_or_else(decoy));
+        let fits = match spawn_blocking(check).await {
             Ok(fits) => fits,
             Err(e) => return Login::Unavailable(e.to_string()),
         };
