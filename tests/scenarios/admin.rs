@@ -10,7 +10,7 @@ use grace_tests::house::{self, DOMAIN, HOSTNAME, House};
 use grace_tests::log::{self, Mark};
 use grace_tests::usage;
 use grace_tests::wire::Wire;
-use grace_tests::{figure, program, script};
+use grace_tests::{figure, program};
 use serde_json::{Value, json};
 
 /// Most resident memory of an idle daemon, in KiB: 15 MB.
@@ -89,23 +89,15 @@ fn refusals_end_with_1_and_wrong_usage_with_2() {
 fn a_new_password_counts_and_the_old_one_does_not() {
     let house = House::start_with("[limits]\nlogin_failure_delay_ms = 0\n");
     let mut ann = house.account("ann");
-    let works = |account: &house::Account| {
-        let code = "import sys; sys.path.insert(0, sys.argv.pop(1))\nimport clients\n\
-                    t = clients.arguments(); clients.imap(t['imaps'], t['accounts'][0])";
-        let scripts = program::tests_folder().join("scripts");
-        let arguments = script::about(&house, &[account]).to_string();
-        let mut python = script::python();
-        program::run(python.args(["-c", code]).arg(scripts).arg(arguments)).status.success()
-    };
-    assert!(works(&ann));
+    assert!(house.lets_in(&ann.address, &ann.password));
     let old = ann.clone();
     ann.password = "a new one".to_owned();
     let file = house.folder().join("new.password");
     fs::write(&file, "a new one\nsecond line\n").expect("the folder is writable");
     let file = file.to_string_lossy();
     house.ctl_ok(&["account", "password", &ann.address, "--password-file", &file]);
-    assert!(works(&ann), "the new password");
-    assert!(!works(&old), "the old password");
+    assert!(house.lets_in(&ann.address, &ann.password), "the new password");
+    assert!(!house.lets_in(&old.address, &old.password), "the old password");
 }
 
 #[test]

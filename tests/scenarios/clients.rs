@@ -7,7 +7,7 @@ use std::process::{Command, Output, Stdio};
 
 use grace_tests::house::{Account, DOMAIN, HOSTNAME, House};
 use grace_tests::log::Mark;
-use grace_tests::{figure, program, script};
+use grace_tests::{figure, program};
 
 /// A house with one account and the daemon's certificate in a file.
 struct Scene {
@@ -20,13 +20,7 @@ impl Scene {
     fn new() -> Self {
         let house = House::start();
         let ann = house.account("ann");
-        let certificate = house.folder().join("certificate.pem");
-        let pem = program::run_ok(script::python().args([
-            "-c",
-            "import ssl, sys; print(ssl.get_server_certificate(('127.0.0.1', int(sys.argv[1]))))",
-            &house.port("Imaps").to_string(),
-        ]));
-        fs::write(&certificate, pem).expect("the folder is writable");
+        let certificate = house.certificate();
         Self { house, ann, certificate }
     }
 

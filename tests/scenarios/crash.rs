@@ -8,12 +8,12 @@
 
 use std::time::Duration;
 
+use grace_tests::figure;
 use grace_tests::house::House;
 use grace_tests::log::{self, Mark};
 use grace_tests::script::{self, Partner};
 use grace_tests::seed::{self, Seed};
 use grace_tests::wire::Wire;
-use grace_tests::{figure, program};
 use serde_json::{Value, json};
 
 /// How often the daemon is killed.
@@ -36,7 +36,8 @@ fn killed_at_random_moments() {
     let (ann, bob) = (house.account("ann"), house.account("bob"));
     let mut arguments = script::about(&house, &[&ann, &bob]);
     arguments["seed"] = json!(seed);
-    make_mailbox(&arguments);
+    let mailbox = json!({ "make": { "Appended": 0 } });
+    let _state = script::run("state", &script::with(arguments.clone(), &mailbox));
     let mut partner = Partner::start("crash", &arguments);
     let (mut slowest_ms, mut replayed_most, mut cuts, mut acknowledged) = (0, 0, 0, 0);
     for kill in 1..=kills {
@@ -81,14 +82,4 @@ fn every_acknowledgment_waits_for_the_disk() {
     }
     let waited = syncs() - before;
     assert!(waited >= MESSAGES, "{MESSAGES} acknowledgments, but only {waited} syncs");
-}
-
-/// The mailbox the appends go to.
-fn make_mailbox(arguments: &Value) {
-    let code = "import sys, json; sys.path.insert(0, sys.argv[1]); sys.argv = sys.argv[1:]\n\
-                import clients\nt = clients.arguments()\n\
-                c = clients.imap(t['imaps'], t['accounts'][0])\n\
-                clients.ok(c.create('Appended'))";
-    let scripts = program::tests_folder().join("scripts");
-    program::run_ok(script::python().args(["-c", code]).arg(scripts).arg(arguments.to_string()));
 }

@@ -23,29 +23,23 @@ impl<'a> Copy<'a> {
     fn new(house: &'a House, account: &'a Account) -> Self {
         let folder = house.folder().join("copy");
         fs::create_dir_all(folder.join("mail")).expect("the folder is writable");
-        let copy = Self { house, account, folder };
-        // mbsync checks certificates and rightly so: it is given the one the daemon made.
-        let pem = program::run_ok(script::python().args([
-            "-c",
-            "import ssl, sys; print(ssl.get_server_certificate(('127.0.0.1', int(sys.argv[1]))))",
-            &house.port("Imaps").to_string(),
-        ]));
-        fs::write(copy.folder.join("certificate.pem"), pem).expect("the folder is writable");
-        copy
+        Self { house, account, folder }
     }
 
     fn run(&self) -> String {
         let (folder, port) = (self.folder.display(), self.house.port("Imaps"));
+        let certificate = self.house.certificate();
         let password = self.account.password.replace('\\', "\\\\").replace('"', "\\\"");
         let text = format!(
             "IMAPAccount grace\nHost 127.0.0.1\nPort {port}\nUser {}\nPass \"{password}\"\n\
-             SSLType IMAPS\nCertificateFile {folder}/certificate.pem\n\n\
+             SSLType IMAPS\nCertificateFile {}\n\n\
              IMAPStore far\nAccount grace\n\n\
              MaildirStore near\nPath {folder}/mail/\nInbox {folder}/mail/INBOX\n\
              SubFolders Verbatim\n\n\
              Channel all\nFar :far:\nNear :near:\nPatterns *\nCreate Both\nExpunge Both\n\
              Remove Both\nSyncState *\n",
-            self.account.address
+            self.account.address,
+            certificate.display()
         );
         let file = self.folder.join("mbsyncrc");
         fs::write(&file, text).expect("the folder is writable");

@@ -34,6 +34,27 @@ def result(value):
     print(json.dumps(value), flush=True)
 
 
+CHECKS = []
+
+
+def check(run):
+    """Marks a function as one check of a script that has several."""
+    CHECKS.append(run)
+    return run
+
+
+def run_checks():
+    """Runs every marked check, also after one that fails, and tells all."""
+    problems = []
+    for run in CHECKS:
+        try:
+            run()
+        except Exception as error:  # whatever it is, it belongs to this check
+            problems.append(f"{run.__name__}: {error!r}"[:800])
+            print(problems[-1])
+    result({"checks": len(CHECKS), "problems": problems})
+
+
 def tls():
     context = ssl.create_default_context()
     context.check_hostname = False

@@ -1,21 +1,16 @@
 """Submission as a mail program does it (RFC 6409): who may send, as whom, and to whom.
 
-Arguments: the house. Result: the names of the checks that ran, and problems.
+Arguments: the house. Result: how many checks ran, and problems.
 """
 
 import base64
 import smtplib
 
 import clients
+from clients import check
 
 TOLD = clients.arguments()
 ANN, BOB = TOLD["accounts"]
-CHECKS = []
-
-
-def check(run):
-    CHECKS.append(run)
-    return run
 
 
 def submissions():
@@ -130,15 +125,4 @@ def no_login_at_the_mx_port():
     client.quit()
 
 
-def main():
-    problems = []
-    for run in CHECKS:
-        try:
-            run()
-        except Exception as error:  # every check is told, not only the first that fails
-            problems.append(f"{run.__name__}: {error!r}"[:800])
-            print(problems[-1])
-    clients.result({"checks": len(CHECKS), "problems": problems})
-
-
-main()
+clients.run_checks()

@@ -16,6 +16,7 @@ use tempfile::TempDir;
 
 use crate::log::{self, Log, Mark};
 use crate::program;
+use crate::script;
 use crate::usage::{self, Usage};
 
 /// The domain every house starts with.
@@ -190,6 +191,30 @@ impl House {
         let file = file.to_string_lossy();
         self.ctl_ok(&["account", "create", &account.address, "--password-file", &file]);
         account
+    }
+
+    /// A file with the certificate the daemon shows, for clients that rightly ask for one.
+    ///
+    /// # Panics
+    /// When the daemon shows none.
+    #[must_use]
+    pub fn certificate(&self) -> PathBuf {
+        let code = "import ssl, sys\n\
+                    print(ssl.get_server_certificate(('127.0.0.1', int(sys.argv[1]))))";
+        let port = self.port("Imaps").to_string();
+        let pem = program::run_ok(script::python().args(["-c", code, &port]));
+        let file = self.folder().join("certificate.pem");
+        fs::write(&file, pem).expect("the folder is writable");
+        file
+    }
+
+    /// Logs in over IMAPS and opens the inbox; whether that works.
+    #[must_use]
+    pub fn lets_in(&self, address: &str, password: &str) -> bool {
+        let url = format!("imaps://127.0.0.1:{}/INBOX?ALL", self.port("Imaps"));
+        let mut curl = Command::new("curl");
+        curl.args(["--silent", "--insecure", "--user", &format!("{address}:{password}"), &url]);
+        program::run(&mut curl).status.success()
     }
 
     /// Runs `gracectl` and returns what it said.

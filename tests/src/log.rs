@@ -194,8 +194,7 @@ impl Log {
     /// # Panics
     /// With the line that tells.
     pub fn assert_healthy(&self) {
-        const ILLNESSES: &[&str] =
-            &["panicked at", "SessionPanicked", "StoreFailed", "TaskPanicked"];
+        const ILLNESSES: &[&str] = &["panicked at", "SessionPanicked", "StoreFailed"];
         let lines = lock(&self.shared.lines);
         let ill = |line: &&Line| ILLNESSES.iter().any(|illness| line.text.contains(illness));
         if let Some(line) = lines.all.iter().find(ill) {

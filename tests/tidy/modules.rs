@@ -4,7 +4,7 @@
 use crate::tree::{self, nothing_breaks};
 
 /// Modules of `server/src` by level, the lowest first. A module uses lower levels only, never a
-/// sibling; [`SIBLINGS`] are the exceptions.
+/// sibling.
 const LEVELS: &[&[&str]] = &[
     &["config", "signals", "telemetry"],
     &["net", "store"],
@@ -13,9 +13,6 @@ const LEVELS: &[&[&str]] = &[
     &["inbound", "outbound", "imap", "admin", "welcome"],
     &["house"],
 ];
-
-/// A sibling that one may use, and why.
-const SIBLINGS: &[(&str, &str, &str)] = &[];
 
 /// Words that reach the network or the clock. A protocol that asks for the time cannot be replayed.
 const CLOCKS: &[&str] = &[
@@ -72,9 +69,8 @@ fn the_daemon_s_modules_point_one_way() {
             continue;
         };
         for used in modules_used(without_tests(&file.text())) {
-            let sibling = SIBLINGS.iter().any(|(a, b, _)| *a == module && *b == used);
             let higher = level(&used).is_some_and(|to| to >= from);
-            if used != module && higher && !sibling {
+            if used != module && higher {
                 broken.push(format!("{}: {module} uses {used}", file.path));
             }
         }
