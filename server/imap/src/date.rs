@@ -6,6 +6,8 @@
 
 use std::fmt;
 
+use grace_mail::date::{civil_from_days, days_from_civil, month_days};
+
 const MONTHS: [&str; 12] =
     ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
@@ -22,55 +24,29 @@ impl Day {
     }
 
     /// A day of the calendar; `None` if there is no such day.
-    pub fn of_calendar(year: u32, month: u32, day: u32) -> Option<Self> {
-        let leap =
-            year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
-        let days = match month {
-            2 if leap => 29,
-            2 => 28,
-            4 | 6 | 9 | 11 => 30,
-            1..=12 => 31,
-            _ => return None,
-        };
-        if !(1..=9999).contains(&year) || !(1..=days).contains(&day) {
-            return None;
-        }
-        // Years begin in March here, so that the leap day is a year's last (Hinnant, "chrono-
-        // Compatible Low-Level Date Algorithms").
-        let year = i64::from(year) - i64::from(month <= 2);
-        let era = year.div_euclid(400);
-        let year_of_era = year.rem_euclid(400);
-        let month_from_march = (i64::from(month) + 9) % 12;
-        let day_of_year = (153 * month_from_march + 2) / 5 + i64::from(day) - 1;
-        let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
-        Some(Self(era * 146_097 + day_of_era - 719_468))
+    pub fn of_calendar(year: u16, month: u8, day: u8) -> Option<Self> {
+        let known = (1..=9999).contains(&year)
+            && (1..=12).contains(&month)
+            && (1..=month_days(year, month)).contains(&day);
+        known.then(|| Self(days_from_civil(i64::from(year), month, day)))
     }
 
     /// Year, month and day of the calendar.
-    pub fn calendar(self) -> (i64, i64, i64) {
-        let days = self.0 + 719_468;
-        let era = days.div_euclid(146_097);
-        let day_of_era = days.rem_euclid(146_097);
-        let year_of_era =
-            (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-        let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-        let month_from_march = (5 * day_of_year + 2) / 153;
-        let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-        let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-        (era * 400 + year_of_era + i64::from(month <= 2), month, day)
+    pub fn calendar(self) -> (i64, u8, u8) {
+        civil_from_days(self.0)
     }
 
     /// `date-text` of SEARCH: `1-Feb-1994`.
     pub fn parse(text: &str) -> Option<Self> {
         let mut parts = text.split('-');
-        let day = digits(parts.next()?, 1..=2)?;
+        let day = u8::try_from(digits(parts.next()?, 1..=2)?).ok()?;
         let month = parts.next()?;
         let month = MONTHS.iter().position(|name| name.eq_ignore_ascii_case(month))?;
-        let year = digits(parts.next()?, 4..=4)?;
+        let year = u16::try_from(digits(parts.next()?, 4..=4)?).ok()?;
         if parts.next().is_some() {
             return None;
         }
-        Self::of_calendar(year, u32::try_from(month).ok()? + 1, day)
+        Self::of_calendar(year, u8::try_from(month).ok()? + 1, day)
     }
 }
 
@@ -128,7 +104,7 @@ impl fmt::Display for DateTime {
         let (year, month, day) = self.day().calendar();
         let local_s = self.time_s.saturating_add(i64::from(self.zone_min) * 60);
         let second = local_s.rem_euclid(DAY_S);
-        let name = usize::try_from(month - 1).ok().and_then(|place| MONTHS.get(place));
+        let name = MONTHS.get(usize::from(month.saturating_sub(1)));
         let name = name.unwrap_or(&"Jan");
         let (hours, minutes, seconds) = (second / 3600, second / 60 % 60, second % 60);
         let sign = if self.zone_min < 0 { '-' } else { '+' };
@@ -169,7 +145,7 @@ mod tests {
         assert_eq!(last - first + 1, 3_652_059);
         for number in (first..=last).step_by(13).chain([0, -1, 59, 60]) {
             let (year, month, day) = Day(number).calendar();
-            let [year, month, day] = [year, month, day].map(|n| u32::try_from(n).expect("small"));
+            let year = u16::try_from(year).expect("up to 9999");
             assert_eq!(Day::of_calendar(year, month, day), Some(Day(number)));
         }
         assert_eq!(Day::parse("1-Feb-1994"), Day::of_calendar(1994, 2, 1));

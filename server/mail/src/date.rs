@@ -262,7 +262,9 @@ fn without_comments(value: &[u8]) -> String {
     text
 }
 
-fn month_days(year: u16, month: u8) -> u8 {
+/// Days of a month of the Gregorian calendar; `month` is 1 to 12.
+#[must_use]
+pub fn month_days(year: u16, month: u8) -> u8 {
     let leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
     match month {
         2 if leap => 29,
@@ -284,8 +286,9 @@ pub fn days_from_civil(year: i64, month: u8, day: u8) -> i64 {
     era * 146_097 + day_of_era - 719_468
 }
 
-/// The reverse of [`days_from_civil`].
-fn civil_from_days(days: i64) -> (i64, u8, u8) {
+/// Year, month and day, days after 1970-01-01: the reverse of [`days_from_civil`].
+#[must_use]
+pub fn civil_from_days(days: i64) -> (i64, u8, u8) {
     let days = days + 719_468;
     let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
     let year_of_era =

@@ -10,7 +10,6 @@ pub mod removal;
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use gracedb::db::Db;
 use tokio::sync::Semaphore;
@@ -24,7 +23,7 @@ use self::password::{PASSWORD_BYTES_MAX, PASSWORD_BYTES_MIN};
 use crate::store::accounts::{Account, AccountByAddress, Domain};
 use crate::store::failure::Failure;
 use crate::store::seed;
-use crate::telemetry::bus::Bus;
+use crate::telemetry::bus::{Bus, now_us};
 
 /// The local part every domain must take mail for (RFC 5321 4.5.1).
 const POSTMASTER: &str = "postmaster";
@@ -336,10 +335,4 @@ fn decoy() -> String {
             password::random().and_then(|random| password::hash(&random)).unwrap_or_default()
         })
         .clone()
-}
-
-/// Microseconds since 1970 UTC.
-fn now_us() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
 }

@@ -1,11 +1,10 @@
 //! What an account starts with.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use gracedb::write::WriteTx;
 
 use super::failure::Failure;
 use super::messages::{MailboxByName, MailboxRow, SpecialUse, Subscription, UidValidity};
+use crate::telemetry::bus::now_us;
 
 /// The mailbox every account has (RFC 9051 5.1).
 pub const INBOX: &str = "INBOX";
@@ -75,6 +74,5 @@ fn next_uid_validity(tx: &mut WriteTx<'_>) -> Result<u32, Failure> {
 
 /// Seconds since 1970 UTC.
 pub(crate) fn now_s() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+    i64::try_from(now_us() / 1_000_000).unwrap_or(i64::MAX)
 }

@@ -181,7 +181,7 @@ pub fn claim(bytes: &[u8]) -> String {
 }
 
 /// Microseconds since 1970 UTC.
-pub(super) fn now_us() -> u64 {
+pub(crate) fn now_us() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
 }

@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 use grace_ipc::event::Event;
 use grace_ipc::message::{AccountRow, DomainRow, ServerInfo, Stats};
 use grace_ipc::text::Plain;
+use grace_mail::date::civil_from_days;
 
 /// For whom to print.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -182,18 +183,10 @@ fn time(time_us: u64) -> String {
     format!("{} {hour:02}:{minute:02}:{second:02}.{:03}", day(time_us), ms % 1_000)
 }
 
-/// `2026-11-23` in UTC; the Gregorian calendar by years that begin in March, so that the leap day
-/// is the last of its year.
+/// `2026-11-23` in UTC.
 fn day(time_us: u64) -> String {
-    const DAYS_TO_1970: u64 = 719_468;
-    let days = time_us / 86_400_000_000 + DAYS_TO_1970;
-    let (era, in_era) = (days / 146_097, days % 146_097);
-    let year_of_era = (in_era - in_era / 1_460 + in_era / 36_524 - in_era / 146_096) / 365;
-    let in_year = in_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let from_march = (5 * in_year + 2) / 153;
-    let day = in_year - (153 * from_march + 2) / 5 + 1;
-    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
-    let year = era * 400 + year_of_era + u64::from(month <= 2);
+    let days = i64::try_from(time_us / 86_400_000_000).unwrap_or(i64::MAX);
+    let (year, month, day) = civil_from_days(days);
     format!("{year:04}-{month:02}-{day:02}")
 }
 
