@@ -102,8 +102,8 @@ fn server_line(kind: &EventKind) -> Line {
             let sentence = format!("Open for {} at {address}", door(*service));
             Line { service: Some(*service), ..Line::new(Weight::Note, "listening", sentence) }
         }
-        EventKind::CertificateReloaded { subject } => {
-            let sentence = format!("The certificate was read again: {subject}");
+        EventKind::CertificateReloaded { file } => {
+            let sentence = format!("The certificate was read again: {file}");
             Line::new(Weight::Change, "certificate", sentence)
         }
         EventKind::CertificateRejected { reason } => {
@@ -335,7 +335,7 @@ pub(crate) mod tests {
                 change: text("created"),
                 by: text("owner"),
             },
-            EventKind::CertificateReloaded { subject: text("CN=mail.grace.test") },
+            EventKind::CertificateReloaded { file: text("/etc/grace/mail.pem") },
             EventKind::CertificateRejected { reason: text("the key does not fit") },
             EventKind::StoreOpened { replayed: 12, cut_bytes: 40, took_ms: 85 },
             EventKind::StoreFailed { reason: text("no space left on device") },

@@ -236,8 +236,8 @@ pub enum EventKind {
     },
     /// The TLS certificate was read again.
     CertificateReloaded {
-        /// Subject of the new one.
-        subject: String,
+        /// The file it was read from.
+        file: String,
     },
     /// The TLS certificate could not be read again; the old one stays in use.
     CertificateRejected {

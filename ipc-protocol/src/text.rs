@@ -60,8 +60,8 @@ impl fmt::Display for EventKind {
             E::DirectoryChanged { what, change, by } => {
                 write!(f, "{} {} by {}", Plain(what), Plain(change), Plain(by))
             }
-            E::CertificateReloaded { subject } => {
-                write!(f, "certificate read again: {}", Plain(subject))
+            E::CertificateReloaded { file } => {
+                write!(f, "certificate read again: {}", Plain(file))
             }
             E::CertificateRejected { reason } => {
                 write!(f, "certificate not taken, the old one stays: {}", Plain(reason))

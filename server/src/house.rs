@@ -153,7 +153,7 @@ async fn session(services: Services, visit: Visit) -> Ended {
 /// Reads the certificate again.
 fn reload(services: &Services) {
     let event = match services.porter.tls.reload() {
-        Ok(subject) => EventKind::CertificateReloaded { subject },
+        Ok(file) => EventKind::CertificateReloaded { file },
         Err(reason) => EventKind::CertificateRejected { reason },
     };
     services.porter.bus.emit(TraceId(0), event);

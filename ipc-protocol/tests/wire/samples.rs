@@ -291,7 +291,7 @@ pub(crate) fn events() -> Vec<Event> {
             change: "created".into(),
             by: "otto".into(),
         },
-        EventKind::CertificateReloaded { subject: "CN=mail.example.org".into() },
+        EventKind::CertificateReloaded { file: "CN=mail.example.org".into() },
         EventKind::CertificateRejected { reason: reason() },
         EventKind::StoreOpened { replayed: 1, cut_bytes: 2, took_ms: 3 },
         EventKind::StoreFailed { reason: reason() },

@@ -139,14 +139,25 @@ impl Placed {
     async fn store(self, services: &Services) -> Result<Stored, Rejection> {
         let Self { received: Received { trace, queue_id, envelope, message }, accounts } = self;
         let size = message.size();
-        services.mailboxes.deliver(trace, &queue_id, &accounts, message).await?;
+        let placed = services.mailboxes.deliver(&accounts, message).await?;
         let accepted = EventKind::MessageAccepted {
             queue_id: queue_id.clone(),
             sender: claim(envelope.sender.to_string().as_bytes()),
             recipients: u32::try_from(envelope.recipients.len()).unwrap_or(u32::MAX),
             size,
         };
-        services.porter.bus.emit(trace, accepted);
+        let bus = &services.porter.bus;
+        bus.emit(trace, accepted);
+        for place in placed {
+            let delivered = EventKind::MessageDelivered {
+                queue_id: queue_id.clone(),
+                account: place.account,
+                mailbox: place.name,
+                uid: place.uid,
+                size,
+            };
+            bus.emit(trace, delivered);
+        }
         Ok(Stored { queue_id })
     }
 }

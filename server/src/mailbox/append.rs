@@ -105,21 +105,19 @@ impl Mailboxes {
     }
 
     /// Delivers a message into the INBOX of each account, in one transaction. Done means on disk.
-    /// An account given twice gets it once.
+    /// An account given twice gets it once. Telling of it is the caller's part, who knows whose
+    /// message it is.
     ///
     /// # Errors
     /// One of the accounts is gone, or the database failed; the message stands nowhere.
     pub async fn deliver(
         &self,
-        trace: TraceId,
-        queue_id: &str,
         accounts: &[u64],
         message: Uploaded,
     ) -> Result<Vec<Placed>, Failure> {
         let mut accounts = accounts.to_vec();
         accounts.sort_unstable();
         accounts.dedup();
-        let size = message.size;
         let placed = self
             .db
             .write(|tx| {
@@ -134,14 +132,6 @@ impl Mailboxes {
             .await?;
         for placed in &placed {
             self.wakers.wake(placed.mailbox, placed.modseq);
-            let delivered = EventKind::MessageDelivered {
-                queue_id: queue_id.to_owned(),
-                account: placed.account.clone(),
-                mailbox: placed.name.clone(),
-                uid: placed.uid,
-                size,
-            };
-            self.bus.emit(trace, delivered);
         }
         Ok(placed)
     }
