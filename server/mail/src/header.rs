@@ -158,6 +158,25 @@ pub fn unfold(value: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(out)
 }
 
+/// The text of the quoted string whose opening quote stands at `at`, quoted pairs taken apart
+/// (RFC 5322 3.2.4); `at` moves behind it. One that never ends goes to the end.
+pub(crate) fn quoted_string(bytes: &[u8], at: &mut usize) -> Vec<u8> {
+    let mut text = Vec::new();
+    *at += 1;
+    while let Some(&byte) = bytes.get(*at) {
+        *at += 1;
+        match byte {
+            b'"' => break,
+            b'\\' => {
+                text.extend(bytes.get(*at));
+                *at += 1;
+            }
+            byte => text.push(byte),
+        }
+    }
+    text
+}
+
 /// Writes a field as lines of at most [`LINE_LEN`] bytes where white space allows it, ending in
 /// CRLF. Line ends inside `value` become spaces, so that no value can smuggle in another field.
 #[must_use]

@@ -6,6 +6,8 @@
 //! Invariants: every [`Address::GroupStart`] has its [`Address::GroupEnd`], groups do not nest.
 //! Not here: addresses one may send to; those are checked and typed in the envelope of SMTP.
 
+use crate::header;
+
 /// Most addresses read from one list. RFC 5321 4.5.3.1.8 asks servers to take 100 recipients; lists
 /// in headers reach a few thousand.
 pub const ADDRESSES_MAX: usize = 10_000;
@@ -214,7 +216,7 @@ impl Lexer<'_> {
         let spaced = self.at > start || after_comment;
         let first = *self.bytes.get(self.at)?;
         let (kind, text) = match first {
-            b'"' => (Kind::Word, self.quoted()),
+            b'"' => (Kind::Word, header::quoted_string(self.bytes, &mut self.at)),
             b'(' => (Kind::Comment, self.comment()),
             b'[' => (Kind::Word, self.run(|byte| byte != b']', true)),
             b'<' | b'>' | b',' | b';' | b':' | b'@' | b')' | b']' | b'\\' => {
@@ -233,24 +235,6 @@ impl Lexer<'_> {
         let len = (len + usize::from(and_next)).min(rest.len());
         self.at += len;
         rest.get(..len).unwrap_or(&[]).to_vec()
-    }
-
-    /// RFC 5322 3.2.4; one that never ends goes to the end.
-    fn quoted(&mut self) -> Vec<u8> {
-        let mut text = Vec::new();
-        self.at += 1;
-        while let Some(&byte) = self.bytes.get(self.at) {
-            self.at += 1;
-            match byte {
-                b'"' => break,
-                b'\\' => {
-                    text.extend(self.bytes.get(self.at));
-                    self.at += 1;
-                }
-                byte => text.push(byte),
-            }
-        }
-        text
     }
 
     /// RFC 5322 3.2.2; comments nest, and one that never ends goes to the end.

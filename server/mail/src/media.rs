@@ -330,25 +330,10 @@ impl Scan<'_> {
     }
 
     fn value(&mut self) -> Vec<u8> {
-        if self.peek() == Some(b'"') { self.quoted() } else { self.unquoted() }
-    }
-
-    /// RFC 5322 3.2.4. A string that never ends goes to the end.
-    fn quoted(&mut self) -> Vec<u8> {
-        let mut value = Vec::new();
-        self.at += 1;
-        while let Some(&byte) = self.bytes.get(self.at) {
-            self.at += 1;
-            match byte {
-                b'"' => break,
-                b'\\' => {
-                    value.extend(self.bytes.get(self.at));
-                    self.at += 1;
-                }
-                byte => value.push(byte),
-            }
+        match self.peek() {
+            Some(b'"') => header::quoted_string(self.bytes, &mut self.at),
+            _ => self.unquoted(),
         }
-        value
     }
 
     /// What should have been a token: senders leave out the quotes (`name=my file.pdf`), so all up

@@ -12,6 +12,7 @@ use gracedb::write::WriteTx;
 use grace_ipc::event::{EventKind, TraceId};
 
 use super::Mailboxes;
+use super::change::get_mailbox;
 use crate::store::accounts::Account;
 use crate::store::failure::Failure;
 use crate::store::messages::{Body, MailboxRow, MessageRow, flag};
@@ -151,7 +152,7 @@ impl Mailboxes {
         let placed = self
             .db
             .write(|tx| {
-                let row = tx.get::<MailboxRow>(&mailbox)?.ok_or(Failure::NoSuchMailbox)?;
+                let row = get_mailbox(tx, mailbox)?;
                 let account = tx.get::<Account>(&row.account)?.ok_or(Failure::NoSuchMailbox)?;
                 place(tx, message, vec![(account.address, row)], birth)
             })?

@@ -6,6 +6,7 @@ use gracedb::large::LargeReader;
 use tokio::sync::watch;
 
 use super::Mailboxes;
+use super::change::get_mailbox;
 use crate::store::failure::Failure;
 use crate::store::messages::{Body, MailboxRow, MessageByModseq, MessageRow, Vanished};
 
@@ -40,6 +41,15 @@ pub struct Totals {
     pub bytes: u64,
 }
 
+impl Totals {
+    /// Counts one mailbox.
+    pub(super) fn add(&mut self, row: &MailboxRow) {
+        self.mailboxes += 1;
+        self.messages += u64::from(row.messages);
+        self.bytes += row.bytes;
+    }
+}
+
 impl Mailboxes {
     /// Sums over all mailboxes; reads every mailbox's row, no message's.
     ///
@@ -49,10 +59,7 @@ impl Mailboxes {
         let snapshot = self.db.snapshot();
         let mut totals = Totals::default();
         for row in snapshot.scan::<MailboxRow>() {
-            let row = row?;
-            totals.mailboxes += 1;
-            totals.messages += u64::from(row.messages);
-            totals.bytes += row.bytes;
+            totals.add(&row?);
         }
         Ok(totals)
     }
@@ -71,7 +78,7 @@ impl Mailboxes {
         let claimed = self
             .db
             .write(|tx| {
-                let row = tx.get::<MailboxRow>(&mailbox)?.ok_or(Failure::NoSuchMailbox)?;
+                let row = get_mailbox(tx, mailbox)?;
                 let next = MailboxRow { recent_from: row.uid_next, ..row.clone() };
                 tx.put(&next)?;
                 Ok::<_, Failure>(row)

@@ -18,10 +18,7 @@ impl Mailboxes {
         let mut usage: HashMap<u64, Totals> = HashMap::new();
         for row in self.db.snapshot().scan::<MailboxRow>() {
             let row = row?;
-            let used = usage.entry(row.account).or_default();
-            used.mailboxes += 1;
-            used.messages += u64::from(row.messages);
-            used.bytes += row.bytes;
+            usage.entry(row.account).or_default().add(&row);
         }
         Ok(usage)
     }
