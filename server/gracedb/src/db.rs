@@ -1,98 +1,41 @@
 //! A database: opening it, writing to it, looking at it.
 //!
 //! ```text
-//!   write(closure): alone over `newest` -> queued -> written -> synced -> `durable` = that state
-//!                                                                     -> its Pending resolves
-//!   snapshot(): a copy of `durable`
+//!   write(closure): alone over the newest rows -> queued -> written -> synced -> its Pending
+//!                                                                               resolves
+//!   snapshot(): the acknowledged rows
 //! ```
-//! Invariants: transactions run one after the other, in the order of their numbers; a snapshot
-//! never shows what a power cut could take back.
-//! Not here: the thread behind it (`committer`), what opening reads (`recovery`).
+//! Invariants: transactions run one after the other, in the order of their numbers; a snapshot shows
+//! nothing that a killed process could take back, and nothing that a power cut could unless it was
+//! written as [`Durability::Buffered`].
+//! Not here: what is behind it (`engine`, `local`).
 
-use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
 
-use crate::committer::{Committer, Counters, Shared, locked};
-use crate::disk::real::RealDisk;
-use crate::disk::{Disk, DiskLock};
+use crate::copy::{self, Copied, Moment};
+use crate::disk::Disk;
+use crate::engine::{Durability, Engine};
 use crate::error::Error;
-use crate::format::{self, Kind, Place, SegmentHeader};
-use crate::journal::{self, Failure, Journal};
+use crate::flush;
+use crate::key::PrefixFor;
 use crate::large::LargeWriter;
-use crate::pending::{self, Pending};
-use crate::queue::{Commit, Queue, Record};
-use crate::recovery::{self, Opened, Recovered, Segment};
+use crate::local::Local;
+use crate::migrate::{self, Migration};
+use crate::options::Options;
+use crate::pending::Pending;
+use crate::progress::Watcher;
+use crate::recover::{self, Opened};
 use crate::schema::Schema;
-use crate::segments::Segments;
-use crate::state::State;
-use crate::view::{Snapshot, View};
+use crate::seal::Key;
+use crate::space;
+use crate::table::{Counter, Index, Table};
+use crate::upkeep::{self, Compacted};
+use crate::verify::{self, Report};
+use crate::view::{Snapshot, prefix_bounds};
+use crate::watch::Watch;
+use crate::workers::{self, Stepper};
 use crate::write::WriteTx;
-
-/// How to open a database.
-#[derive(Clone)]
-pub struct Options {
-    /// The folder, real or simulated.
-    pub disk: Arc<dyn Disk>,
-    /// A segment is followed by the next one at this size, in bytes. 64 MiB: a thousand segments
-    /// hold 64 GB of mail, and one is read in well under a second at open.
-    pub segment_bytes: u64,
-    /// Zeros are written ahead of the records in steps of this many bytes. 1 MiB: one sync in some
-    /// hundred touches the file's length, and an empty database takes no more than this.
-    pub ahead_bytes: u64,
-    /// A large value is cut into chunks of this many bytes; one is held per open writer and reader.
-    /// 128 KiB holds nine letters of ten in one chunk.
-    pub chunk_bytes: usize,
-    /// Bytes of chunks that may be on their way to the disk before writers of large values wait.
-    /// 4 MiB is some milliseconds of a disk's work.
-    pub queue_bytes_max: usize,
-    /// Most bytes of the operations of one transaction. 16 MiB: some hundred thousand rows.
-    pub transaction_bytes_max: usize,
-    /// The identity of a database that is created, for reproducible files. Random if `None`.
-    pub identity: Option<[u8; 16]>,
-}
-
-impl Options {
-    /// The defaults, for a folder of real files. It is created if it does not exist.
-    pub fn new(dir: impl Into<PathBuf>) -> Self {
-        Self::with_disk(Arc::new(RealDisk::new(dir)))
-    }
-
-    /// The defaults, for any disk.
-    pub fn with_disk(disk: Arc<dyn Disk>) -> Self {
-        Self {
-            disk,
-            segment_bytes: 64 << 20,
-            ahead_bytes: 1 << 20,
-            chunk_bytes: 128 << 10,
-            queue_bytes_max: 4 << 20,
-            transaction_bytes_max: 16 << 20,
-            identity: None,
-        }
-    }
-
-    fn check(&self) -> Result<(), Error> {
-        let wrong = |what| Err(Error::Settings { what });
-        if self.segment_bytes < 16 << 10 || !self.segment_bytes.is_multiple_of(4096) {
-            return wrong("segment_bytes must be a multiple of 4096 and at least 16 KiB");
-        }
-        if self.ahead_bytes < 4096 || !self.ahead_bytes.is_multiple_of(4096) {
-            return wrong("ahead_bytes must be a multiple of 4096, and not 0");
-        }
-        if self.chunk_bytes == 0 || self.chunk_bytes > format::PAYLOAD_BYTES_MAX / 4 {
-            return wrong("chunk_bytes must be between 1 and 16 MiB");
-        }
-        if self.queue_bytes_max == 0 {
-            return wrong("queue_bytes_max must not be 0");
-        }
-        let transactions = (128 << 10)..=format::PAYLOAD_BYTES_MAX;
-        if !transactions.contains(&self.transaction_bytes_max) {
-            return wrong("transaction_bytes_max must be between 128 KiB and 64 MiB");
-        }
-        Ok(())
-    }
-}
 
 /// A handle of an open database. Cheap to clone; the last one dropped closes it.
 #[derive(Clone)]
@@ -101,149 +44,175 @@ pub struct Db {
 }
 
 struct Inner {
-    shared: Arc<Shared>,
-    segments: Arc<Segments>,
-    opened: Opened,
-    chunk_bytes: usize,
-    transaction_bytes_max: usize,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    engine: Arc<dyn Engine>,
+    /// The same, if it is our own files.
+    local: Option<Arc<Local>>,
+    schema: Schema,
 }
 
-/// The committer of a database opened by [`Db::open_stepped`]. Dropped, it is a crash: what was
-/// not stepped is not written.
-pub struct Stepper {
-    committer: Committer,
-}
-
-impl Stepper {
-    /// Writes, syncs and answers everything queued now, as one group.
-    pub fn step(&mut self) {
-        let entries = self.committer.shared.queue.take_now();
-        self.committer.work(entries);
-    }
-
-    /// Closes in good order.
-    pub fn finish(mut self) {
-        self.step();
-        self.committer.shared.queue.close();
-        self.committer.finish();
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.engine.close();
     }
 }
 
 /// Figures of an open database.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Stats {
-    /// Rows of all tables.
-    pub rows: u64,
     /// Number of the newest acknowledged transaction.
     pub sequence: u64,
-    /// Segment files.
-    pub segments: u64,
-    /// Bytes of the journal up to its end.
-    pub journal_bytes: u64,
-    /// Bytes of large values in the journal.
-    pub large_bytes_stored: u64,
-    /// Those of them that rows point to.
-    pub large_bytes_live: u64,
     /// Transactions acknowledged since the database was opened.
     pub commits: u64,
-    /// Syncs since the database was opened.
+    /// Groups of them that were synced.
     pub syncs: u64,
+    /// Bytes of rows in memory.
+    pub mem_bytes: u64,
+    /// Index segments on each level, from level 0 on: how many, and their bytes.
+    pub levels: Vec<(u64, u64)>,
+    /// Values and tombstones in them, hidden ones counted, too.
+    pub entries: u64,
+    /// Journal segments that are complete.
+    pub segments: u64,
+    /// Bytes of all journal segments.
+    pub journal_bytes: u64,
+    /// Bytes of large values that rows point to.
+    pub live_bytes: u64,
+    /// Bytes of all files.
+    pub disk_bytes: u64,
+    /// Bytes of blocks in the cache.
+    pub cache_bytes: u64,
+    /// How often a block was found in the cache, and how often not.
+    pub cache_hits: u64,
+    /// See [`Stats::cache_hits`].
+    pub cache_misses: u64,
+    /// Row sets written to disk since the database was opened, and their bytes.
+    pub flushes: u64,
+    /// See [`Stats::flushes`].
+    pub flushed_bytes: u64,
+    /// Merges since then, and the bytes they wrote.
+    pub compactions: u64,
+    /// See [`Stats::compactions`].
+    pub compacted_bytes: u64,
+    /// Segments given back since then, and bytes moved for that.
+    pub segments_cleaned: u64,
+    /// See [`Stats::segments_cleaned`].
+    pub moved_bytes: u64,
+    /// Damage that was met while merging and cleaning, in words.
+    pub damage: Vec<String>,
+}
+
+impl Stats {
+    /// Bytes on disk for each byte that counts: of large values, and of rows as they stand in the
+    /// runs.
+    #[must_use]
+    pub fn amplification(&self) -> f64 {
+        let rows: u64 = self.levels.iter().map(|(_, bytes)| bytes).sum();
+        let live = self.live_bytes + rows;
+        if live == 0 { 1.0 } else { as_float(self.disk_bytes) / as_float(live) }
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a ratio for people")]
+fn as_float(bytes: u64) -> f64 {
+    bytes as f64
 }
 
 impl Db {
-    /// Opens the database, or creates it. Replays the journal first.
-    #[expect(clippy::needless_pass_by_value, reason = "options are made where they are used")]
+    /// Opens the database, or creates it.
     pub fn open(options: Options, schema: Schema) -> Result<Self, Error> {
-        let (db, committer) = Self::prepare(&options, schema)?;
-        let thread = thread::Builder::new()
-            .name("gracedb-commit".to_owned())
-            .spawn(move || committer.run())
-            .map_err(|error| Error::io("start a thread", "gracedb-commit", error))?;
-        *db.inner.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
+        Self::open_with(options, schema, &[])
+    }
+
+    /// Opens the database, or creates it; runs those of the migrations that lead from its tables to
+    /// these.
+    pub fn open_with(
+        options: Options,
+        schema: Schema,
+        migrations: &[Migration],
+    ) -> Result<Self, Error> {
+        let (local, stored) = recover::open(options)?;
+        let local = Arc::new(local);
+        let db =
+            Self::over(Arc::clone(&local) as Arc<dyn Engine>, Some(Arc::clone(&local)), schema);
+        // From here on dropping it closes the files.
+        workers::start(&local)?;
+        db.adopt(&local, stored, migrations)?;
         Ok(db)
     }
 
-    /// As [`Db::open`], but nothing is written until the caller says so: for simulations that are
-    /// to run the same way every time.
-    #[expect(clippy::needless_pass_by_value, reason = "options are made where they are used")]
-    pub fn open_stepped(options: Options, schema: Schema) -> Result<(Self, Stepper), Error> {
-        let (db, committer) = Self::prepare(&options, schema)?;
-        Ok((db, Stepper { committer }))
+    /// As [`Db::open_with`], but nothing is done in the background unless the caller says so: for
+    /// simulations that are to run the same way every time.
+    pub fn open_stepped(
+        options: Options,
+        schema: Schema,
+        migrations: &[Migration],
+    ) -> Result<(Self, Stepper), Error> {
+        let (local, stored) = recover::open(options)?;
+        let local = Arc::new(local);
+        // Not ours to close: a stepper that is dropped is a crash.
+        let engine = Arc::new(Unclosed(Arc::clone(&local)));
+        let db = Self::over(engine, Some(Arc::clone(&local)), schema);
+        db.adopt(&local, stored, migrations)?;
+        Ok((db, Stepper::new(local)))
     }
 
-    fn prepare(options: &Options, schema: Schema) -> Result<(Self, Committer), Error> {
-        options.check()?;
-        let label = options.disk.label();
-        let lock = options.disk.lock().map_err(|error| Error::io("lock", &label, error))?;
-        let lock = lock.ok_or(Error::Locked { dir: label })?;
-        let recovered = match recovery::recover(options.disk.as_ref())? {
-            Some(recovered) => recovered,
-            None => create(options)?,
-        };
-        let Recovered { last, end, state, schema: stored, report } = recovered;
-        let must_store = match &stored {
-            None => true,
-            Some(stored) => schema.check(stored)?,
-        };
-        let mut journal = Journal {
-            disk: Arc::clone(&options.disk),
-            database: last.header.database,
-            file: last.file,
-            number: last.header.number,
-            written: end,
-            filled: last.len.max(end),
-            synced: end,
-            segment_bytes: options.segment_bytes,
-            ahead_bytes: options.ahead_bytes,
-            buffer: Vec::new(),
-        };
-        if must_store {
-            store_schema(&mut journal, &schema, state.sequence).map_err(failure_error)?;
+    /// Typed tables over another store.
+    #[must_use]
+    pub fn with_engine(engine: Arc<dyn Engine>, schema: Schema) -> Self {
+        Self::over(engine, None, schema)
+    }
+
+    fn over(engine: Arc<dyn Engine>, local: Option<Arc<Local>>, schema: Schema) -> Self {
+        Self { inner: Arc::new(Inner { engine, local, schema }) }
+    }
+
+    /// Compares the tables of the program with those of the database, and migrates.
+    fn adopt(
+        &self,
+        local: &Local,
+        stored: Option<String>,
+        migrations: &[Migration],
+    ) -> Result<(), Error> {
+        let schema = &self.inner.schema;
+        let mut stored = stored.unwrap_or_default();
+        while let Some(migration) = schema.next_migration(&stored, migrations) {
+            migrate::run(&self.inner.engine, migration)?;
+            stored = Schema::migrated(&stored, migration);
+            self.note_schema(local, &stored)?;
         }
-        Ok(Self::start(options, journal, lock, state, report))
+        if schema.check(&stored)? {
+            self.note_schema(local, &schema.text())?;
+        }
+        for migration in migrations {
+            let table = migration.old.id;
+            if self.inner.engine.snapshot().get(&space::migration_key(table))?.is_some() {
+                migrate::forget(&self.inner.engine, table)?;
+            }
+        }
+        Ok(())
     }
 
-    fn start(
-        options: &Options,
-        journal: Journal,
-        lock: Box<dyn DiskLock>,
-        state: State,
-        opened: Opened,
-    ) -> (Self, Committer) {
-        let segments = Segments::new(Arc::clone(&options.disk), journal.database);
-        let queue = Queue::new(journal.place(), options.segment_bytes, options.queue_bytes_max);
-        let counters = Counters::default();
-        counters.segments.store(opened.segments, Ordering::Relaxed);
-        counters.journal_bytes.store(opened.journal_bytes, Ordering::Relaxed);
-        counters.large_bytes.store(opened.large_bytes, Ordering::Relaxed);
-        let shared = Arc::new(Shared {
-            queue: Arc::new(queue),
-            newest: Mutex::new(state.clone()),
-            durable: Mutex::new(state),
-            counters,
-        });
-        let committer = Committer { shared: Arc::clone(&shared), journal, lock };
-        let inner = Inner {
-            shared,
-            segments: Arc::new(segments),
-            opened,
-            chunk_bytes: options.chunk_bytes,
-            transaction_bytes_max: options.transaction_bytes_max,
-            thread: Mutex::new(None),
-        };
-        (Self { inner: Arc::new(inner) }, committer)
+    fn note_schema(&self, local: &Local, text: &str) -> Result<(), Error> {
+        let time_ms = local.now_ms();
+        local.meta().commit(time_ms, &[recover::schema_edit(text)])
     }
 
     /// What opening found.
-    pub fn opened(&self) -> &Opened {
-        &self.inner.opened
+    #[must_use]
+    pub fn opened(&self) -> Opened {
+        self.inner.local.as_ref().map_or_else(Opened::default, |local| local.opened.clone())
+    }
+
+    /// The tables.
+    #[must_use]
+    pub fn schema(&self) -> Schema {
+        self.inner.schema
     }
 
     /// The acknowledged state as of now. Never waits for a writer.
+    #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        let state = locked(&self.inner.shared.durable).clone();
-        Snapshot { view: View { state }, segments: Arc::clone(&self.inner.segments) }
+        Snapshot::new(self.inner.engine.snapshot())
     }
 
     /// Runs a transaction, now and alone, over the newest state; what other transactions have done
@@ -256,115 +225,216 @@ impl Db {
         &self,
         transaction: impl FnOnce(&mut WriteTx<'_>) -> Result<T, E>,
     ) -> Result<Pending<T>, E> {
-        let shared = &self.inner.shared;
-        let mut newest = locked(&shared.newest);
-        let epoch = shared.queue.epoch()?;
-        let mut tx = WriteTx::new(newest.clone(), self.inner.transaction_bytes_max, epoch);
-        let value = transaction(&mut tx)?;
-        let (mut state, operations) = tx.into_parts();
-        let (pending, promise) = pending::pending(value);
-        if operations.is_empty() {
-            // It may have read what is not on disk yet.
-            if locked(&shared.durable).sequence == newest.sequence {
-                promise.keep(Ok(()));
-            } else {
-                shared.queue.push_barrier(promise)?;
-            }
-            return Ok(pending);
+        self.write_with(Durability::Synced, transaction)
+    }
+
+    /// As [`Db::write`], surviving what `durability` says.
+    pub fn write_with<T, E: From<Error>>(
+        &self,
+        durability: Durability,
+        transaction: impl FnOnce(&mut WriteTx<'_>) -> Result<T, E>,
+    ) -> Result<Pending<T>, E> {
+        let mut transaction = Some(transaction);
+        let mut outcome = None;
+        let ticket = self.inner.engine.write(durability, &mut |writer| {
+            let Some(transaction) = transaction.take() else { return false };
+            let made = transaction(&mut WriteTx::new(writer));
+            let is_kept = made.is_ok();
+            outcome = Some(made);
+            is_kept
+        })?;
+        let value = outcome.unwrap_or(Err(Error::Closed.into()))?;
+        match ticket {
+            Some(ticket) => Ok(Pending::new(value, ticket)),
+            None => Err(Error::Internal { what: "a transaction without a ticket" }.into()),
         }
-        state.sequence += 1;
-        shared.queue.push_transaction(operations, Commit { state: state.clone(), promise })?;
-        *newest = state;
-        Ok(pending)
     }
 
     /// Starts a large value.
+    #[must_use]
     pub fn large_writer(&self) -> LargeWriter {
-        LargeWriter::new(Arc::clone(&self.inner.shared.queue), self.inner.chunk_bytes)
+        LargeWriter::new(Arc::clone(&self.inner.engine))
     }
 
-    /// Figures as of now.
-    pub fn stats(&self) -> Stats {
-        let shared = &self.inner.shared;
-        let (rows, sequence, large_bytes_live) = {
-            let state = locked(&shared.durable);
-            (state.rows, state.sequence, state.large_bytes)
-        };
-        Stats {
-            rows,
-            sequence,
-            segments: shared.counters.segments.load(Ordering::Relaxed),
-            journal_bytes: shared.counters.journal_bytes.load(Ordering::Relaxed),
-            large_bytes_stored: shared.counters.large_bytes.load(Ordering::Relaxed),
-            large_bytes_live,
-            commits: shared.counters.commits.load(Ordering::Relaxed),
-            syncs: shared.counters.syncs.load(Ordering::Relaxed),
-        }
+    /// Tells of changes of the rows whose keys start with these parts.
+    #[must_use]
+    pub fn watch<T: Table>(&self, prefix: &impl PrefixFor<T::Key>) -> Watch {
+        let put = |bytes: &mut Vec<u8>| prefix.put_prefix(bytes);
+        self.inner.engine.watch(&prefix_bounds(T::DEF.id, space::ROWS, put).0)
+    }
+
+    /// Tells of changes of the rows whose keys in an index start with these parts: of those keys,
+    /// and of rows that come or go.
+    #[must_use]
+    pub fn watch_index<I: Index>(&self, prefix: &impl PrefixFor<I::Key>) -> Watch {
+        let put = |bytes: &mut Vec<u8>| prefix.put_prefix(bytes);
+        self.inner.engine.watch(&prefix_bounds(I::Row::DEF.id, I::DEF.id, put).0)
+    }
+
+    /// Tells of changes of counters.
+    #[must_use]
+    pub fn watch_counts<C: Counter>(&self, prefix: &impl PrefixFor<C::Key>) -> Watch {
+        let put = |bytes: &mut Vec<u8>| prefix.put_prefix(bytes);
+        self.inner.engine.watch(&prefix_bounds(C::DEF.id, space::ROWS, put).0)
     }
 
     /// Why the database takes no more writes, if so.
     pub fn check(&self) -> Result<(), Error> {
-        self.inner.shared.queue.epoch().map(|_| ())
+        self.inner.engine.check()
     }
 
-    /// Writes what is on its way, closes the files and waits for the thread. Handles left over
+    /// Writes what is on its way, closes the files and waits for the threads. Handles left over
     /// answer [`Error::Closed`]; snapshots stay readable.
     pub fn close(&self) {
-        self.inner.close();
+        self.inner.engine.close();
+    }
+
+    /// Checks every byte on disk and everything that belongs together, while the database goes on.
+    /// `watcher` hears how far it is and may end it.
+    pub fn verify(&self, mut watcher: Watcher<'_>) -> Result<Report, Error> {
+        verify::open(self, &mut watcher)
+    }
+
+    /// Merges everything there is to merge and gives back all room that can be given back, while
+    /// the database goes on. Files that are not encrypted with the newest key are written anew.
+    pub fn compact(&self, mut watcher: Watcher<'_>) -> Result<Compacted, Error> {
+        let local = self.local()?;
+        let bytes_before = self.stats()?.disk_bytes;
+        upkeep::compact(local, &mut watcher)?;
+        Ok(Compacted { bytes_before, bytes_after: self.stats()?.disk_bytes })
+    }
+
+    /// Encrypts everything anew, with a new data key, while the database goes on. With `key`, that
+    /// one and no other opens the database from now on: from before this returns, so the new one
+    /// must be kept safe already.
+    pub fn change_key(&self, key: Option<&Key>, mut watcher: Watcher<'_>) -> Result<(), Error> {
+        upkeep::change_key(self.local()?, key, &mut watcher)
+    }
+
+    /// Copies all of it into a folder, while the database goes on: the newest transaction
+    /// acknowledged by now, and everything before it. If the folder holds an earlier backup, only
+    /// what is new is copied.
+    pub fn backup(&self, to: &Arc<dyn Disk>, mut watcher: Watcher<'_>) -> Result<Copied, Error> {
+        copy::backup(self.local()?, to, &mut watcher)
+    }
+
+    /// Copies the database as it was at a moment within [`Options::retention_s`] into an empty
+    /// folder, while it goes on. The copy is opened like any database.
+    pub fn restore_to(
+        &self,
+        moment: Moment,
+        to: &Arc<dyn Disk>,
+        mut watcher: Watcher<'_>,
+    ) -> Result<Copied, Error> {
+        copy::restore(self.local()?, moment, to, &mut watcher)
+    }
+
+    /// The store behind the tables.
+    #[must_use]
+    pub fn engine(&self) -> Arc<dyn Engine> {
+        Arc::clone(&self.inner.engine)
+    }
+
+    /// Waits until background work has nothing to do: what is in memory is on disk, runs are merged,
+    /// garbage is given back.
+    pub fn settle(&self) -> Result<(), Error> {
+        let local = self.local()?;
+        flush::all(local)?;
+        workers::finish_tidying(local)
+    }
+
+    pub(crate) fn local(&self) -> Result<&Arc<Local>, Error> {
+        self.inner.local.as_ref().ok_or(Error::Settings { what: "this store is not one of files" })
+    }
+
+    /// Figures as of now. Reads some rows of the engine's own.
+    pub fn stats(&self) -> Result<Stats, Error> {
+        self.inner.local.as_ref().map_or_else(|| Ok(Stats::default()), |local| stats(local))
     }
 }
 
-impl Inner {
-    fn close(&self) {
-        self.shared.queue.close();
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(thread) = thread {
-            // A panic of the thread has been told to every caller already.
-            drop(thread.join());
+fn stats(local: &Local) -> Result<Stats, Error> {
+    let view = local.view();
+    let version = &view.state.base.version;
+    let mut levels = vec![(0, 0); 1 + crate::version::LEVELS];
+    let mut entries = 0;
+    for (level, run) in version.runs() {
+        if let Some((count, bytes)) = levels.get_mut(level) {
+            *count += 1;
+            *bytes += run.info.len;
         }
+        entries += run.info.entries;
     }
-}
-
-impl Drop for Inner {
-    fn drop(&mut self) {
-        self.close();
-    }
-}
-
-fn failure_error(failure: Failure) -> Error {
-    match failure {
-        Failure::Full(error) | Failure::Fatal(error) => error,
-    }
-}
-
-fn create(options: &Options) -> Result<Recovered, Error> {
-    let database = match options.identity {
-        Some(identity) => identity,
-        None => {
-            let mut identity = [0; 16];
-            getrandom::fill(&mut identity)
-                .map_err(|error| Error::io("ask the system for random bytes", "", error.into()))?;
-            identity
-        }
+    let live_bytes = crate::local::live_bytes(&view)?.iter().map(|(_, bytes)| bytes).sum();
+    let frozen = view.state.base.frozen.iter().map(|frozen| frozen.mem.bytes());
+    let mem_bytes = view.state.mem.bytes() + frozen.sum::<usize>();
+    let (segments, kept_bytes) = {
+        let meta = local.meta();
+        let all = meta.manifest.segments.values();
+        let lives = meta.manifest.segments.values().filter(|segment| segment.gone.is_none());
+        (lives.count() as u64, all.map(|segment| segment.end).sum::<u64>())
     };
-    let header = SegmentHeader { database, number: 1, previous: Place::default(), sequence: 0 };
-    let file = journal::create_segment(options.disk.as_ref(), header).map_err(failure_error)?;
-    let len = format::SEGMENT_HEADER_LEN as u64;
-    let report =
-        Opened { created: true, clean: true, segments: 1, journal_bytes: len, ..Opened::default() };
-    let last = Segment { name: format::segment_name(1), header, file, len };
-    Ok(Recovered { last, end: len, state: State::default(), schema: None, report })
+    let (commits, figures) = (&local.commits, &local.figures);
+    let load = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+    let complete: u64 = crate::sync::locked(&commits.complete).values().sum();
+    let journal_bytes = kept_bytes + complete + commits.queue().cursor().offset;
+    let rows: u64 = levels.iter().map(|(_, bytes)| bytes).sum();
+    let (cache_hits, cache_misses) = local.reading.cache.counts();
+    Ok(Stats {
+        sequence: view.state.sequence,
+        commits: load(&commits.counters.commits),
+        syncs: load(&commits.counters.syncs),
+        mem_bytes: mem_bytes as u64,
+        levels,
+        entries,
+        segments,
+        journal_bytes,
+        live_bytes,
+        disk_bytes: journal_bytes + rows,
+        cache_bytes: local.reading.cache.bytes() as u64,
+        cache_hits,
+        cache_misses,
+        flushes: load(&figures.flushes),
+        flushed_bytes: load(&figures.flushed_bytes),
+        compactions: load(&figures.compactions),
+        compacted_bytes: load(&figures.compacted_bytes),
+        segments_cleaned: load(&figures.segments_cleaned),
+        moved_bytes: load(&figures.moved_bytes),
+        damage: local.damage().iter().map(ToString::to_string).collect(),
+    })
 }
 
-fn store_schema(journal: &mut Journal, schema: &Schema, sequence: u64) -> Result<(), Failure> {
-    let payload = schema.text().into_bytes();
-    let end = journal.written + format::record_len(payload.len());
-    if end > journal.segment_bytes && journal.written > format::SEGMENT_HEADER_LEN as u64 {
-        journal.roll(sequence)?;
+/// A store whose last handle does not close it.
+struct Unclosed(Arc<Local>);
+
+impl Engine for Unclosed {
+    fn snapshot(&self) -> Arc<dyn crate::engine::Reader> {
+        self.0.snapshot()
     }
-    journal.fill_to(journal.written + format::record_len(payload.len()))?;
-    let crc = crc32c::crc32c(&payload);
-    let record = Record { place: journal.place(), kind: Kind::Schema, sequence: 0, crc, payload };
-    journal.write(std::iter::once(&record))?;
-    journal.sync()
+    fn write(
+        &self,
+        durability: Durability,
+        body: &mut dyn FnMut(&mut dyn crate::engine::Writer) -> bool,
+    ) -> Result<Option<crate::pending::Ticket>, Error> {
+        Engine::write(self.0.as_ref(), durability, body)
+    }
+    fn part_bytes(&self) -> usize {
+        self.0.part_bytes()
+    }
+    fn poll_room(
+        &self,
+        context: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Result<(), Error>> {
+        self.0.poll_room(context)
+    }
+    fn put_part(&self, bytes: Vec<u8>) -> Result<(crate::large::Part, crate::large::Fresh), Error> {
+        self.0.put_part(bytes)
+    }
+    fn watch(&self, prefix: &[u8]) -> Watch {
+        Engine::watch(self.0.as_ref(), prefix)
+    }
+    fn check(&self) -> Result<(), Error> {
+        Engine::check(self.0.as_ref())
+    }
+    fn close(&self) {}
 }

@@ -30,7 +30,7 @@ pub enum Error {
     NoSpace {
         /// The file that could not grow.
         file: String,
-        /// Bytes that were asked for.
+        /// Bytes that were asked for; 0: not known.
         bytes: u64,
     },
     /// An earlier write or sync failed: what the disk holds of the newest commits is unknown.
@@ -55,6 +55,20 @@ pub enum Error {
         offset: u64,
         /// What was found there.
         what: String,
+    },
+    /// The moment is not one that the database can be brought back to.
+    NotRestorable {
+        /// The moment.
+        moment: crate::copy::Moment,
+        /// The first transaction that it can be brought back to.
+        first: u64,
+        /// The last one.
+        last: u64,
+    },
+    /// A copy would be written over something else.
+    NotEmpty {
+        /// The folder.
+        dir: String,
     },
     /// The program's tables are not those of the database.
     Schema {
@@ -91,11 +105,38 @@ pub enum Error {
     },
     /// The large value was on its way to the disk when the disk ran full. Write it again.
     LargeLost,
+    /// The database is encrypted, and the key given is none, or another kind of key.
+    KeyNeeded {
+        /// What is needed.
+        what: &'static str,
+    },
+    /// The key given does not open this database.
+    WrongKey {
+        /// The file that holds the wrapped keys.
+        file: String,
+    },
+    /// A key file does not hold a key.
+    KeyFile {
+        /// The file.
+        file: String,
+    },
+    /// The meta file is missing, so nobody knows which of the other files count.
+    MetaMissing {
+        /// The database's folder.
+        dir: String,
+    },
+    /// Something that cannot be has happened. The database is as it was.
+    Internal {
+        /// What.
+        what: &'static str,
+    },
     /// A setting cannot work.
     Settings {
         /// Which, and why.
         what: &'static str,
     },
+    /// Whoever watched the work said that it should not go on.
+    Stopped,
     /// The database is closed.
     Closed,
 }
@@ -104,6 +145,14 @@ impl Error {
     /// Whether the same call may succeed later without anybody doing more than making room.
     pub fn is_no_space(&self) -> bool {
         matches!(self, Self::NoSpace { .. } | Self::LargeLost)
+    }
+
+    /// What a failed change of a file is: a full disk, which heals, or anything else.
+    pub(crate) fn writing(doing: &'static str, file: &str, source: io::Error) -> Self {
+        if source.kind() == io::ErrorKind::StorageFull {
+            return Self::NoSpace { file: file.to_owned(), bytes: 0 };
+        }
+        Self::io(doing, file, source)
     }
 
     pub(crate) fn io(doing: &'static str, file: &str, source: io::Error) -> Self {
@@ -118,6 +167,9 @@ impl fmt::Display for Error {
             Self::Locked { dir } => {
                 write!(f, "{dir}: the database is open in another process; stop that one first")
             }
+            Self::NoSpace { file, bytes: 0 } => {
+                write!(f, "{file}: the disk is full; make room, no restart is needed")
+            }
             Self::NoSpace { file, bytes } => write!(
                 f,
                 "{file}: the disk is full, no room for {bytes} more bytes; make room, no restart is needed"
@@ -129,7 +181,7 @@ impl fmt::Display for Error {
             Self::Corrupt { file, offset, what } => {
                 write!(
                     f,
-                    "{file}: corrupt at byte {offset}: {what}; restore the file from a backup"
+                    "{file}: corrupt at byte {offset}: {what}; restore a backup, or salvage the rest with `gracectl db repair`"
                 )
             }
             Self::Unknown { file, offset, what } => write!(
@@ -152,7 +204,30 @@ impl fmt::Display for Error {
             Self::LargeLost => {
                 write!(f, "the large value was lost when the disk ran full; write it again")
             }
+            Self::KeyNeeded { what } => {
+                write!(f, "the database is encrypted and is opened by {what}")
+            }
+            Self::WrongKey { file } => {
+                write!(f, "{file}: the key does not open this database; nothing was changed")
+            }
+            Self::KeyFile { file } => {
+                write!(f, "{file}: not a key; a key file holds 64 hexadecimal digits")
+            }
+            Self::MetaMissing { dir } => write!(
+                f,
+                "{dir}: there is no meta file (*.gm); restore a backup, or salvage what is there with `gracectl db repair`"
+            ),
+            Self::NotRestorable { moment, first, last } => write!(
+                f,
+                "{moment} is not among those the database can be brought back to; these are transactions {first} to {last}"
+            ),
+            Self::NotEmpty { dir } => write!(
+                f,
+                "{dir}: there is another database in that folder, and it is not written over; name an empty folder"
+            ),
+            Self::Internal { what } => write!(f, "an internal error, please report it: {what}"),
             Self::Settings { what } => write!(f, "database settings: {what}"),
+            Self::Stopped => write!(f, "stopped"),
             Self::Closed => write!(f, "the database is closed"),
         }
     }

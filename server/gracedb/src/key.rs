@@ -35,6 +35,8 @@ pub trait KeyFor<K> {
 
 /// The first one or more parts of a composite key of type `K`.
 pub trait PrefixFor<K> {
+    /// How many parts.
+    const PARTS: usize;
     /// Appends the sortable bytes of the parts it names.
     fn put_prefix(&self, out: &mut Vec<u8>);
 }
@@ -210,6 +212,7 @@ macro_rules! prefix {
         impl<$($letter: KeyFor<$key>, $key: KeyPart,)+ $($rest: KeyPart),*>
             PrefixFor<($($key,)+ $($rest,)*)> for ($($letter,)+)
         {
+            const PARTS: usize = [$($at),+].len();
             fn put_prefix(&self, out: &mut Vec<u8>) {
                 $( self.$at.put_for(out); )+
             }

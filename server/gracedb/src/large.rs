@@ -4,52 +4,102 @@
 //!   write ... write   finish      put(row)   commit synced     every row deleted
 //!   Buffered -> Queued -> Large -> Referenced -> Kept        -> garbage
 //! ```
-//! Chunks are queued before the transaction that points to them, in one order, so the
-//! transaction's sync covers them. A writer dropped on the way leaves garbage, nothing else.
-//! Invariants: a writer holds at most one chunk, a reader at most one; bytes that fail their
-//! checksum are an error and never returned.
-//! Not here: the record around a chunk (`format`), the pointer inside a row (`row`).
+//! Parts are queued before the transaction that points to them, in one order, so the transaction's
+//! sync covers them. A writer dropped on the way leaves garbage, nothing else.
+//! Invariants: a writer holds at most one part, a reader at most one; bytes that fail their checksum
+//! are an error and never returned; what nothing points to yet stays while its `Large` is held.
+//! Not here: the record around a part (`format`), the pointer inside a row (`row`).
 
+use std::any::Any;
 use std::future;
 use std::sync::Arc;
 
+use crate::engine::{Engine, Reader};
 use crate::error::Error;
-use crate::queue::Queue;
-use crate::segments::Segments;
 
-/// One chunk of a large value in the journal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Extent {
+/// One part of a large value, by where the store keeps it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Part {
     pub(crate) segment: u64,
     pub(crate) offset: u64,
     pub(crate) len: u32,
     pub(crate) crc: u32,
 }
 
+impl Part {
+    /// A part that a store keeps at `place`, with the CRC32C of its bytes.
+    #[must_use]
+    pub fn new(place: (u64, u64), len: u32, crc: u32) -> Self {
+        Self { segment: place.0, offset: place.1, len, crc }
+    }
+
+    /// Its length in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        usize::try_from(self.len).unwrap_or(usize::MAX)
+    }
+}
+
+/// What keeps bytes alive that no row points to yet.
+#[derive(Clone)]
+pub struct Fresh {
+    /// Grows when the store gives up what was on its way.
+    pub(crate) epoch: u64,
+    /// Their drop is what counts.
+    guards: Vec<Arc<dyn Any + Send + Sync>>,
+}
+
+impl Fresh {
+    /// Both, of one epoch.
+    pub(crate) fn joined(mut self, other: Self) -> Self {
+        self.guards.extend(other.guards);
+        self
+    }
+
+    /// Bytes of this epoch of a store, kept alive by a guard.
+    pub fn new(epoch: u64, guard: Option<Arc<dyn Any + Send + Sync>>) -> Self {
+        Self { epoch, guards: guard.into_iter().collect() }
+    }
+}
+
 /// A large value, as a field of a row. Cheap to clone; several rows may share one.
 #[derive(Clone)]
 pub struct Large {
     pub(crate) bytes: u64,
-    pub(crate) extents: Arc<[Extent]>,
-    /// 0: read from a row. Else: the queue's epoch in which it was written.
-    pub(crate) epoch: u64,
+    pub(crate) parts: Arc<[Part]>,
+    /// `None`: read from a row.
+    pub(crate) fresh: Option<Arc<Fresh>>,
 }
 
 impl Large {
+    /// A value of these parts, which a row points to.
+    pub(crate) fn kept(parts: Vec<Part>) -> Self {
+        let bytes = parts.iter().map(|part| u64::from(part.len)).sum();
+        Self { bytes, parts: parts.into(), fresh: None }
+    }
+
     /// Its length in bytes.
+    #[must_use]
     pub fn len(&self) -> u64 {
         self.bytes
     }
 
     /// Whether it has no bytes.
+    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.bytes == 0
+    }
+
+    /// Its parts, in order.
+    #[must_use]
+    pub fn parts(&self) -> &[Part] {
+        &self.parts
     }
 }
 
 impl PartialEq for Large {
     fn eq(&self, other: &Self) -> bool {
-        (self.bytes, &self.extents) == (other.bytes, &other.extents)
+        (self.bytes, &self.parts) == (other.bytes, &other.parts)
     }
 }
 
@@ -57,7 +107,7 @@ impl Eq for Large {}
 
 impl std::fmt::Debug for Large {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let first = self.extents.first().map(|extent| (extent.segment, extent.offset));
+        let first = self.parts.first().map(|part| (part.segment, part.offset));
         f.debug_struct("Large").field("bytes", &self.bytes).field("at", &first).finish()
     }
 }
@@ -65,31 +115,34 @@ impl std::fmt::Debug for Large {
 /// The empty value, for rows made before their body.
 impl Default for Large {
     fn default() -> Self {
-        Self { bytes: 0, extents: Arc::from([]), epoch: 0 }
+        Self { bytes: 0, parts: Arc::from([]), fresh: None }
     }
 }
 
 /// Streams a large value in.
 pub struct LargeWriter {
-    queue: Arc<Queue>,
+    engine: Arc<dyn Engine>,
     buffer: Vec<u8>,
-    chunk_bytes: usize,
+    part_bytes: usize,
     bytes: u64,
-    extents: Vec<Extent>,
-    epoch: Option<u64>,
+    parts: Vec<Part>,
+    fresh: Option<Fresh>,
 }
 
 impl LargeWriter {
-    pub(crate) fn new(queue: Arc<Queue>, chunk_bytes: usize) -> Self {
-        Self { queue, buffer: Vec::new(), chunk_bytes, bytes: 0, extents: Vec::new(), epoch: None }
+    pub(crate) fn new(engine: Arc<dyn Engine>) -> Self {
+        let part_bytes = engine.part_bytes();
+        Self { engine, buffer: Vec::new(), part_bytes, bytes: 0, parts: Vec::new(), fresh: None }
     }
 
     /// Bytes written so far.
+    #[must_use]
     pub fn len(&self) -> u64 {
         self.bytes
     }
 
     /// Whether nothing was written so far.
+    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.bytes == 0
     }
@@ -97,12 +150,12 @@ impl LargeWriter {
     /// Appends bytes. Waits when too many bytes are on their way to the disk.
     pub async fn write(&mut self, mut bytes: &[u8]) -> Result<(), Error> {
         while !bytes.is_empty() {
-            let room = self.chunk_bytes.saturating_sub(self.buffer.len());
+            let room = self.part_bytes.saturating_sub(self.buffer.len());
             let (now, later) = bytes.split_at_checked(room).unwrap_or((bytes, &[]));
             self.buffer.extend_from_slice(now);
             self.bytes += now.len() as u64;
             bytes = later;
-            if self.buffer.len() >= self.chunk_bytes {
+            if self.buffer.len() >= self.part_bytes {
                 self.push().await?;
             }
         }
@@ -114,42 +167,46 @@ impl LargeWriter {
         if !self.buffer.is_empty() {
             self.push().await?;
         }
-        let epoch = self.epoch.unwrap_or(0);
-        Ok(Large { bytes: self.bytes, extents: std::mem::take(&mut self.extents).into(), epoch })
+        let parts = std::mem::take(&mut self.parts).into();
+        Ok(Large { bytes: self.bytes, parts, fresh: self.fresh.take().map(Arc::new) })
     }
 
     async fn push(&mut self) -> Result<(), Error> {
-        future::poll_fn(|context| self.queue.poll_room(context)).await?;
+        future::poll_fn(|context| self.engine.poll_room(context)).await?;
         let payload = std::mem::take(&mut self.buffer);
-        let (extent, epoch) = self.queue.push_chunk(payload)?;
-        if *self.epoch.get_or_insert(epoch) != epoch {
-            return Err(Error::LargeLost);
+        let (part, mut fresh) = self.engine.put_part(payload)?;
+        match &mut self.fresh {
+            None => self.fresh = Some(fresh),
+            Some(known) if known.epoch == fresh.epoch => known.guards.append(&mut fresh.guards),
+            Some(_) => return Err(Error::LargeLost),
         }
-        self.extents.push(extent);
+        self.parts.push(part);
         Ok(())
     }
 }
 
-/// Reads a large value.
+/// Reads a large value. Holds the rows it was found in, so that its bytes stay.
 pub struct LargeReader {
-    segments: Arc<Segments>,
+    reader: Arc<dyn Reader>,
     large: Large,
-    /// The chunk read last, and where it starts in the value.
-    chunk: Vec<u8>,
-    chunk_start: u64,
+    /// The part read last, and where it starts in the value.
+    part: Vec<u8>,
+    part_start: u64,
 }
 
 impl LargeReader {
-    pub(crate) fn new(segments: Arc<Segments>, large: Large) -> Self {
-        Self { segments, large, chunk: Vec::new(), chunk_start: 0 }
+    pub(crate) fn new(reader: Arc<dyn Reader>, large: Large) -> Self {
+        Self { reader, large, part: Vec::new(), part_start: 0 }
     }
 
     /// Length of the value in bytes.
+    #[must_use]
     pub fn len(&self) -> u64 {
         self.large.bytes
     }
 
     /// Whether the value has no bytes.
+    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.large.bytes == 0
     }
@@ -159,12 +216,12 @@ impl LargeReader {
         let mut done = 0;
         while offset < self.large.bytes && done < buffer.len() {
             self.load(offset)?;
-            let skip = usize::try_from(offset - self.chunk_start).unwrap_or(usize::MAX);
-            let available = self.chunk.get(skip..).unwrap_or_default();
+            let skip = usize::try_from(offset - self.part_start).unwrap_or(usize::MAX);
+            let available = self.part.get(skip..).unwrap_or_default();
             let wanted = buffer.get_mut(done..).unwrap_or_default();
             let count = available.len().min(wanted.len());
-            for (to, from) in wanted.iter_mut().zip(available) {
-                *to = *from;
+            if let (Some(to), Some(from)) = (wanted.get_mut(..count), available.get(..count)) {
+                to.copy_from_slice(from);
             }
             done += count;
             offset += count as u64;
@@ -174,30 +231,29 @@ impl LargeReader {
 
     /// The whole value, if it has at most `bytes_max` bytes.
     pub fn read_all(&mut self, bytes_max: usize) -> Result<Vec<u8>, Error> {
-        let bytes = usize::try_from(self.large.bytes).unwrap_or(usize::MAX);
-        if bytes > bytes_max {
-            return Err(Error::TooLarge { what: "a large value", bytes, bytes_max });
-        }
-        let mut all = vec![0; bytes];
-        self.read_at(0, &mut all)?;
-        Ok(all)
+        read_all(self.reader.as_ref(), &self.large, bytes_max)
     }
 
-    /// Makes the chunk that holds byte `offset` the current one. There is one: the extents' lengths
+    /// Makes the part that holds byte `offset` the current one. There is one: the parts' lengths
     /// sum up to the value's (`row` checks that).
     fn load(&mut self, offset: u64) -> Result<(), Error> {
         let within = |start: u64, len: u64| (start..start + len).contains(&offset);
-        if within(self.chunk_start, self.chunk.len() as u64) {
+        if within(self.part_start, self.part.len() as u64) {
             return Ok(());
         }
         let mut start = 0;
-        for extent in self.large.extents.iter() {
-            if within(start, u64::from(extent.len)) {
-                self.segments.read(extent, &mut self.chunk)?;
-                self.chunk_start = start;
-                return Ok(());
+        for part in self.large.parts.iter() {
+            if within(start, u64::from(part.len)) {
+                self.part.clear();
+                self.part.resize(part.bytes(), 0);
+                let read = self.reader.read_part(part, &mut self.part);
+                if read.is_err() {
+                    self.part.clear();
+                }
+                self.part_start = start;
+                return read;
             }
-            start += u64::from(extent.len);
+            start += u64::from(part.len);
         }
         Err(Error::Corrupt {
             file: "(row)".to_owned(),
@@ -205,4 +261,24 @@ impl LargeReader {
             what: "a large value's parts do not cover it".to_owned(),
         })
     }
+}
+
+/// All bytes of a large value, if there are at most `bytes_max`.
+pub(crate) fn read_all(
+    reader: &dyn Reader,
+    large: &Large,
+    bytes_max: usize,
+) -> Result<Vec<u8>, Error> {
+    let bytes = usize::try_from(large.bytes).unwrap_or(usize::MAX);
+    if bytes > bytes_max {
+        return Err(Error::TooLarge { what: "a large value", bytes, bytes_max });
+    }
+    let mut all = vec![0; bytes];
+    let mut rest = all.as_mut_slice();
+    for part in large.parts.iter() {
+        let (piece, after) = rest.split_at_mut_checked(part.bytes()).unwrap_or_default();
+        reader.read_part(part, piece)?;
+        rest = after;
+    }
+    Ok(all)
 }

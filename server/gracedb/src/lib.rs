@@ -1,13 +1,18 @@
 //! GraceDb: an embedded, journal-first database with typed tables.
 //!
 //! ```text
-//!   table, key, row    rows <-> bytes            db          handles, transactions, snapshots
-//!   schema             what tables there are     queue       from many writers to one thread
-//!   tree, state        all rows, by version      committer   the one that writes and syncs
-//!   view, write        reading and changing      journal     the segment being written
-//!   large, segments    bodies, in and out        recovery    from files to the newest state
-//!                                                format      bytes
-//!                                                disk        files, real or simulated
+//!   table, key, row, schema, migrate    rows <-> bytes; what tables there are
+//!   db, view, write, large, watch       handles, snapshots, transactions, bodies, being told
+//!   ───────────── engine: the seam ─────────────  memory: rows in memory, for tests
+//!   local                               our own files
+//!     transact, queue, commit, journal, ahead     from a transaction to an answer
+//!     tree, ranges, mem, state                    rows in memory, by version
+//!     flush, index, version, compact              rows on disk, level by level
+//!     clean, pins, upkeep                         giving room back
+//!     meta, manifest, recover, scan               which files count; opening them
+//!     frame, copy, verify, closed                 looking at all of it; backups
+//!     salvage, repair, words                      what is left of a broken one
+//!     seal, files, format, disk                   keys, files, bytes
 //! ```
 //! Invariants: what is acknowledged is on disk; what is not is all there or not at all after a
 //! crash; bytes that fail a checksum are an error and never data. Not here: mail.
@@ -15,23 +20,58 @@
 // The derive macro says `::gracedb`, here too.
 extern crate self as gracedb;
 
-mod committer;
+mod ahead;
+mod clean;
+mod closed;
+mod commit;
+mod compact;
+pub mod copy;
+mod crc;
 pub mod db;
 pub mod disk;
+pub mod engine;
 pub mod error;
+mod files;
+mod flush;
 mod format;
+mod frame;
+mod index;
 mod journal;
 pub mod key;
 pub mod large;
+mod local;
+mod manifest;
+mod mem;
+pub mod memory;
+mod meta;
+pub mod migrate;
+pub mod options;
+mod pace;
 pub mod pending;
+mod pins;
+pub mod progress;
 mod queue;
-pub mod recovery;
+mod ranges;
+pub mod recover;
+pub mod repair;
 pub mod row;
+mod salvage;
+mod scan;
 pub mod schema;
-mod segments;
+pub mod seal;
 mod space;
-mod state;
+pub mod state;
+mod sync;
 pub mod table;
+mod transact;
 mod tree;
+mod unwritten;
+mod upgrade;
+pub mod upkeep;
+pub mod verify;
+mod version;
 pub mod view;
+pub mod watch;
+mod words;
+pub mod workers;
 pub mod write;

@@ -1,212 +1,122 @@
-//! What is on its way to the disk: an ordered queue from many writers to the one committer.
+//! What is on its way to the disk: groups of records, in order.
 //!
 //! Places in the journal are given out here, when something is queued, so that a large value is
 //! known to its row before a byte of it is written, and body and row go out in one group.
-//! Invariants: entries leave in the order they came; their places are consecutive; the bytes of
-//! queued chunks are bounded. When the disk is full everything queued is given up, the places
-//! are taken back and the epoch grows, so that a pointer into them is recognized.
-//! Not here: writing (`committer`), which transaction is next (`db`).
+//! ```text
+//!   closed groups, the oldest first │ the open group, which records join
+//! ```
+//! Invariants: records leave in the order they came; a group lies in one segment, its records one
+//! after the other from a whole sector on; the bytes of queued chunks are bounded. When a write
+//! fails everything queued is given up, the places are taken back and the epoch grows, so that a
+//! pointer into them is recognized.
+//! Not here: writing (`journal`), who writes when (`commit`).
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::collections::VecDeque;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
+use crate::crc;
 use crate::error::Error;
 use crate::format::{self, Kind, Place};
-use crate::large::Extent;
-use crate::pending::Promise;
-use crate::state::State;
+use crate::journal::Record;
+use crate::large::Part;
+use crate::pending::Round;
 
-/// A record to be written.
-pub(crate) struct Record {
+/// Records that are written at once.
+pub(crate) struct Group {
     pub(crate) place: Place,
-    pub(crate) kind: Kind,
-    pub(crate) sequence: u64,
-    pub(crate) crc: u32,
-    pub(crate) payload: Vec<u8>,
+    pub(crate) records: Vec<Record>,
+    /// The parts of large values among them.
+    pub(crate) parts: Vec<Part>,
+    /// Bytes they take from `place` on.
+    bytes: u64,
+    chunk_bytes: usize,
+    pub(crate) transactions: u64,
+    /// Whether anybody waits for it.
+    joined: bool,
+    /// Whether it has to be durable.
+    pub(crate) sync: bool,
+    /// Whether it completes its segment.
+    pub(crate) ends: bool,
+    pub(crate) round: Arc<Round>,
 }
 
-/// A transaction's claim: the state it makes visible, and who waits for it.
-pub(crate) struct Commit {
-    pub(crate) state: State,
-    pub(crate) promise: Promise,
-}
-
-/// One entry of the queue.
-pub(crate) enum Entry {
-    /// Part of a large value.
-    Chunk(Record),
-    /// A transaction.
-    Transaction(Record, Commit),
-    /// A transaction that changed nothing: answered when everything before it is on disk.
-    Barrier(Promise),
-}
-
-impl Entry {
-    pub(crate) fn record(&self) -> Option<&Record> {
-        match self {
-            Self::Chunk(record) | Self::Transaction(record, _) => Some(record),
-            Self::Barrier(_) => None,
+impl Group {
+    fn new(place: Place) -> Self {
+        Self {
+            place,
+            records: Vec::new(),
+            parts: Vec::new(),
+            bytes: 0,
+            chunk_bytes: 0,
+            transactions: 0,
+            joined: false,
+            sync: false,
+            ends: false,
+            round: Arc::default(),
         }
+    }
+
+    /// Whether somebody waits for it to be written.
+    fn is_wanted(&self) -> bool {
+        self.joined || self.transactions > 0
+    }
+
+    fn end(&self) -> u64 {
+        self.place.offset + self.bytes
     }
 }
 
-struct Inner {
-    entries: Vec<Entry>,
+/// The queue.
+pub(crate) struct Queue {
+    closed: VecDeque<Group>,
+    open: Group,
+    align: u64,
+    tag_len: usize,
+    segment_bytes: u64,
     chunk_bytes: usize,
-    cursor: Place,
-    epoch: u64,
+    chunk_bytes_max: usize,
+    pub(crate) epoch: u64,
+    /// The life that what is queued belongs to.
+    pub(crate) life: u64,
     closing: bool,
     dead: Option<Error>,
     waiting: Vec<Waker>,
 }
 
-/// The queue.
-pub(crate) struct Queue {
-    inner: Mutex<Inner>,
-    filled: Condvar,
-    segment_bytes: u64,
-    chunk_bytes_max: usize,
+/// What a queue keeps to.
+pub(crate) struct Limits {
+    pub(crate) segment_bytes: u64,
+    pub(crate) chunk_bytes_max: usize,
 }
 
 impl Queue {
-    pub(crate) fn new(cursor: Place, segment_bytes: u64, chunk_bytes_max: usize) -> Self {
-        let inner = Inner {
-            entries: Vec::new(),
+    /// A queue that gives out places from `place` on, a new life first of all.
+    pub(crate) fn new(
+        place: Place,
+        align: u32,
+        tag_len: usize,
+        life: u64,
+        limits: &Limits,
+    ) -> Self {
+        Self {
+            closed: VecDeque::new(),
+            open: Group::new(place),
+            align: u64::from(align),
+            tag_len,
+            segment_bytes: limits.segment_bytes,
             chunk_bytes: 0,
-            cursor,
+            chunk_bytes_max: limits.chunk_bytes_max,
             epoch: 1,
+            life,
             closing: false,
             dead: None,
             waiting: Vec::new(),
-        };
-        Self { inner: Mutex::new(inner), filled: Condvar::new(), segment_bytes, chunk_bytes_max }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        // Nothing panics while holding it half changed.
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The epoch of places given out now; why nothing is taken any more, if so.
-    pub(crate) fn epoch(&self) -> Result<u64, Error> {
-        let inner = self.lock();
-        inner.check_open()?;
-        Ok(inner.epoch)
-    }
-
-    /// Ready when there is room for one more chunk.
-    pub(crate) fn poll_room(&self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        let mut inner = self.lock();
-        if let Err(error) = inner.check_open() {
-            return Poll::Ready(Err(error));
         }
-        if inner.chunk_bytes < self.chunk_bytes_max {
-            return Poll::Ready(Ok(()));
-        }
-        inner.waiting.push(context.waker().clone());
-        Poll::Pending
     }
 
-    /// Queues a part of a large value; says where it will be, and in which epoch.
-    pub(crate) fn push_chunk(&self, payload: Vec<u8>) -> Result<(Extent, u64), Error> {
-        let crc = crc32c::crc32c(&payload);
-        let len = u32::try_from(payload.len()).unwrap_or(u32::MAX);
-        let mut inner = self.lock();
-        inner.check_open()?;
-        let place = inner.place(payload.len(), self.segment_bytes);
-        inner.chunk_bytes += payload.len();
-        inner.entries.push(Entry::Chunk(Record {
-            place,
-            kind: Kind::Chunk,
-            sequence: 0,
-            crc,
-            payload,
-        }));
-        let epoch = inner.epoch;
-        drop(inner);
-        self.filled.notify_one();
-        Ok((Extent { segment: place.segment, offset: place.offset, len, crc }, epoch))
-    }
-
-    /// Queues a transaction. The caller holds the lock that orders transactions.
-    pub(crate) fn push_transaction(&self, payload: Vec<u8>, commit: Commit) -> Result<(), Error> {
-        let crc = crc32c::crc32c(&payload);
-        let mut inner = self.lock();
-        inner.check_open()?;
-        let place = inner.place(payload.len(), self.segment_bytes);
-        let sequence = commit.state.sequence;
-        let record = Record { place, kind: Kind::Transaction, sequence, crc, payload };
-        inner.entries.push(Entry::Transaction(record, commit));
-        drop(inner);
-        self.filled.notify_one();
-        Ok(())
-    }
-
-    /// Queues a question: is everything before this on disk?
-    pub(crate) fn push_barrier(&self, promise: Promise) -> Result<(), Error> {
-        let mut inner = self.lock();
-        inner.check_open()?;
-        inner.entries.push(Entry::Barrier(promise));
-        drop(inner);
-        self.filled.notify_one();
-        Ok(())
-    }
-
-    /// Waits for entries and takes them all; `None` when closing and nothing is left.
-    pub(crate) fn take(&self) -> Option<Vec<Entry>> {
-        let mut inner = self.lock();
-        while inner.entries.is_empty() {
-            if inner.closing {
-                return None;
-            }
-            inner = self.filled.wait(inner).unwrap_or_else(PoisonError::into_inner);
-        }
-        drop(inner);
-        Some(self.take_now())
-    }
-
-    /// Takes all entries there are now.
-    pub(crate) fn take_now(&self) -> Vec<Entry> {
-        let mut inner = self.lock();
-        inner.chunk_bytes = 0;
-        let entries = std::mem::take(&mut inner.entries);
-        let waiting = std::mem::take(&mut inner.waiting);
-        drop(inner);
-        wake(waiting);
-        entries
-    }
-
-    /// Takes everything away, gives places out from `cursor` again, in a new epoch. With an error,
-    /// nothing is taken any more.
-    pub(crate) fn give_up(&self, cursor: Place, dead: Option<Error>) -> Vec<Entry> {
-        let mut inner = self.lock();
-        inner.cursor = cursor;
-        inner.epoch += 1;
-        inner.chunk_bytes = 0;
-        inner.dead = inner.dead.take().or(dead);
-        let entries = std::mem::take(&mut inner.entries);
-        let waiting = std::mem::take(&mut inner.waiting);
-        drop(inner);
-        wake(waiting);
-        entries
-    }
-
-    /// Takes nothing more; what is queued still goes out.
-    pub(crate) fn close(&self) {
-        self.lock().closing = true;
-        self.filled.notify_one();
-        wake(std::mem::take(&mut self.lock().waiting));
-    }
-}
-
-fn wake(waiting: Vec<Waker>) {
-    for waker in waiting {
-        waker.wake();
-    }
-}
-
-impl Inner {
-    fn check_open(&self) -> Result<(), Error> {
+    /// Why nothing is taken any more, if so.
+    pub(crate) fn check_open(&self) -> Result<(), Error> {
         match &self.dead {
             Some(reason) => Err(reason.clone()),
             None if self.closing => Err(Error::Closed),
@@ -214,15 +124,152 @@ impl Inner {
         }
     }
 
-    /// Gives out the next place: in this segment if the record fits, else at the start of the next.
-    fn place(&mut self, payload: usize, segment_bytes: u64) -> Place {
-        let len = format::record_len(payload);
-        let header_len = format::SEGMENT_HEADER_LEN as u64;
-        if self.cursor.offset + len > segment_bytes && self.cursor.offset > header_len {
-            self.cursor = Place { segment: self.cursor.segment + 1, offset: header_len };
+    /// Why nothing is written any more, if so.
+    pub(crate) fn check_alive(&self) -> Result<(), Error> {
+        self.dead.clone().map_or(Ok(()), Err)
+    }
+
+    fn stored_len(&self, payload: usize) -> usize {
+        if payload == 0 { 0 } else { payload + self.tag_len }
+    }
+
+    /// Whether a record of this size begins the next segment.
+    fn must_roll(&self, payload: usize) -> bool {
+        let len = format::record_len(self.stored_len(payload)) + format::record_len(0);
+        let is_first = self.open.end() == crate::scan::FIRST;
+        self.open.end() + len > self.segment_bytes && !is_first
+    }
+
+    /// Completes the segment: what follows goes into the next one.
+    pub(crate) fn roll(&mut self) {
+        self.open.ends = true;
+        let segment = self.open.place.segment + 1;
+        self.close_group(Place { segment, offset: crate::scan::FIRST });
+    }
+
+    /// Closes the open group; what follows begins at `next`.
+    fn close_group(&mut self, next: Place) {
+        let group = std::mem::replace(&mut self.open, Group::new(next));
+        self.closed.push_back(group);
+    }
+
+    /// Queues a record and says where it will be.
+    fn push(&mut self, record: Record) -> Place {
+        if self.must_roll(record.payload.len()) && record.kind != Kind::Life {
+            self.roll();
         }
-        let place = self.cursor;
-        self.cursor.offset += len;
+        let place = Place { offset: self.open.end(), ..self.open.place };
+        self.open.bytes += format::record_len(self.stored_len(record.payload.len()));
+        self.open.records.push(record);
         place
+    }
+
+    /// Queues the beginning of a life.
+    pub(crate) fn push_life(&mut self, sequence: u64) {
+        self.push(Record::empty(Kind::Life, sequence));
+    }
+
+    /// Queues a part of a large value; says where it will be.
+    pub(crate) fn push_chunk(&mut self, payload: Arc<Vec<u8>>, crc: u32) -> Part {
+        let len = u32::try_from(payload.len()).unwrap_or(u32::MAX);
+        self.chunk_bytes += payload.len();
+        self.open.chunk_bytes += payload.len();
+        let place = self.push(Record { kind: Kind::Chunk, sequence: 0, crc, payload });
+        let part = Part { segment: place.segment, offset: place.offset, len, crc };
+        self.open.parts.push(part);
+        part
+    }
+
+    /// Queues a transaction; says what its caller waits for.
+    pub(crate) fn push_transaction(
+        &mut self,
+        payload: Vec<u8>,
+        sequence: u64,
+        sync: bool,
+    ) -> Arc<Round> {
+        let crc = crc::of(&payload);
+        let payload = Arc::new(payload);
+        self.push(Record { kind: Kind::Transaction, sequence, crc, payload });
+        self.open.transactions += 1;
+        self.open.sync |= sync;
+        Arc::clone(&self.open.round)
+    }
+
+    /// What is answered when everything before this is on disk.
+    pub(crate) fn join(&mut self, sync: bool) -> Arc<Round> {
+        self.open.joined = true;
+        self.open.sync |= sync;
+        Arc::clone(&self.open.round)
+    }
+
+    /// Ready when there is room for one more chunk.
+    pub(crate) fn poll_room(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        if let Err(error) = self.check_open() {
+            return Poll::Ready(Err(error));
+        }
+        if self.chunk_bytes < self.chunk_bytes_max {
+            return Poll::Ready(Ok(()));
+        }
+        self.waiting.push(context.waker().clone());
+        Poll::Pending
+    }
+
+    /// Whether so much waits that it should be written although nobody waits for it.
+    pub(crate) fn is_full(&self) -> bool {
+        self.chunk_bytes >= self.chunk_bytes_max / 2
+    }
+
+    /// Takes the oldest group. What follows begins at a whole sector.
+    pub(crate) fn take(&mut self) -> Option<Group> {
+        if self.closed.is_empty() {
+            if !self.open.is_wanted() && !self.is_full() {
+                return None;
+            }
+            let offset = self.open.end().next_multiple_of(self.align);
+            self.close_group(Place { offset, ..self.open.place });
+        }
+        let group = self.closed.pop_front()?;
+        self.chunk_bytes = self.chunk_bytes.saturating_sub(group.chunk_bytes);
+        Some(group)
+    }
+
+    /// Those who wait for room.
+    pub(crate) fn take_waiting(&mut self) -> Vec<Waker> {
+        std::mem::take(&mut self.waiting)
+    }
+
+    /// The round of the group that is to be written next, if anybody waits for it.
+    pub(crate) fn next_round(&self) -> Option<Arc<Round>> {
+        let group = self.closed.front().unwrap_or(&self.open);
+        let wanted = group.is_wanted() || !self.closed.is_empty() || self.is_full();
+        wanted.then(|| Arc::clone(&group.round))
+    }
+
+    /// Takes everything away and gives places out from `place` again, in a new life and epoch. With
+    /// an error, nothing is taken any more.
+    pub(crate) fn give_up(&mut self, place: Place, life: u64, dead: Option<Error>) -> Vec<Group> {
+        let open = std::mem::replace(&mut self.open, Group::new(place));
+        let mut groups: Vec<Group> = self.closed.drain(..).collect();
+        groups.push(open);
+        self.epoch += 1;
+        self.life = life;
+        self.chunk_bytes = 0;
+        self.dead = self.dead.take().or(dead);
+        groups
+    }
+
+    /// Takes nothing more; what is queued still goes out.
+    pub(crate) fn close(&mut self) {
+        self.closing = true;
+    }
+
+    /// From now on segments begin with another key: records may be longer.
+    pub(crate) fn set_tag_len(&mut self, tag_len: usize) {
+        self.tag_len = tag_len;
+    }
+
+    /// Where the next record goes, unless it begins the next segment.
+    pub(crate) fn cursor(&self) -> Place {
+        Place { offset: self.open.end(), ..self.open.place }
     }
 }

@@ -1,22 +1,23 @@
 //! The bytes of a row: a list of the large values it points to, then its fields.
 //!
 //! ```text
-//!   larges: varint | each: bytes varint, extents varint
-//!                          | each: segment varint, offset varint, length varint, crc32c u32 LE
-//!   fields: bincode 2, standard configuration (varint, little-endian)
+//!   larges: varint: twice their number, plus one if the last of them holds the fields
+//!           │ each: parts varint │ each: segment, offset, length varints, crc32c u32 LE
+//!   fields: bincode 2, standard configuration (varint, little-endian), or nothing if they stand
+//!           apart
 //! ```
 //! In the fields a [`Large`] is only its number in the list. So the engine can count, check and
 //! move large values without knowing a table. Invariants: a row that decodes used every byte.
 //! Not here: keys (`key`), reading the large bytes (`large`).
 
 use std::cell::RefCell;
-use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::engine::{Reader, Writer};
 use crate::error::Error;
-use crate::large::{Extent, Large};
+use crate::large::{self, Large, Part};
 
 /// Most bytes of a row. Larger things are large values; a limit keeps a corrupt length harmless.
 pub const ROW_BYTES_MAX: usize = 1 << 20;
@@ -77,38 +78,66 @@ fn reset() -> Context {
     CONTEXT.with_borrow_mut(|context| std::mem::replace(context, Context::Idle))
 }
 
-/// The bytes of a row, and the large values in it.
-pub(crate) fn encode<T: Serialize>(
-    table: &'static str,
-    row: &T,
-) -> Result<(Vec<u8>, Vec<Large>), Error> {
+/// A row on its way into a store.
+pub(crate) struct Encoded {
+    fields: Vec<u8>,
+    pub(crate) larges: Vec<Large>,
+}
+
+impl Encoded {
+    /// The bytes of the row. Fields that are too long for it go to the writer by themselves.
+    pub(crate) fn into_value(
+        mut self,
+        writer: &mut dyn Writer,
+    ) -> Result<(Vec<u8>, Vec<Large>), Error> {
+        let apart = self.fields.len() > writer.inline_bytes_max();
+        if apart {
+            let bytes = self.fields.len() as u64;
+            let (part, fresh) = writer.put_part(std::mem::take(&mut self.fields))?;
+            let (parts, fresh) = ([part].into(), Some(fresh.into()));
+            self.larges.push(Large { bytes, parts, fresh });
+        }
+        let mut value = Vec::with_capacity(self.fields.len() + 32 * self.larges.len() + 1);
+        put_larges(&self.larges, apart, &mut value);
+        value.extend_from_slice(&self.fields);
+        if value.len() > ROW_BYTES_MAX {
+            let (what, bytes, bytes_max) = ("a row", value.len(), ROW_BYTES_MAX);
+            return Err(Error::TooLarge { what, bytes, bytes_max });
+        }
+        Ok((value, self.larges))
+    }
+}
+
+/// The fields of a row, and the large values in it.
+pub(crate) fn encode<T: Serialize>(table: &'static str, row: &T) -> Result<Encoded, Error> {
     CONTEXT.with_borrow_mut(|context| *context = Context::Writing(Vec::new()));
     let fields = bincode::serde::encode_to_vec(row, configuration());
     let Context::Writing(larges) = reset() else {
         return Err(Error::Row { table, reason: "a row was written while writing a row".into() });
     };
     let fields = fields.map_err(|error| Error::Row { table, reason: error.to_string() })?;
-    let mut bytes = Vec::with_capacity(fields.len() + 32 * larges.len() + 1);
-    put_varint(larges.len() as u64, &mut bytes);
-    for large in &larges {
-        put_large(large, &mut bytes);
+    if fields.len() > ROW_BYTES_MAX {
+        let (what, bytes, bytes_max) = ("a row", fields.len(), ROW_BYTES_MAX);
+        return Err(Error::TooLarge { what, bytes, bytes_max });
     }
-    bytes.extend_from_slice(&fields);
-    if bytes.len() > ROW_BYTES_MAX {
-        return Err(Error::TooLarge {
-            what: "a row",
-            bytes: bytes.len(),
-            bytes_max: ROW_BYTES_MAX,
-        });
-    }
-    Ok((bytes, larges))
+    Ok(Encoded { fields, larges })
 }
 
-/// The row of some bytes.
-pub(crate) fn decode<T: DeserializeOwned>(table: &'static str, bytes: &[u8]) -> Result<T, Error> {
+/// The row of some bytes. Fields that stand apart are read with `reader`.
+pub(crate) fn decode<T: DeserializeOwned>(
+    table: &'static str,
+    bytes: &[u8],
+    reader: &dyn Reader,
+) -> Result<T, Error> {
     let failed = |reason: String| Error::Row { table, reason };
     let mut rest = bytes;
-    let larges = take_larges(&mut rest).ok_or_else(|| failed("not a row".to_owned()))?;
+    let (mut larges, apart) = take_list(&mut rest).ok_or_else(|| failed("not a row".to_owned()))?;
+    let fields;
+    if apart {
+        let large = larges.pop().ok_or_else(|| failed("fields that stand nowhere".to_owned()))?;
+        fields = large::read_all(reader, &large, ROW_BYTES_MAX)?;
+        rest = &fields;
+    }
     CONTEXT.with_borrow_mut(|context| *context = Context::Reading(larges));
     let row = bincode::serde::decode_from_slice(rest, configuration());
     reset();
@@ -119,37 +148,90 @@ pub(crate) fn decode<T: DeserializeOwned>(table: &'static str, bytes: &[u8]) -> 
     }
 }
 
-/// The large values of a row, without its fields. `None`: not a row.
-pub(crate) fn take_larges(bytes: &mut &[u8]) -> Option<Vec<Large>> {
-    let count = take_varint(bytes).filter(|count| *count <= LARGES_MAX)?;
-    (0..count).map(|_| take_large(bytes)).collect()
+/// The bytes of a row that is nothing but a large value: for who uses a store without tables.
+#[must_use]
+pub fn large_only(large: &Large) -> Vec<u8> {
+    let mut value = Vec::with_capacity(24);
+    put_larges(std::slice::from_ref(large), false, &mut value);
+    value
 }
 
-fn put_large(large: &Large, out: &mut Vec<u8>) {
-    put_varint(large.bytes, out);
-    put_varint(large.extents.len() as u64, out);
-    for extent in large.extents.iter() {
-        put_varint(extent.segment, out);
-        put_varint(extent.offset, out);
-        put_varint(u64::from(extent.len), out);
-        out.extend_from_slice(&extent.crc.to_le_bytes());
+/// The large values that a row's bytes list. `None`: these are not the bytes of a row.
+#[must_use]
+pub fn larges_of(value: &[u8]) -> Option<Vec<Large>> {
+    take_larges(&mut &*value)
+}
+
+/// The large values of a row, those that hold its fields included. `None`: not a row.
+pub(crate) fn take_larges(bytes: &mut &[u8]) -> Option<Vec<Large>> {
+    take_list(bytes).map(|(larges, _)| larges)
+}
+
+fn take_list(bytes: &mut &[u8]) -> Option<(Vec<Large>, bool)> {
+    let code = take_varint(bytes)?;
+    let count = Some(code / 2).filter(|count| *count <= LARGES_MAX)?;
+    let larges: Option<Vec<Large>> = (0..count).map(|_| take_large(bytes)).collect();
+    Some((larges?, code % 2 == 1))
+}
+
+fn put_larges(larges: &[Large], apart: bool, out: &mut Vec<u8>) {
+    put_varint(2 * larges.len() as u64 + u64::from(apart), out);
+    for large in larges {
+        put_varint(large.parts.len() as u64, out);
+        for part in large.parts.iter() {
+            put_varint(part.segment, out);
+            put_varint(part.offset, out);
+            put_varint(u64::from(part.len), out);
+            out.extend_from_slice(&part.crc.to_le_bytes());
+        }
     }
 }
 
 fn take_large(bytes: &mut &[u8]) -> Option<Large> {
-    let total = take_varint(bytes)?;
-    // An extent takes at least 7 bytes, which bounds what a wrong count can make us allocate.
+    // A part takes at least 7 bytes, which bounds what a wrong count can make us allocate.
     let count = usize::try_from(take_varint(bytes)?).ok().filter(|n| *n <= bytes.len() / 7)?;
-    let mut extents = Vec::with_capacity(count);
+    let mut parts = Vec::with_capacity(count);
     for _ in 0..count {
         let (segment, offset) = (take_varint(bytes)?, take_varint(bytes)?);
         let len = u32::try_from(take_varint(bytes)?).ok()?;
         let (crc, rest) = bytes.split_first_chunk::<4>()?;
         *bytes = rest;
-        extents.push(Extent { segment, offset, len, crc: u32::from_le_bytes(*crc) });
+        parts.push(Part { segment, offset, len, crc: u32::from_le_bytes(*crc) });
     }
-    let sum: u64 = extents.iter().map(|extent| u64::from(extent.len)).sum();
-    (sum == total).then(|| Large { bytes: total, extents: Arc::from(extents), epoch: 0 })
+    Some(Large::kept(parts))
+}
+
+/// The row with another part in place of `from`, and its large values; `None`: it has no such part.
+pub(crate) fn replace_part(value: &[u8], from: &Part, to: &Part) -> Option<(Vec<u8>, Vec<Large>)> {
+    let mut rest = value;
+    let (larges, apart) = take_list(&mut rest)?;
+    if !larges.iter().any(|large| large.parts.contains(from)) {
+        return None;
+    }
+    let moved = |part: &Part| if part == from { *to } else { *part };
+    let larges: Vec<Large> =
+        larges.iter().map(|large| Large::kept(large.parts.iter().map(moved).collect())).collect();
+    let mut bytes = Vec::with_capacity(value.len() + 8);
+    put_larges(&larges, apart, &mut bytes);
+    bytes.extend_from_slice(rest);
+    Some((bytes, larges))
+}
+
+/// The bytes of a counter: a row without large values, whose field is the value.
+pub(crate) fn encode_count(count: i64) -> [u8; 9] {
+    let mut bytes = [0; 9];
+    if let Some(to) = bytes.last_chunk_mut() {
+        *to = count.to_le_bytes();
+    }
+    bytes
+}
+
+pub(crate) fn decode_count(table: &'static str, bytes: &[u8]) -> Result<i64, Error> {
+    match bytes {
+        [0, count @ ..] => count.try_into().map(i64::from_le_bytes).ok(),
+        _ => None,
+    }
+    .ok_or_else(|| Error::Row { table, reason: "not a counter".to_owned() })
 }
 
 /// Seven bits a byte, lowest first, the top bit says that more follow.
@@ -182,6 +264,7 @@ pub(crate) fn take_varint(bytes: &mut &[u8]) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::memory::MemoryEngine;
 
     #[derive(Debug, PartialEq, Serialize, Deserialize)]
     struct Letter {
@@ -192,39 +275,60 @@ mod tests {
     }
 
     fn large(seed: u32) -> Large {
-        let extent = Extent { segment: 1, offset: 4096 + u64::from(seed) * 8, len: 300, crc: seed };
-        Large { bytes: 300, extents: Arc::from([extent]), epoch: 0 }
+        let offset = 4096 + u64::from(seed % 9) * 8;
+        Large::kept(vec![Part { segment: 1, offset, len: 300, crc: seed }])
+    }
+
+    fn letter() -> Letter {
+        let (body, parts) = (large(0x0102_0304), vec![large(1)]);
+        Letter { uid: 300, subject: "hi".into(), body, parts }
+    }
+
+    fn bytes(row: &Letter) -> Vec<u8> {
+        let encoded = encode("letter", row).unwrap();
+        let mut value = Vec::new();
+        put_larges(&encoded.larges, false, &mut value);
+        value.extend_from_slice(&encoded.fields);
+        value
+    }
+
+    fn read(bytes: &[u8]) -> Result<Letter, Error> {
+        let engine = MemoryEngine::new();
+        decode("letter", bytes, crate::engine::Engine::snapshot(&engine).as_ref())
     }
 
     #[test]
     fn row_bytes_are_frozen() {
-        let row = Letter {
-            uid: 300,
-            subject: "hi".into(),
-            body: large(0x0102_0304),
-            parts: vec![large(1)],
-        };
-        let (bytes, larges) = encode("letter", &row).unwrap();
+        let bytes = bytes(&letter());
         #[rustfmt::skip]
         assert_eq!(bytes, [
-            2,                                             // two large values
-            0xAC, 2, 1, 1, 0xA0, 0xD0, 0xC0, 0x40, 0xAC, 2, 4, 3, 2, 1, // the body
-            0xAC, 2, 1, 1, 0x88, 0x20, 0xAC, 2, 1, 0, 0, 0, // the part
-            251, 44, 1, 2, b'h', b'i', 0, 1, 1,            // bincode: 300, "hi", #0, [#1]
+            4,                                               // two large values
+            1, 1, 0x80 | 0x20, 0x20, 0xAC, 2, 4, 3, 2, 1,    // the body
+            1, 1, 0x88, 0x20, 0xAC, 2, 1, 0, 0, 0,           // the part
+            251, 44, 1, 2, b'h', b'i', 0, 1, 1,              // bincode: 300, "hi", #0, [#1]
         ]);
-        assert_eq!(larges.len(), 2);
-        assert_eq!(decode::<Letter>("letter", &bytes).unwrap(), row);
+        assert_eq!(read(&bytes).unwrap(), letter());
     }
 
     #[test]
     fn every_cut_or_longer_row_is_refused() {
-        let row = Letter { uid: 1, subject: "x".into(), body: large(2), parts: vec![] };
-        let (mut bytes, _) = encode("letter", &row).unwrap();
+        let mut bytes = bytes(&letter());
         for len in 0..bytes.len() {
-            assert!(decode::<Letter>("letter", &bytes[..len]).is_err(), "{len}");
+            assert!(read(&bytes[..len]).is_err(), "{len}");
         }
         bytes.push(0);
-        assert!(decode::<Letter>("letter", &bytes).is_err());
+        assert!(read(&bytes).is_err());
+    }
+
+    #[test]
+    fn a_part_moves_and_the_fields_stay() {
+        let row = letter();
+        let to = Part { segment: 7, offset: 8192, len: 300, crc: 0x0102_0304 };
+        let (moved, larges) = replace_part(&bytes(&row), &row.body.parts[0], &to).unwrap();
+        assert_eq!(larges[0].parts[..], [to]);
+        let body = Large::kept(vec![to]);
+        assert_eq!(read(&moved).unwrap(), Letter { body, ..row });
+        assert!(replace_part(&moved, &large(3).parts[0], &to).is_none());
     }
 
     #[test]

@@ -8,7 +8,9 @@
 
 use std::fmt::Write as _;
 
+use crate::engine::Reader;
 use crate::error::Error;
+use crate::migrate::Migration;
 
 /// A field of a table, by name and by the text of its type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,8 +34,11 @@ pub struct IndexDef {
     pub fields: &'static [&'static str],
 }
 
+/// What one index says of a row: the full key of its entry and the entry's value.
+pub type IndexEntry = (Vec<u8>, Vec<u8>);
+
 /// A table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub struct TableDef {
     /// Number of the table, from 1. Part of the keys on disk.
     pub id: u16,
@@ -47,6 +52,11 @@ pub struct TableDef {
     pub fields: &'static [FieldDef],
     /// Secondary indexes.
     pub indexes: &'static [IndexDef],
+    /// Whether it holds numbers that are added to, instead of rows.
+    pub is_counter: bool,
+    /// The index entries of a row, by its full key and its value: for who checks a database without
+    /// knowing its types.
+    pub entries: fn(&[u8], &[u8], &dyn Reader) -> Result<Vec<IndexEntry>, Error>,
 }
 
 /// All tables of a database. Made in a constant, so that a clash of ids does not compile.
@@ -68,6 +78,7 @@ impl Schema {
         let mut at = 0;
         while at < tables.len() {
             assert!(tables[at].id != 0, "table id 0 belongs to the engine");
+            assert!(tables[at].id != u16::MAX, "the last table id has nothing after it");
             check_indexes(&tables[at]);
             let mut other = at + 1;
             while other < tables.len() {
@@ -120,6 +131,39 @@ impl Schema {
         text
     }
 
+    /// The migration that leads on from the text of the database, if one is needed.
+    pub(crate) fn next_migration<'a>(
+        &self,
+        stored: &str,
+        migrations: &'a [Migration],
+    ) -> Option<&'a Migration> {
+        let ours = self.text();
+        let (stored_tables, our_tables) = (sections(stored), sections(&ours));
+        let differs = |section: &(&str, Vec<&str>)| !our_tables.contains(section);
+        let different: Vec<_> =
+            stored_tables.into_iter().filter(|section| differs(section)).collect();
+        migrations.iter().find(|migration| {
+            let old = table_text(&migration.old);
+            different.iter().any(|section| sections(&old).contains(section))
+        })
+    }
+
+    /// The text of the database after a migration.
+    pub(crate) fn migrated(stored: &str, migration: &Migration) -> String {
+        let (old, new) = (table_text(&migration.old), migration.new.as_ref().map(table_text));
+        let mut tables: Vec<String> = sections(stored)
+            .into_iter()
+            .map(|(head, lines)| {
+                let lines = lines.iter().map(|line| format!("  {line}\n"));
+                format!("{head}\n{}", lines.collect::<String>())
+            })
+            .filter(|section| *section != old)
+            .collect();
+        tables.extend(new);
+        tables.sort_by_key(|section| id_of(section).and_then(|id| id.parse::<u16>().ok()));
+        tables.concat()
+    }
+
     /// Compares with the text of the database. `Ok(true)`: only new tables; store our text.
     pub(crate) fn check(&self, stored: &str) -> Result<bool, Error> {
         let ours = self.text();
@@ -145,9 +189,16 @@ impl Schema {
     }
 }
 
+fn table_text(table: &TableDef) -> String {
+    let mut text = String::new();
+    write_table(&mut text, table);
+    text
+}
+
 fn write_table(text: &mut String, table: &TableDef) {
     // Writing to a String cannot fail.
-    let _ = writeln!(text, "table {} {} version {}", table.id, table.name, table.version);
+    let kind = if table.is_counter { "counter" } else { "table" };
+    let _ = writeln!(text, "{kind} {} {} version {}", table.id, table.name, table.version);
     let _ = writeln!(text, "  key {}", table.key.join(" "));
     for field in table.fields {
         let _ = writeln!(text, "  field {} {}", field.name, field.kind);
@@ -166,7 +217,7 @@ fn write_table(text: &mut String, table: &TableDef) {
     }
 }
 
-fn sections(text: &str) -> Vec<(&str, Vec<&str>)> {
+pub(crate) fn sections(text: &str) -> Vec<(&str, Vec<&str>)> {
     let mut sections: Vec<(&str, Vec<&str>)> = Vec::new();
     for line in text.lines() {
         match sections.last_mut() {
@@ -208,6 +259,8 @@ mod tests {
         key: &["id"],
         fields: &[FieldDef { name: "id", kind: "u64" }, FieldDef { name: "name", kind: "String" }],
         indexes: &[IndexDef { id: 1, name: "ByName", unique: true, fields: &["name"] }],
+        is_counter: false,
+        entries: |_, _, _| Ok(Vec::new()),
     };
     const B: TableDef = TableDef { id: 1, name: "b", indexes: &[], ..A };
 

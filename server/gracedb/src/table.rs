@@ -1,7 +1,7 @@
 //! What a Rust struct needs to be a row: made by `#[derive(Table)]`.
 //!
 //! ```
-//! # use gracedb::{schema::Schema, table::Table, view::View};
+//! # use gracedb::{schema::Schema, table::Table, view::{Snapshot, View}};
 //! # use serde::{Deserialize, Serialize};
 //! #[derive(Table, Serialize, Deserialize)]
 //! #[table(id = 3, name = "account")]
@@ -13,7 +13,7 @@
 //!     pub local: String,
 //! }
 //! const SCHEMA: Schema = Schema::new(&[Account::DEF]);
-//! fn read(view: &View) -> Result<Option<Account>, gracedb::error::Error> {
+//! fn read(view: &Snapshot) -> Result<Option<Account>, gracedb::error::Error> {
 //!     view.find::<AccountByAddress>(&("grace.test", "ada"))
 //! }
 //! ```
@@ -33,7 +33,7 @@
 //! ```
 //! a key of another shape than the table's:
 //! ```compile_fail,E0277
-//! # use gracedb::{table::Table, view::View};
+//! # use gracedb::{table::Table, view::{Snapshot, View}};
 //! # use serde::{Deserialize, Serialize};
 //! # #[derive(Table, Serialize, Deserialize)]
 //! # #[table(id = 1, name = "message")]
@@ -43,7 +43,7 @@
 //! #     #[key]
 //! #     uid: u32,
 //! # }
-//! # fn read(view: &View) {
+//! # fn read(view: &Snapshot) {
 //! let _ = view.get::<Message>(&(1, "two"));
 //! # }
 //! ```
@@ -65,10 +65,14 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::engine::Reader;
+use crate::error::Error;
 use crate::key::Key;
-use crate::schema::{IndexDef, TableDef};
+use crate::row;
+use crate::schema::{IndexDef, IndexEntry, TableDef};
+use crate::space;
 
-pub use gracedb_derive::Table;
+pub use gracedb_derive::{Counter, Table};
 
 /// A row of a table.
 pub trait Table: Serialize + DeserializeOwned {
@@ -93,6 +97,62 @@ pub trait Index {
     type Key: Key;
     /// Its definition.
     const DEF: IndexDef;
+}
+
+/// Numbers that are added to, by key: made by `#[derive(Counter)]` on a struct whose fields are all
+/// `#[key]`.
+///
+/// ```
+/// # use gracedb::{error::Error, schema::Schema, table::Counter, view::View, write::WriteTx};
+/// #[derive(Counter)]
+/// #[counter(id = 9, name = "delivered")]
+/// pub struct Delivered {
+///     #[key]
+///     pub day: u32,
+///     #[key]
+///     pub account: u64,
+/// }
+/// const SCHEMA: Schema = Schema::new(&[Delivered::DEF]);
+/// fn deliver(tx: &mut WriteTx<'_>) -> Result<i64, Error> {
+///     tx.add::<Delivered>(&(20_000, 7), 1)
+/// }
+/// ```
+pub trait Counter {
+    /// The table.
+    const DEF: TableDef;
+    /// Its key: the one field's type, or a tuple of them.
+    type Key: Key;
+}
+
+/// The index entries of a row: what [`TableDef::entries`] points to.
+pub fn entries_of<T: Table>(
+    key: &[u8],
+    value: &[u8],
+    reader: &dyn Reader,
+) -> Result<Vec<IndexEntry>, Error> {
+    let row: T = row::decode(T::DEF.name, value, reader)?;
+    let mut own = space::head(T::DEF.id, space::ROWS);
+    row.put_key(&mut own);
+    if own != key {
+        let reason = "a row under another row's key".to_owned();
+        return Err(Error::Row { table: T::DEF.name, reason });
+    }
+    let primary = key.get(space::HEAD_LEN..).unwrap_or_default();
+    let entry = |(at, index): (usize, &IndexDef)| {
+        let mut key = space::head(T::DEF.id, index.id);
+        row.put_index_key(at, &mut key);
+        if index.unique {
+            return (key, primary.to_vec());
+        }
+        key.extend_from_slice(primary);
+        (key, Vec::new())
+    };
+    Ok(T::DEF.indexes.iter().enumerate().map(entry).collect())
+}
+
+/// The same for a counter, which has none.
+pub fn no_entries(_: &[u8], _: &[u8], _: &dyn Reader) -> Result<Vec<IndexEntry>, Error> {
+    Ok(Vec::new())
 }
 
 /// An index in which no two rows share a key.

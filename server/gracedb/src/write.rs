@@ -1,40 +1,37 @@
 //! Changing: a transaction over the newest version of the rows.
 //!
 //! Invariants: a call that returns an error has changed nothing; rows and their index entries
-//! change together; the operations recorded are exactly those done.
-//! Not here: when a transaction runs and becomes durable (`db`), what an operation is (`state`).
+//! change together.
+//! Not here: when a transaction runs and becomes durable (`commit`), which large values are in use
+//! (`transact`).
 
-use std::marker::PhantomData;
-use std::ops::{Bound, Deref, RangeBounds};
+use std::ops::RangeBounds;
 
+use crate::engine::{Old, Reader, Writer};
 use crate::error::Error;
 use crate::key::{KeyFor, PrefixFor};
-use crate::large::Large;
 use crate::row;
 use crate::space;
-use crate::state::{self, State};
-use crate::table::Table;
-use crate::tree::Bytes;
-use crate::view::{self, View};
+use crate::table::{Counter, Table};
+use crate::view::{self, Bounds, View};
 
 /// Most bytes of a key, its table's head included. Long enough for any address or header field.
 pub const KEY_BYTES_MAX: usize = 4 << 10;
+const _: () = assert!(KEY_BYTES_MAX < space::KEY_BYTES_MAX);
 
 /// A transaction. Reads see its own writes.
-pub struct WriteTx<'db> {
-    view: View,
-    operations: Vec<u8>,
-    operations_bytes_max: usize,
-    epoch: u64,
-    alone: PhantomData<&'db mut ()>,
+pub struct WriteTx<'tx> {
+    writer: &'tx mut dyn Writer,
 }
 
-impl Deref for WriteTx<'_> {
-    type Target = View;
-
-    fn deref(&self) -> &View {
-        &self.view
+impl View for WriteTx<'_> {
+    fn reader(&self) -> &dyn Reader {
+        as_reader(self.writer)
     }
+}
+
+fn as_reader<'a>(writer: &'a (dyn Writer + 'a)) -> &'a dyn Reader {
+    writer
 }
 
 /// What an index loses and gains by a change of one row.
@@ -43,36 +40,30 @@ struct IndexChange {
     add: Option<(Vec<u8>, Vec<u8>)>,
 }
 
-impl WriteTx<'_> {
-    pub(crate) fn new(state: State, operations_bytes_max: usize, epoch: u64) -> Self {
-        Self {
-            view: View { state },
-            operations: Vec::new(),
-            operations_bytes_max,
-            epoch,
-            alone: PhantomData,
-        }
-    }
-
-    /// The state with all changes, and the operations that made them.
-    pub(crate) fn into_parts(self) -> (State, Vec<u8>) {
-        (self.view.state, self.operations)
+impl<'tx> WriteTx<'tx> {
+    pub(crate) fn new(writer: &'tx mut dyn Writer) -> Self {
+        Self { writer }
     }
 
     /// Writes a row, over the one with the same key if there is one.
     pub fn put<T: Table>(&mut self, row: &T) -> Result<(), Error> {
         let key = full_key(row)?;
-        let old = self.old_row::<T>(&key)?;
-        self.write_row(row, key, old.as_ref())
+        if T::DEF.indexes.is_empty() {
+            // The row it replaces need not be read.
+            return self.write_row(row, &key, Old::Unknown, None);
+        }
+        let bytes = self.writer.get(&key)?;
+        let old = self.decode::<T>(bytes.as_deref())?;
+        self.write_row(row, &key, Old::Known(bytes.as_deref()), old.as_ref())
     }
 
     /// Writes a row whose key must be free.
     pub fn insert<T: Table>(&mut self, row: &T) -> Result<(), Error> {
         let key = full_key(row)?;
-        if self.state.tree.get(&key).is_some() {
+        if self.writer.get(&key)?.is_some() {
             return Err(Error::KeyExists { table: T::DEF.name });
         }
-        self.write_row(row, key, None)
+        self.write_row(row, &key, Old::Known(None), None)
     }
 
     /// Deletes the row with this key; says whether there was one.
@@ -81,69 +72,98 @@ impl WriteTx<'_> {
         key: &(impl KeyFor<T::Key> + ?Sized),
     ) -> Result<bool, Error> {
         let key = view::row_key::<T>(key);
-        if self.state.tree.get(&key).is_none() {
-            return Ok(false);
-        }
-        let changes = match self.old_row::<T>(&key)? {
-            Some(old) => self.index_changes(Some(&old), None, &key)?,
-            None => Vec::new(),
+        let Some(bytes) = self.writer.get(&key)? else { return Ok(false) };
+        let changes = if T::DEF.indexes.is_empty() {
+            Vec::new()
+        } else {
+            let old = self.decode::<T>(Some(&bytes))?;
+            self.index_changes(old.as_ref(), None, &key)?
         };
-        self.check_room(key.len())?;
-        self.change_indexes::<T>(changes)?;
-        self.remove(T::DEF.name, &key)?;
-        Ok(true)
+        self.writer.delete(&key, Old::Known(Some(&bytes)))?;
+        let changed = self.change_indexes(changes);
+        self.whole(changed).map(|()| true)
     }
 
-    /// Deletes the rows whose keys are in a range; says how many.
-    pub fn delete_range<T: Table>(
-        &mut self,
-        range: impl RangeBounds<T::Key>,
-    ) -> Result<u64, Error> {
-        self.delete_between::<T>(view::row_bounds::<T>(&range))
+    /// Deletes the rows whose keys are in a range. Without indexes this takes the same time for one
+    /// row and for a million.
+    pub fn delete_range<T: Table>(&mut self, range: impl RangeBounds<T::Key>) -> Result<(), Error> {
+        let deleted = self.delete_between::<T>(&view::row_bounds::<T>(&range), None);
+        self.whole(deleted)
     }
 
-    /// Deletes the rows whose keys start with these parts; says how many.
-    pub fn delete_prefix<T: Table>(
+    /// Deletes the rows whose keys start with these parts. When every index starts with the same
+    /// fields this takes the same time for one row and for a million.
+    pub fn delete_prefix<T: Table, P: PrefixFor<T::Key>>(
         &mut self,
-        prefix: &impl PrefixFor<T::Key>,
-    ) -> Result<u64, Error> {
-        self.delete_between::<T>(space::prefix_bounds(view::row_prefix::<T>(prefix)))
+        prefix: &P,
+    ) -> Result<(), Error> {
+        let mut bytes = Vec::new();
+        prefix.put_prefix(&mut bytes);
+        let bounds = view::row_prefix_bounds::<T>(prefix);
+        let deleted = self.delete_between::<T>(&bounds, Some((P::PARTS, &bytes)));
+        self.whole(deleted)
     }
 
     /// The next number of this table's counter: 1, 2, 3, …. A transaction that fails gives its
     /// numbers back.
     pub fn next_id<T: Table>(&mut self) -> Result<u64, Error> {
         let key = space::head(T::DEF.id, space::COUNTER);
-        let last = self.state.tree.get(&key).and_then(|value| value.get(..8)?.try_into().ok());
+        let last = self.writer.get(&key)?;
+        let last = last.and_then(|value| value.get(..8)?.try_into().ok());
         let next = last.map_or(0, u64::from_le_bytes) + 1;
-        self.check_room(key.len() + 8)?;
-        self.store(T::DEF.name, key, next.to_le_bytes().to_vec())?;
+        self.writer.put(&key, &next.to_le_bytes(), &[], Old::Unknown)?;
         Ok(next)
     }
 
-    /// The row that a change replaces, where its indexes need it.
-    fn old_row<T: Table>(&self, key: &[u8]) -> Result<Option<T>, Error> {
-        if T::DEF.indexes.is_empty() {
-            return Ok(None);
-        }
-        let old = self.state.tree.get(key);
-        old.map(|bytes| row::decode(T::DEF.name, bytes)).transpose()
+    /// Adds to a counter, which begins at 0; says what it is then. It stops at the ends of `i64`.
+    pub fn add<C: Counter>(
+        &mut self,
+        key: &(impl KeyFor<C::Key> + ?Sized),
+        more: i64,
+    ) -> Result<i64, Error> {
+        let count = self.count::<C>(key)?.saturating_add(more);
+        let mut full = space::head(C::DEF.id, space::ROWS);
+        key.put_for(&mut full);
+        check_key(&full)?;
+        self.writer.put(&full, &row::encode_count(count), &[], Old::Unknown)?;
+        Ok(count)
     }
 
-    fn write_row<T: Table>(&mut self, row: &T, key: Vec<u8>, old: Option<&T>) -> Result<(), Error> {
-        let (value, larges) = row::encode(T::DEF.name, row)?;
-        if larges.iter().any(|large| !self.is_kept(large)) {
-            return Err(Error::LargeLost);
-        }
-        let changes = self.index_changes(old, Some(row), &key)?;
-        self.check_room(key.len() + value.len())?;
-        self.change_indexes::<T>(changes)?;
-        self.store(T::DEF.name, key, value)
+    /// Forgets the counters whose keys start with these parts.
+    pub fn forget_counts<C: Counter>(
+        &mut self,
+        prefix: &impl PrefixFor<C::Key>,
+    ) -> Result<(), Error> {
+        let (low, high) =
+            view::prefix_bounds(C::DEF.id, space::ROWS, |bytes| prefix.put_prefix(bytes));
+        self.writer.delete_range(&low, &high)
     }
 
-    /// A large value written before the disk ran full is not in the journal.
-    fn is_kept(&self, large: &Large) -> bool {
-        large.epoch == 0 || large.epoch == self.epoch || large.extents.is_empty()
+    fn decode<T: Table>(&self, bytes: Option<&[u8]>) -> Result<Option<T>, Error> {
+        bytes.map(|bytes| row::decode(T::DEF.name, bytes, self.reader())).transpose()
+    }
+
+    fn write_row<T: Table>(
+        &mut self,
+        row: &T,
+        key: &[u8],
+        bytes: Old<'_>,
+        old: Option<&T>,
+    ) -> Result<(), Error> {
+        let encoded = row::encode(T::DEF.name, row)?;
+        let changes = self.index_changes(old, Some(row), key)?;
+        let (value, larges) = encoded.into_value(self.writer)?;
+        self.writer.put(key, &value, &larges, bytes)?;
+        let changed = self.change_indexes(changes);
+        self.whole(changed)
+    }
+
+    /// Spoils the transaction when a later step of a change failed.
+    fn whole(&mut self, changed: Result<(), Error>) -> Result<(), Error> {
+        if let Err(error) = &changed {
+            self.writer.spoil(error.clone());
+        }
+        changed
     }
 
     fn index_changes<T: Table>(
@@ -171,7 +191,7 @@ impl WriteTx<'_> {
             }
             if let Some((key, _)) = &add {
                 check_key(key)?;
-                if index.unique && self.state.tree.get(key).is_some() {
+                if index.unique && self.writer.get(key)?.is_some() {
                     return Err(Error::NotUnique { table: T::DEF.name, index: index.name });
                 }
             }
@@ -180,73 +200,69 @@ impl WriteTx<'_> {
         Ok(changes)
     }
 
-    fn change_indexes<T: Table>(&mut self, changes: Vec<IndexChange>) -> Result<(), Error> {
+    fn change_indexes(&mut self, changes: Vec<IndexChange>) -> Result<(), Error> {
         for change in changes {
             if let Some(key) = change.remove {
-                self.remove(T::DEF.name, &key)?;
+                self.writer.delete(&key, Old::Unknown)?;
             }
             if let Some((key, value)) = change.add {
-                self.store(T::DEF.name, key, value)?;
+                self.writer.put(&key, &value, &[], Old::Unknown)?;
             }
         }
         Ok(())
     }
 
+    /// `prefix`: the parts of the key that all of the rows have in common, and their bytes.
     fn delete_between<T: Table>(
         &mut self,
-        (low, high): (Bound<Bytes>, Bound<Bytes>),
-    ) -> Result<u64, Error> {
-        let mut keys = self.state.tree.range(low, high).map(|(key, _)| key);
-        let Some(first) = keys.next() else { return Ok(0) };
-        let mut last = Bytes::clone(&first);
-        let mut count = 1;
-        for key in keys {
-            last = key;
-            count += 1;
+        (low, high): &Bounds,
+        prefix: Option<(usize, &[u8])>,
+    ) -> Result<(), Error> {
+        let shares = |index: &crate::schema::IndexDef| {
+            prefix.filter(|(parts, _)| {
+                let (key, fields) = (T::DEF.key.get(..*parts), index.fields.get(..*parts));
+                key.is_some() && key == fields
+            })
+        };
+        let (quick, slow): (Vec<_>, Vec<_>) =
+            T::DEF.indexes.iter().partition(|index| shares(index).is_some());
+        if !slow.is_empty() {
+            self.delete_entries::<T>((low, high), &slow)?;
         }
-        let bounds = (Bound::Included(Bytes::clone(&first)), Bound::Included(Bytes::clone(&last)));
-        if !T::DEF.indexes.is_empty() {
-            let entries: Vec<_> = self.state.tree.range(bounds.0, bounds.1).collect();
-            let mut changes = Vec::new();
-            for (key, value) in entries {
-                let old: T = row::decode(T::DEF.name, &value)?;
-                changes.extend(self.index_changes(Some(&old), None, &key)?);
+        for index in quick {
+            if let Some((_, bytes)) = shares(index) {
+                let (low, high) = view::prefix_bounds(T::DEF.id, index.id, |key| {
+                    key.extend_from_slice(bytes);
+                });
+                self.writer.delete_range(&low, &high)?;
             }
-            let bytes: usize =
-                changes.iter().filter_map(|each| each.remove.as_ref()).map(Vec::len).sum();
-            self.check_room(bytes + 16 * changes.len())?;
-            self.change_indexes::<T>(changes)?;
         }
-        // The smallest key greater than the last one.
-        let end: Bytes = [&*last, &[0]].concat().into();
-        state::write_delete_range(&first, &end, &mut self.operations);
-        let malformed = |reason: &str| Error::Row { table: T::DEF.name, reason: reason.to_owned() };
-        self.view.state.delete_range(first, end).map_err(malformed)?;
-        Ok(count)
+        self.writer.delete_range(low, high)
     }
 
-    /// Refuses a change that would make the transaction too large, before anything is changed.
-    fn check_room(&self, bytes: usize) -> Result<(), Error> {
-        // A row has at most a few index entries of its key's size; 64 KiB is more than they take.
-        const MARGIN: usize = 64 << 10;
-        let bytes = self.operations.len() + bytes + MARGIN;
-        if bytes > self.operations_bytes_max {
-            let bytes_max = self.operations_bytes_max;
-            return Err(Error::TooLarge { what: "a transaction", bytes, bytes_max });
+    /// Deletes the entries that rows of a range have in some indexes, one by one.
+    fn delete_entries<T: Table>(
+        &mut self,
+        (low, high): (&[u8], &[u8]),
+        indexes: &[&crate::schema::IndexDef],
+    ) -> Result<(), Error> {
+        let mut walk = self.writer.scan(low, Some(high))?;
+        let reader = self.writer.share();
+        while let Some((key, value)) = walk.next()? {
+            let row: T = row::decode(T::DEF.name, value, reader.as_ref())?;
+            for (at, index) in T::DEF.indexes.iter().enumerate() {
+                if !indexes.iter().any(|slow| slow.id == index.id) {
+                    continue;
+                }
+                let mut entry = space::head(T::DEF.id, index.id);
+                row.put_index_key(at, &mut entry);
+                if !index.unique {
+                    entry.extend_from_slice(key.get(space::HEAD_LEN..).unwrap_or_default());
+                }
+                self.writer.delete(&entry, Old::Unknown)?;
+            }
         }
         Ok(())
-    }
-
-    fn store(&mut self, table: &'static str, key: Vec<u8>, value: Vec<u8>) -> Result<(), Error> {
-        state::write_put(&key, &value, &mut self.operations);
-        let stored = self.view.state.put(key.into(), value.into());
-        stored.map_err(|reason| Error::Row { table, reason: reason.to_owned() })
-    }
-
-    fn remove(&mut self, table: &'static str, key: &[u8]) -> Result<(), Error> {
-        state::write_delete(key, &mut self.operations);
-        let removed = self.view.state.delete(key);
-        removed.map_err(|reason| Error::Row { table, reason: reason.to_owned() })
     }
 }
 

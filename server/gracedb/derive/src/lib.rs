@@ -24,6 +24,16 @@ pub fn derive_table(input: TokenStream) -> TokenStream {
     expand(&input).unwrap_or_else(|error| error.into_compile_error()).into()
 }
 
+/// Makes a struct of key fields a family of counters.
+///
+/// - `#[counter(id = 9, name = "delivered", version = 1)]`: number and name, as of a table.
+/// - `#[key]` on every field, at most six: what each counter is for.
+#[proc_macro_derive(Counter, attributes(counter, key))]
+pub fn derive_counter(input: TokenStream) -> TokenStream {
+    let input = syn::parse_macro_input!(input as DeriveInput);
+    expand_counter(&input).unwrap_or_else(|error| error.into_compile_error()).into()
+}
+
 /// Most parts of a key; `gracedb::key` has tuples up to this.
 const KEY_PARTS_MAX: usize = 6;
 
@@ -45,7 +55,7 @@ fn expand(input: &DeriveInput) -> Result<Tokens, Error> {
         return Err(Error::new(input.generics.span(), "a table has no generic parameters"));
     }
     let fields = named_fields(input)?;
-    let table = table_args(input)?;
+    let table = table_args(input, "table")?;
     let keys: Vec<&Field> = fields.iter().filter(|field| has(field, "key")).collect();
     if keys.is_empty() || keys.len() > KEY_PARTS_MAX {
         return Err(Error::new(
@@ -85,11 +95,13 @@ fn has(field: &Field, name: &str) -> bool {
     field.attrs.iter().any(|attribute| attribute.path().is_ident(name))
 }
 
-fn table_args(input: &DeriveInput) -> Result<TableArgs, Error> {
-    let missing =
-        || Error::new(input.ident.span(), "write #[table(id = 1, name = \"…\")] above the struct");
+fn table_args(input: &DeriveInput, word: &str) -> Result<TableArgs, Error> {
+    let missing = || {
+        let text = format!("write #[{word}(id = 1, name = \"…\")] above the struct");
+        Error::new(input.ident.span(), text)
+    };
     let attribute =
-        input.attrs.iter().find(|each| each.path().is_ident("table")).ok_or_else(missing)?;
+        input.attrs.iter().find(|each| each.path().is_ident(word)).ok_or_else(missing)?;
     let (mut id, mut name, mut version) = (None, None, None);
     attribute.parse_nested_meta(|meta| {
         if meta.path.is_ident("id") {
@@ -195,6 +207,8 @@ fn expand_table(
                     ::gracedb::schema::FieldDef { name: #field_names, kind: #field_types }
                 ),*],
                 indexes: &[#(#index_defs),*],
+                is_counter: false,
+                entries: ::gracedb::table::entries_of::<#ident>,
             };
             type Key = #key_type;
 
@@ -211,6 +225,41 @@ fn expand_table(
             }
         }
     }
+}
+
+fn expand_counter(input: &DeriveInput) -> Result<Tokens, Error> {
+    if !input.generics.params.is_empty() {
+        return Err(Error::new(input.generics.span(), "a counter has no generic parameters"));
+    }
+    let fields = named_fields(input)?;
+    let TableArgs { id, name, version } = table_args(input, "counter")?;
+    let version = version.as_ref().map_or_else(|| quote! { 1 }, ToTokens::to_token_stream);
+    if let Some(field) = fields.iter().find(|field| !has(field, "key")) {
+        return Err(Error::new(field.span(), "every field of a counter is marked #[key]"));
+    }
+    if fields.is_empty() || fields.len() > KEY_PARTS_MAX {
+        return Err(Error::new(input.ident.span(), "a counter has one to six fields"));
+    }
+    let key_type = key_type(&fields.iter().map(|field| &field.ty).collect::<Vec<_>>());
+    let names: Vec<String> =
+        fields.iter().filter_map(|field| field.ident.as_ref()).map(Ident::to_string).collect();
+    let types = fields.iter().map(|field| type_text(&field.ty));
+    let ident = &input.ident;
+    Ok(quote! {
+        impl ::gracedb::table::Counter for #ident {
+            const DEF: ::gracedb::schema::TableDef = ::gracedb::schema::TableDef {
+                id: #id,
+                name: #name,
+                version: #version,
+                key: &[#(#names),*],
+                fields: &[#( ::gracedb::schema::FieldDef { name: #names, kind: #types } ),*],
+                indexes: &[],
+                is_counter: true,
+                entries: ::gracedb::table::no_entries,
+            };
+            type Key = #key_type;
+        }
+    })
 }
 
 fn expand_index(

@@ -4,19 +4,16 @@
 //! file is synced; a name, until the folder is. [`SimDisk::cut_power`] keeps any part of the
 //! pending: nothing, all, a prefix, or any subset of 512-byte sectors, which may also bring back an
 //! older pending version of a sector. A failed sync drops what it was to write and forgets that it
-//! did, as real systems do.
+//! did, as real systems do; a lying one says that all is well and leaves everything pending.
 //! Invariants: the same seed and the same calls give the same disk. Operations are counted from 1;
-//! only those that change something count.
+//! only those that change something count. Reads are counted apart.
 //! Not here: latency, bit rot (tests flip bits with [`SimDisk::damage`]).
 
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::disk::{Disk, DiskFile, DiskLock};
-
-/// What a drive writes whole or not at all, in bytes.
-const SECTOR: usize = 512;
+use crate::disk::{Disk, DiskFile, DiskLock, JournalIo, SECTOR_BYTES};
 
 /// What happens at one operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,16 +22,30 @@ pub enum Fault {
     PowerCut,
     /// The operation fails with EIO; a write may have written a part, a sync drops its bytes.
     Eio,
-    /// The operation fails with ENOSPC and has no effect.
+    /// The operation fails with ENOSPC; a write may have written a part.
     NoSpace,
+    /// A sync or durable write returns as if it had done its work, and has not. Other operations
+    /// are not touched.
+    Lie,
+}
+
+/// Something done to a file that a power cut may undo.
+#[derive(Clone)]
+enum Change {
+    /// Bytes within one sector.
+    Write(usize, Vec<u8>),
+    /// Another length.
+    Length(usize),
+    /// At least this length.
+    Reserve(usize),
 }
 
 #[derive(Clone, Default)]
 struct Inode {
     seen: Vec<u8>,
     durable: Vec<u8>,
-    /// Writes since the last sync, cut into sectors.
-    pending: Vec<(usize, Vec<u8>)>,
+    /// What was done since the last sync, in order.
+    pending: Vec<Change>,
 }
 
 #[derive(Clone)]
@@ -52,7 +63,9 @@ struct World {
     names_pending: Vec<NameChange>,
     locked: bool,
     operations: u64,
+    reads: u64,
     faults: BTreeMap<u64, Fault>,
+    read_faults: BTreeMap<u64, Fault>,
     dead: bool,
     random: u64,
     bytes_max: Option<usize>,
@@ -88,38 +101,60 @@ fn change_names(names: &mut BTreeMap<String, usize>, change: &NameChange) {
     }
 }
 
-fn overwrite(file: &mut Vec<u8>, offset: usize, bytes: &[u8]) {
-    let end = offset + bytes.len();
-    if file.len() < end {
-        file.resize(end, 0);
+impl Change {
+    fn apply(&self, file: &mut Vec<u8>) {
+        match self {
+            Self::Write(offset, bytes) => {
+                let end = offset + bytes.len();
+                if file.len() < end {
+                    file.resize(end, 0);
+                }
+                if let Some(target) = file.get_mut(*offset..end) {
+                    target.copy_from_slice(bytes);
+                }
+            }
+            Self::Length(len) => file.resize(*len, 0),
+            Self::Reserve(len) => file.resize(file.len().max(*len), 0),
+        }
     }
-    if let Some(target) = file.get_mut(offset..end) {
-        target.copy_from_slice(bytes);
+
+    /// Whether a durable write there takes this along: what is pending in the same sectors, and
+    /// lengths, for the file system journals them in order.
+    fn goes_with(&self, offset: usize, len: usize) -> bool {
+        let sectors = offset / SECTOR_BYTES..=(offset + len.max(1) - 1) / SECTOR_BYTES;
+        match self {
+            Self::Write(at, _) => sectors.contains(&(at / SECTOR_BYTES)),
+            Self::Length(_) | Self::Reserve(_) => true,
+        }
     }
 }
 
 /// Cuts a write at sector boundaries.
-fn sectors(mut offset: usize, mut bytes: &[u8]) -> Vec<(usize, Vec<u8>)> {
+fn sectors(mut offset: usize, mut bytes: &[u8]) -> Vec<Change> {
     let mut pieces = Vec::new();
     while !bytes.is_empty() {
-        let len = (SECTOR - offset % SECTOR).min(bytes.len());
+        let len = (SECTOR_BYTES - offset % SECTOR_BYTES).min(bytes.len());
         let (piece, rest) = bytes.split_at_checked(len).unwrap_or((bytes, &[]));
-        pieces.push((offset, piece.to_vec()));
+        pieces.push(Change::Write(offset, piece.to_vec()));
         offset += len;
         bytes = rest;
     }
     pieces
 }
 
+/// SplitMix64: the random numbers of every simulation here.
+pub fn next_random(state: &mut u64) -> u64 {
+    *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    let mut mixed = *state;
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    mixed ^ (mixed >> 31)
+}
+
 impl World {
-    /// SplitMix64.
     fn random(&mut self, below: usize) -> usize {
-        self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = self.random;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^= mixed >> 31;
-        usize::try_from(mixed % (below.max(1) as u64)).unwrap_or(0)
+        let random = next_random(&mut self.random);
+        usize::try_from(random % (below.max(1) as u64)).unwrap_or(0)
     }
 
     /// Counts an operation and says what goes wrong with it.
@@ -129,41 +164,115 @@ impl World {
         }
         self.operations += 1;
         let fault = self.faults.get(&self.operations).copied();
-        match fault {
-            Some(Fault::PowerCut) => self.dead = true,
-            Some(Fault::NoSpace) => return Err(io::ErrorKind::StorageFull.into()),
-            Some(Fault::Eio) | None => {}
+        if fault == Some(Fault::PowerCut) {
+            self.dead = true;
         }
         Ok(fault)
     }
 
-    fn write(&mut self, inode: usize, offset: usize, bytes: &[u8]) -> io::Result<()> {
-        let fault = self.operate()?;
-        let end = offset + bytes.len();
-        let used: usize =
-            self.names.values().filter_map(|at| self.inodes.get(*at)).map(|i| i.seen.len()).sum();
-        let grows = end.saturating_sub(self.inodes.get(inode).map_or(0, |i| i.seen.len()));
-        if self.bytes_max.is_some_and(|bytes_max| used + grows > bytes_max && grows > 0) {
-            return Err(io::ErrorKind::StorageFull.into());
+    /// Counts a read and says whether it fails.
+    fn look(&mut self) -> io::Result<()> {
+        if self.dead {
+            return Err(eio());
+        }
+        self.reads += 1;
+        if self.read_faults.contains_key(&self.reads) { Err(eio()) } else { Ok(()) }
+    }
+
+    fn used(&self) -> usize {
+        self.names.values().filter_map(|at| self.inodes.get(*at)).map(|i| i.seen.len()).sum()
+    }
+
+    /// Whether a file may have this length on a disk of limited size.
+    fn fits(&self, inode: usize, len: usize) -> bool {
+        let grows = len.saturating_sub(self.inodes.get(inode).map_or(0, |i| i.seen.len()));
+        grows == 0 || self.bytes_max.is_none_or(|bytes_max| self.used() + grows <= bytes_max)
+    }
+
+    /// What a write does before its fate is known: the pieces that reach the file, and the fault.
+    fn begin_write(
+        &mut self,
+        inode: usize,
+        offset: usize,
+        bytes: &[u8],
+    ) -> io::Result<(Vec<Change>, Option<Fault>)> {
+        let mut fault = self.operate()?;
+        if !self.fits(inode, offset + bytes.len()) {
+            fault = Some(Fault::NoSpace);
         }
         let mut pieces = sectors(offset, bytes);
-        if fault == Some(Fault::Eio) {
+        if matches!(fault, Some(Fault::Eio | Fault::NoSpace)) {
             let kept = self.random(pieces.len() + 1);
             pieces.truncate(kept);
+            // A full disk has no room to grow for the part, either.
+            if fault == Some(Fault::NoSpace) {
+                pieces.retain(|piece| match piece {
+                    Change::Write(at, bytes) => self.fits(inode, at + bytes.len()),
+                    Change::Length(_) | Change::Reserve(_) => false,
+                });
+            }
         }
+        Ok((pieces, fault))
+    }
+
+    fn write(&mut self, inode: usize, offset: usize, bytes: &[u8]) -> io::Result<()> {
+        let (pieces, fault) = self.begin_write(inode, offset, bytes)?;
         let Some(file) = self.inodes.get_mut(inode) else { return Err(not_found()) };
-        for (offset, piece) in &pieces {
-            overwrite(&mut file.seen, *offset, piece);
+        for piece in &pieces {
+            piece.apply(&mut file.seen);
         }
         file.pending.extend(pieces);
-        if fault.is_some() { Err(eio()) } else { Ok(()) }
+        failed(fault)
+    }
+
+    /// As `O_DIRECT | O_DSYNC`: what was pending in the same sectors goes first.
+    fn write_durable(&mut self, inode: usize, offset: usize, bytes: &[u8]) -> io::Result<()> {
+        let (pieces, fault) = self.begin_write(inode, offset, bytes)?;
+        let Some(file) = self.inodes.get_mut(inode) else { return Err(not_found()) };
+        for piece in &pieces {
+            piece.apply(&mut file.seen);
+        }
+        if fault.is_some() {
+            // What an unfinished write has done by now is anyone's guess, as for a pending one.
+            file.pending.extend(pieces);
+            return failed(fault);
+        }
+        let pending = std::mem::take(&mut file.pending);
+        for change in pending {
+            if change.goes_with(offset, bytes.len()) {
+                change.apply(&mut file.durable);
+            } else {
+                file.pending.push(change);
+            }
+        }
+        for piece in &pieces {
+            piece.apply(&mut file.durable);
+        }
+        Ok(())
+    }
+
+    fn set_len(&mut self, inode: usize, len: usize, only_more: bool) -> io::Result<()> {
+        let fault = self.operate()?;
+        match fault {
+            Some(Fault::Eio) => return Err(eio()),
+            Some(Fault::NoSpace) => return Err(io::ErrorKind::StorageFull.into()),
+            Some(Fault::PowerCut | Fault::Lie) | None => {}
+        }
+        if !self.fits(inode, len) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        let Some(file) = self.inodes.get_mut(inode) else { return Err(not_found()) };
+        let change = if only_more { Change::Reserve(len) } else { Change::Length(len) };
+        change.apply(&mut file.seen);
+        file.pending.push(change);
+        failed(fault)
     }
 
     fn sync(&mut self, inode: usize) -> io::Result<()> {
-        let fault = self.operate()?;
-        match fault {
+        match self.operate()? {
             Some(Fault::PowerCut) => return Err(eio()),
-            Some(_) => {
+            Some(Fault::Lie) => return Ok(()),
+            Some(Fault::Eio | Fault::NoSpace) => {
                 // Some of it was written; all of it is forgotten.
                 self.keep_some(inode);
                 return Err(eio());
@@ -171,23 +280,20 @@ impl World {
             None => {}
         }
         if let Some(file) = self.inodes.get_mut(inode) {
-            for (offset, piece) in std::mem::take(&mut file.pending) {
-                overwrite(&mut file.durable, offset, &piece);
+            for change in std::mem::take(&mut file.pending) {
+                change.apply(&mut file.durable);
             }
-            // The length is synced with the bytes.
-            let len = file.seen.len();
-            file.durable.resize(len, 0);
         }
         Ok(())
     }
 
-    /// Moves any part of a file's pending writes to the disk and forgets the others.
+    /// Moves any part of a file's pending changes to the disk and forgets the others.
     fn keep_some(&mut self, inode: usize) {
         let mode = self.random(4);
         let pending = self.inodes.get_mut(inode).map(|file| std::mem::take(&mut file.pending));
         let pending = pending.unwrap_or_default();
         let prefix = self.random(pending.len() + 1);
-        for (at, (offset, piece)) in pending.into_iter().enumerate() {
+        for (at, change) in pending.into_iter().enumerate() {
             let kept = match mode {
                 0 => false,
                 1 => true,
@@ -195,24 +301,28 @@ impl World {
                 _ => self.random(2) == 0,
             };
             if kept && let Some(file) = self.inodes.get_mut(inode) {
-                overwrite(&mut file.durable, offset, &piece);
+                change.apply(&mut file.durable);
             }
         }
     }
 
     fn change_name(&mut self, change: NameChange) -> io::Result<()> {
         let fault = self.operate()?;
-        if fault == Some(Fault::Eio) {
-            return Err(eio());
+        match fault {
+            Some(Fault::Eio) => return Err(eio()),
+            Some(Fault::NoSpace) => return Err(io::ErrorKind::StorageFull.into()),
+            Some(Fault::PowerCut | Fault::Lie) | None => {}
         }
         change_names(&mut self.names, &change);
         self.names_pending.push(change);
-        if fault.is_some() { Err(eio()) } else { Ok(()) }
+        failed(fault)
     }
 
     fn sync_names(&mut self) -> io::Result<()> {
-        if self.operate()?.is_some() {
-            return Err(eio());
+        match self.operate()? {
+            Some(Fault::Lie) => return Ok(()),
+            Some(_) => return Err(eio()),
+            None => {}
         }
         for change in std::mem::take(&mut self.names_pending) {
             change_names(&mut self.names_durable, &change);
@@ -240,7 +350,29 @@ impl World {
         self.locked = false;
         self.dead = false;
         self.operations = 0;
+        self.reads = 0;
         self.faults.clear();
+        self.read_faults.clear();
+        self.forget_unnamed();
+    }
+
+    /// Frees the bytes of files that no name leads to any more.
+    fn forget_unnamed(&mut self) {
+        let named: Vec<usize> =
+            self.names.values().chain(self.names_durable.values()).copied().collect();
+        for (at, inode) in self.inodes.iter_mut().enumerate() {
+            if !named.contains(&at) {
+                *inode = Inode::default();
+            }
+        }
+    }
+}
+
+fn failed(fault: Option<Fault>) -> io::Result<()> {
+    match fault {
+        Some(Fault::PowerCut | Fault::Eio) => Err(eio()),
+        Some(Fault::NoSpace) => Err(io::ErrorKind::StorageFull.into()),
+        Some(Fault::Lie) | None => Ok(()),
     }
 }
 
@@ -248,6 +380,21 @@ impl SimDisk {
     /// An empty disk that decides by `seed`.
     pub fn new(seed: u64) -> Self {
         let world = World { random: seed, ..World::default() };
+        Self { world: Arc::new(Mutex::new(world)) }
+    }
+
+    /// Another disk in the same state, which decides by `seed` from now on.
+    pub fn fork(&self, seed: u64) -> Self {
+        let world = self.lock_world();
+        let world = World {
+            inodes: world.inodes.clone(),
+            names: world.names.clone(),
+            names_durable: world.names_durable.clone(),
+            names_pending: world.names_pending.clone(),
+            bytes_max: world.bytes_max,
+            random: seed,
+            ..World::default()
+        };
         Self { world: Arc::new(Mutex::new(world)) }
     }
 
@@ -261,9 +408,19 @@ impl SimDisk {
         self.lock_world().operations
     }
 
+    /// Reads so far, counted as [`SimDisk::operations`] are.
+    pub fn reads(&self) -> u64 {
+        self.lock_world().reads
+    }
+
     /// Lets a later operation go wrong.
     pub fn plan(&self, operation: u64, fault: Fault) {
         self.lock_world().faults.insert(operation, fault);
+    }
+
+    /// Lets a later read fail with EIO.
+    pub fn plan_read(&self, read: u64) {
+        self.lock_world().read_faults.insert(read, Fault::Eio);
     }
 
     /// Limits the bytes of all files together, or lifts the limit.
@@ -273,9 +430,7 @@ impl SimDisk {
 
     /// Bytes of all files together.
     pub fn bytes(&self) -> usize {
-        let world = self.lock_world();
-        let files = world.names.values().filter_map(|inode| world.inodes.get(*inode));
-        files.map(|file| file.seen.len()).sum()
+        self.lock_world().used()
     }
 
     /// The power goes and comes back: pending writes and names survive in part or not at all.
@@ -308,11 +463,27 @@ impl SimDisk {
         let inode = world.names.get(name)?;
         world.inodes.get(*inode).map(|file| file.seen.clone())
     }
+
+    /// Puts a whole file there, durable, over one of that name if there is one.
+    pub fn put_file(&self, name: &str, bytes: &[u8]) {
+        let mut world = self.lock_world();
+        let at = world.inodes.len();
+        let (seen, durable) = (bytes.to_vec(), bytes.to_vec());
+        world.inodes.push(Inode { seen, durable, pending: Vec::new() });
+        world.names.insert(name.to_owned(), at);
+        world.names_durable.insert(name.to_owned(), at);
+    }
 }
 
 struct SimFile {
     disk: SimDisk,
     inode: usize,
+}
+
+impl SimFile {
+    fn offset(offset: u64) -> io::Result<usize> {
+        usize::try_from(offset).map_err(io::Error::other)
+    }
 }
 
 struct SimLock(SimDisk);
@@ -355,6 +526,10 @@ impl Disk for SimDisk {
         Ok(Arc::new(SimFile { disk: self.clone(), inode }))
     }
 
+    fn open_journal(&self, name: &str, _how: JournalIo) -> io::Result<Arc<dyn DiskFile>> {
+        self.open(name)
+    }
+
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         let mut world = self.lock_world();
         if !world.names.contains_key(from) {
@@ -383,20 +558,31 @@ impl DiskFile for SimFile {
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        let world = self.disk.lock_world();
+        let mut world = self.disk.lock_world();
+        world.look()?;
         let file = world.inodes.get(self.inode).ok_or_else(not_found)?;
-        let offset = usize::try_from(offset).map_err(io::Error::other)?;
-        let bytes = file.seen.get(offset..).unwrap_or_default();
+        let bytes = file.seen.get(Self::offset(offset)?..).unwrap_or_default();
         let count = bytes.len().min(buffer.len());
-        for (to, from) in buffer.iter_mut().zip(bytes) {
-            *to = *from;
+        if let (Some(to), Some(from)) = (buffer.get_mut(..count), bytes.get(..count)) {
+            to.copy_from_slice(from);
         }
         Ok(count)
     }
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        let offset = usize::try_from(offset).map_err(io::Error::other)?;
-        self.disk.lock_world().write(self.inode, offset, bytes)
+        self.disk.lock_world().write(self.inode, Self::offset(offset)?, bytes)
+    }
+
+    fn write_durable_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.disk.lock_world().write_durable(self.inode, Self::offset(offset)?, bytes)
+    }
+
+    fn reserve(&self, len: u64) -> io::Result<()> {
+        self.disk.lock_world().set_len(self.inode, Self::offset(len)?, true)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.disk.lock_world().set_len(self.inode, Self::offset(len)?, false)
     }
 
     fn sync(&self) -> io::Result<()> {

@@ -1,0 +1,11 @@
+//! The database as its users see it, over real and simulated files.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod copies;
+mod damage;
+mod keys;
+mod large;
+mod rows;
+mod space;
+mod tables;

@@ -1,0 +1,112 @@
+//! Room: what is deleted is given back.
+
+use std::path::Path;
+
+use gracedb::db::Db;
+use gracedb::options::Options;
+use gracedb::view::View;
+
+use crate::tables::*;
+
+fn options(dir: &Path) -> Options {
+    Options {
+        segment_bytes: 1 << 20,
+        mem_bytes: 128 << 10,
+        unflushed_bytes: 1 << 20,
+        level_bytes: 512 << 10,
+        run_bytes: 128 << 10,
+        ..Options::new(dir)
+    }
+}
+
+fn folder_bytes(dir: &Path) -> u64 {
+    std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().metadata().unwrap().len()).sum()
+}
+
+fn fill(db: &Db, mailbox: u64, messages: u32) {
+    for uid in 0..messages {
+        put_message(db, mailbox, uid, &pattern(20_000, uid as usize));
+    }
+}
+
+#[test]
+fn a_deleted_mailbox_gives_its_room_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = open(&options(dir.path()));
+    fill(&db, 1, 200);
+    fill(&db, 2, 50);
+    db.settle().unwrap();
+    let before = db.stats().unwrap();
+    assert_eq!(before.live_bytes, 250 * 20_000);
+    assert!(before.amplification() < 1.5, "{before:?}");
+    let gone = db.write(|tx| tx.delete_prefix::<Message, _>(&(1,)));
+    gone.unwrap().wait().unwrap();
+    db.settle().unwrap();
+    let after = db.stats().unwrap();
+    assert_eq!(after.live_bytes, 50 * 20_000);
+    assert!(after.disk_bytes < before.disk_bytes / 2, "{after:?}");
+    assert!(folder_bytes(dir.path()) < before.disk_bytes * 2 / 3);
+    for uid in 0..50 {
+        assert!(read_body(&db.snapshot(), 2, uid).unwrap() == pattern(20_000, uid as usize));
+    }
+    check(&db);
+}
+
+#[test]
+fn deleting_everything_leaves_next_to_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = open(&options(dir.path()));
+    for round in 0..3 {
+        fill(&db, round, 100);
+        let gone = db.write(|tx| tx.delete_range::<Message>(..));
+        gone.unwrap().wait().unwrap();
+    }
+    db.compact(&mut |_| true).unwrap();
+    let stats = db.stats().unwrap();
+    assert_eq!((stats.entries, stats.live_bytes), (0, 0), "{stats:?}");
+    check(&db);
+    db.close();
+    assert!(folder_bytes(dir.path()) < 300 << 10, "{} bytes", folder_bytes(dir.path()));
+}
+
+#[test]
+fn a_snapshot_keeps_what_it_shows_while_everything_is_merged_and_cleaned() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = open(&options(dir.path()));
+    fill(&db, 1, 400);
+    let snap = db.snapshot();
+    let mut walk = snap.prefix::<Message>(&(1,));
+    let first = walk.next().unwrap().unwrap();
+    let gone = db.write(|tx| tx.delete_prefix::<Message, _>(&(1,)));
+    gone.unwrap().wait().unwrap();
+    fill(&db, 2, 50);
+    db.compact(&mut |_| true).unwrap();
+    assert_eq!(first.uid, 0);
+    assert_eq!(walk.map(|row| row.unwrap().uid).collect::<Vec<_>>(), (1..400).collect::<Vec<_>>());
+    for uid in 0..400 {
+        assert!(read_body(&snap, 1, uid).unwrap() == pattern(20_000, uid as usize));
+    }
+    let held = folder_bytes(dir.path());
+    drop(snap);
+    db.compact(&mut |_| true).unwrap();
+    assert!(folder_bytes(dir.path()) < held / 2, "{} of {held}", folder_bytes(dir.path()));
+    check(&db);
+}
+
+#[test]
+fn compacting_makes_one_level_of_many() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = open(&Options { level_bytes: 4 << 20, ..options(dir.path()) });
+    for round in 0..20u64 {
+        let rows = db.write(|tx| {
+            (0..500).try_for_each(|n| tx.put(&account(n * 20 + round, &format!("{n}-{round}"), 1)))
+        });
+        rows.unwrap().wait().unwrap();
+    }
+    db.compact(&mut |_| true).unwrap();
+    let stats = db.stats().unwrap();
+    let levels: Vec<_> = stats.levels.iter().filter(|(count, _)| *count > 0).collect();
+    assert_eq!(levels.len(), 1, "{stats:?}");
+    assert_eq!(db.snapshot().scan::<Account>().count(), 10_000);
+    check(&db);
+}
