@@ -3,7 +3,8 @@
 //! A scenario (`scenarios/*.rs`) tells a story with these pieces: [`house`] runs a daemon on free
 //! loopback ports and talks to it through `gracectl`, [`log`] is what the daemon said, [`wire`]
 //! holds a conversation with it line by line, [`script`] runs the Python programs of `scripts/`,
-//! [`usage`] reads what a process costs, [`display`] gives the console a screen.
+//! [`usage`] reads what a process costs, [`display`] gives the console a screen. [`drill`] puts the
+//! database alone on a disk that fails, [`powercut`] on a drive that loses what was not synced.
 //!
 //! Invariants: nothing here looks inside the product, only at its doors; whatever a piece starts it
 //! ends when dropped; nothing waits for a time to pass where it can wait for something to happen.
@@ -11,8 +12,10 @@
 
 pub mod corpus;
 pub mod display;
+pub mod drill;
 pub mod house;
 pub mod log;
+pub mod powercut;
 pub mod program;
 pub mod script;
 pub mod seed;

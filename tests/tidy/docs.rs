@@ -11,6 +11,7 @@ const PAGES: &[&str] = &[
     "docs/CHANGELOG.md",
     "docs/DEVELOPING.md",
     "docs/admin-protocol.md",
+    "docs/benchmarks.md",
     "docs/configuration.md",
     "docs/gracedb-format.md",
     "docs/third-party.md",
@@ -23,6 +24,7 @@ const SAID: &[(&str, &[&str])] = &[
         &["cargo run --release", "tests/run", "grace-console", "docs/images/console.png"],
     ),
     ("docs/ARCHITECTURE.md", &["server/", "ipc-protocol/", "console/", "shaders/", "tests/"]),
+    ("docs/benchmarks.md", &["cargo bench -p gracedb", "GRACE_BENCH_DIR", "fair"]),
     ("docs/DEVELOPING.md", &["tests/run", "GRACE_SEED", "GRACE_TARGET", "tests/tidy"]),
 ];
 

@@ -166,6 +166,11 @@ fn is_function_head(code: &str) -> bool {
     words.find(|word| !BEFORE.contains(word)) == Some("fn")
 }
 
+/// Where the compiler is told that something holds: the graphics card's room, and the one line that
+/// opens LMDB to compare GraceDb with it. It maps a file, and there is no other way to it; no program
+/// of ours has it.
+const UNCHECKED: &[&str] = &["console/gpu/src/", "server/gracedb/benches/compare/lmdb.rs"];
+
 #[test]
 fn unsafe_lives_in_one_room() {
     const WORD: &str = concat!("uns", "afe");
@@ -181,7 +186,7 @@ fn unsafe_lives_in_one_room() {
             if !opens {
                 continue;
             }
-            if !file.path.starts_with("console/gpu/src/") {
+            if !UNCHECKED.iter().any(|path| file.path.starts_with(path)) {
                 broken.push(format!("{}:{}: outside grace-gpu", file.path, number + 1));
             }
             let before = all.get(number.saturating_sub(12)..number).unwrap_or_default();
