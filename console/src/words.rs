@@ -64,7 +64,8 @@ pub(crate) fn line(kind: &EventKind) -> Line {
         | EventKind::CertificateReloaded { .. }
         | EventKind::CertificateRejected { .. }
         | EventKind::StoreOpened { .. }
-        | EventKind::StoreFailed { .. } => server_line(kind),
+        | EventKind::StoreFailed { .. }
+        | EventKind::StoreDamaged { .. } => server_line(kind),
         EventKind::ConnectionOpened { .. }
         | EventKind::ConnectionRefused { .. }
         | EventKind::ConnectionClosed { .. }
@@ -125,6 +126,10 @@ fn server_line(kind: &EventKind) -> Line {
         EventKind::StoreFailed { reason } => {
             let sentence = format!("The database failed, no mail is taken any more: {reason}");
             Line::new(Weight::Fault, "store failed", sentence)
+        }
+        EventKind::StoreDamaged { what } => {
+            let sentence = format!("The database found damage in its files: {what}");
+            Line::new(Weight::Fault, "damage", sentence)
         }
         _ => Line::new(
             Weight::Caution,
@@ -340,6 +345,7 @@ pub(crate) mod tests {
             EventKind::StoreOpened { replayed: 12, cut_bytes: 40, took_ms: 85 },
             EventKind::StoreFailed { reason: text("no space left on device") },
             EventKind::SessionPanicked { service, peer },
+            EventKind::StoreDamaged { what: text("0000000007.gj: corrupt at byte 4096") },
         ]
     }
 

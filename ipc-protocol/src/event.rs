@@ -265,6 +265,11 @@ pub enum EventKind {
         /// Where the peer comes from.
         peer: SocketAddr,
     },
+    /// Work in the background met damage in the database's files; what is not damaged goes on.
+    StoreDamaged {
+        /// Which file, where in it, and what to do.
+        what: String,
+    },
 }
 
 /// What an event is about. A subscription may ask for some of these only.
@@ -323,7 +328,7 @@ impl EventKind {
     #[rustfmt::skip]
     const fn row(&self) -> (&'static str, Topic, Version) {
         use Topic::{Connection, Directory, Login, Mailbox, Message, Server, Store};
-        use Version::V1;
+        use Version::{V1, V2};
         match self {
             Self::ServerStarted { .. }       => ("ServerStarted",       Server,     V1),
             Self::ServerStopping             => ("ServerStopping",      Server,     V1),
@@ -349,6 +354,7 @@ impl EventKind {
             Self::StoreOpened { .. }         => ("StoreOpened",         Store,      V1),
             Self::StoreFailed { .. }         => ("StoreFailed",         Store,      V1),
             Self::SessionPanicked { .. }     => ("SessionPanicked",     Connection, V1),
+            Self::StoreDamaged { .. }        => ("StoreDamaged",        Store,      V2),
         }
     }
 

@@ -72,6 +72,7 @@ impl fmt::Display for EventKind {
                  bytes of a torn tail cut"
             ),
             E::StoreFailed { reason } => write!(f, "STORE FAILED: {}", Plain(reason)),
+            E::StoreDamaged { what } => write!(f, "STORE DAMAGED: {}", Plain(what)),
             E::SessionPanicked { service, peer } => {
                 write!(f, "{} session of {peer} panicked and was ended", service.name())
             }

@@ -11,12 +11,14 @@ pub enum Version {
     /// The first one: ping, server info, counters, domains, accounts, event and counter
     /// subscriptions.
     V1 = 1,
+    /// The event that the database met damage.
+    V2 = 2,
 }
 
 /// The oldest version this build speaks.
 pub const OLDEST: Version = Version::V1;
 /// The newest version this build speaks.
-pub const NEWEST: Version = Version::V1;
+pub const NEWEST: Version = Version::V2;
 
 impl Version {
     /// The number on the wire.
@@ -30,6 +32,7 @@ impl Version {
     pub const fn from_number(number: u16) -> Option<Self> {
         match number {
             1 => Some(Self::V1),
+            2 => Some(Self::V2),
             _ => None,
         }
     }

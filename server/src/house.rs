@@ -1,8 +1,10 @@
 //! The house: opens the store, opens the doors, and closes everything in the right order.
 //!
 //! ```text
-//!   start:  store ─▶ certificate ─▶ doors ─▶ (first accounts) ─▶ admin socket ─▶ ServerStarted
-//!   stop:   doors shut ─▶ sessions finish what was acknowledged ─▶ store closed ─▶ last log lines
+//!   start:  store ─▶ certificate ─▶ doors ─▶ (first accounts) ─▶ admin socket ─▶ history
+//!           ─▶ ServerStarted
+//!   stop:   doors shut ─▶ sessions finish what was acknowledged ─▶ history written
+//!           ─▶ store closed ─▶ last log lines
 //! ```
 //! Invariants: nothing is acknowledged before the store is open; when [`run`] returns no task of
 //! ours is alive and the store is closed.
@@ -10,7 +12,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use gracedb::db::{Db, Options};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -19,6 +20,7 @@ use grace_ipc::event::{EventKind, Service, TraceId};
 
 use crate::config::{Config, Door};
 use crate::directory::Directory;
+use crate::history::History;
 use crate::mailbox::Mailboxes;
 use crate::net::gate::Gate;
 use crate::net::listener::{self, Ended, Porter};
@@ -26,6 +28,7 @@ use crate::net::tls::Tls;
 use crate::net::{Visit, door};
 use crate::services::Services;
 use crate::signals::{Signal, Signals};
+use crate::store::health;
 use crate::telemetry::bus::Bus;
 use crate::telemetry::log;
 use crate::telemetry::stop::Stop;
@@ -33,9 +36,6 @@ use crate::{admin, imap, inbound, store, welcome};
 
 /// The version of this build.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
-
-/// Journal segments are whole blocks of the disk.
-const DISK_BLOCK_BYTES: u64 = 4_096;
 
 /// Serves until told to stop by a signal.
 ///
@@ -72,6 +72,10 @@ async fn serve(config: Arc<Config>, bus: &Bus) -> Result<(), String> {
     let address = config.admin.display().to_string();
     bus.emit(TraceId(0), EventKind::Listening { service: Service::Admin, address });
     tasks.spawn(admin::serve(socket, services.clone()));
+    // These hear of the end last: what the sessions tell on their way out is kept, too.
+    let (end, mut keepers) = (Stop::default(), JoinSet::new());
+    keepers.spawn(services.history.clone().keep(bus.clone(), end.clone()));
+    keepers.spawn(health::watch(services.db.clone(), bus.clone(), end.clone()));
     bus.emit(TraceId(0), EventKind::ServerStarted { version: VERSION.to_owned() });
     while let Signal::Reload = signals.next().await {
         reload(&services);
@@ -84,6 +88,8 @@ async fn serve(config: Arc<Config>, bus: &Bus) -> Result<(), String> {
         // Nothing acknowledged is lost by this: what is acknowledged is on disk.
         tasks.shutdown().await;
     }
+    end.say();
+    while keepers.join_next().await.is_some() {}
     let db = services.db.clone();
     drop(services);
     // What cannot be written any more was acknowledged to nobody, but an admin must hear of it.
@@ -100,9 +106,7 @@ fn furnish(config: Arc<Config>, bus: &Bus) -> Result<Services, String> {
         format!("the data folder {data} cannot be made: {e}; make it, or choose another (`data`)")
     })?;
     let began = Instant::now();
-    let mut options = Options::new(config.data.join("store"));
-    options.segment_bytes = limits.journal_segment_bytes.next_multiple_of(DISK_BLOCK_BYTES);
-    let db = Db::open(options, store::SCHEMA).map_err(|e| e.to_string())?;
+    let db = store::open::open(&config)?;
     let opened = db.opened();
     let event = EventKind::StoreOpened {
         replayed: opened.transactions,
@@ -120,6 +124,7 @@ fn furnish(config: Arc<Config>, bus: &Bus) -> Result<Services, String> {
     Ok(Services {
         directory: Directory::new(db.clone(), bus.clone(), limits.password_checks_max),
         mailboxes: Mailboxes::new(db.clone(), bus.clone(), limits.mailboxes_per_account_max),
+        history: History::new(db.clone(), &config.store),
         config,
         porter,
         db,

@@ -1,13 +1,14 @@
 //! The runtime of Grace's daemon: sockets, TLS and storage wired around the pure protocol machines.
 //!
 //! ```text
-//! house → inbound | imap | admin → mailbox | directory → store → net | config | telemetry
+//! house → inbound | imap | admin → mailbox | directory | history → store → net | config | telemetry
 //! ```
 //! Siblings do not import each other; they meet in the store or through an event.
 
 pub mod admin;
 pub mod config;
 pub mod directory;
+pub mod history;
 pub mod house;
 pub mod imap;
 pub mod inbound;

@@ -8,6 +8,7 @@ use gracedb::db::Db;
 
 use crate::config::Config;
 use crate::directory::Directory;
+use crate::history::History;
 use crate::mailbox::Mailboxes;
 use crate::net::listener::Porter;
 
@@ -22,6 +23,8 @@ pub struct Services {
     pub directory: Directory,
     /// Mailboxes and messages.
     pub mailboxes: Mailboxes,
+    /// Events and counts of the past.
+    pub history: History,
     /// The database, for its figures.
     pub db: Db,
 }

@@ -78,7 +78,7 @@ pub(crate) fn answers() -> Vec<(String, ServerMessage)> {
             "push-Events-lost",
             ServerMessage::Push(Push {
                 subscription: 11,
-                body: PushBody::Events { lost: 4_294_967_296, events: events().split_off(22) },
+                body: PushBody::Events { lost: 4_294_967_296, events: two_events() },
             }),
         ),
     ]
@@ -222,6 +222,11 @@ fn accounts() -> Rows {
     }])
 }
 
+/// The last two kinds of version 1.
+fn two_events() -> Vec<Event> {
+    events().into_iter().skip(22).take(2).collect()
+}
+
 /// One event of every kind.
 pub(crate) fn events() -> Vec<Event> {
     let v4 = "192.0.2.1:25".parse().unwrap();
@@ -296,6 +301,7 @@ pub(crate) fn events() -> Vec<Event> {
         EventKind::StoreOpened { replayed: 1, cut_bytes: 2, took_ms: 3 },
         EventKind::StoreFailed { reason: reason() },
         EventKind::SessionPanicked { service: Service::Admin, peer: v4 },
+        EventKind::StoreDamaged { what: "0000000007.gj: corrupt at byte 4096".into() },
     ];
     let numbered = (1_u64..).zip(kinds);
     numbered

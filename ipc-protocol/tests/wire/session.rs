@@ -197,7 +197,7 @@ fn an_unknown_request_is_answered_and_the_talk_goes_on() {
     assert_eq!(talk.poll(), None);
     let (id, code, text) = talk.hear_failure();
     assert_eq!((id, code), (9, Code::Malformed));
-    assert!(text.starts_with("the request is none of version 1, or damaged: "), "{text}");
+    assert!(text.starts_with("the request is none of version 2, or damaged: "), "{text}");
     let id = talk.ask(RequestBody::Ping);
     assert_eq!(talk.poll(), None);
     assert_eq!(talk.hear(), [done(id)]);

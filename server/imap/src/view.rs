@@ -10,6 +10,7 @@
 //! Not here: reading the store, and when to announce (`session`).
 
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 
 use crate::flags::{Flags, Keyword, SystemFlag};
 use crate::response::Out;
@@ -36,7 +37,7 @@ pub struct Changes {
     /// New and changed messages, in any order.
     pub rows: Vec<Row>,
     /// UIDs that are gone, in any order; unknown ones are passed over.
-    pub vanished: Vec<u32>,
+    pub vanished: Vec<RangeInclusive<u32>>,
 }
 
 /// What may be told at this moment (RFC 9051 7.5.1).
@@ -191,8 +192,11 @@ impl View {
                 Err(_) => {}
             }
         }
-        let known = |uid: &u32| self.rows.binary_search_by_key(uid, |row| row.uid).is_ok();
-        self.gone.extend(changes.vanished.into_iter().filter(known));
+        for gone in changes.vanished {
+            let first = self.rows.partition_point(|row| row.uid < *gone.start());
+            let known = self.rows.get(first..).unwrap_or_default().iter().map(|row| row.uid);
+            self.gone.extend(known.take_while(|uid| uid <= gone.end()));
+        }
         self.modseq = self.modseq.max(changes.modseq);
     }
 

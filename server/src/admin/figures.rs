@@ -61,7 +61,7 @@ impl Sums {
 pub(super) fn stats(desk: &Desk, exact: bool) -> Result<Stats, Failure> {
     let services = desk.services();
     let counters = services.porter.bus.counters();
-    let database = services.db.stats();
+    let database = services.db.stats()?;
     let sums = desk.sums().take(services, database.sequence, exact)?;
     let (admin_total, admin_open) = desk.sessions();
     let mut sessions = vec![];

@@ -16,12 +16,14 @@ use grace_ipc::message::{
     Code, EventFilter, Push, PushBody, ROWS_PER_PART_MAX, Request, RequestBody, Rows, Secret,
 };
 use grace_ipc::role::Role;
-use gracedb::db::{Db, Options};
+use gracedb::db::Db;
+use gracedb::options::Options;
 use tokio::task::spawn_blocking;
 
 use super::{open, serve};
 use crate::config::Config;
 use crate::directory::Directory;
+use crate::history::History;
 use crate::mailbox::Mailboxes;
 use crate::net::gate::Gate;
 use crate::net::listener::Porter;
@@ -32,23 +34,19 @@ use crate::store::accounts::Account;
 use crate::telemetry::bus::Bus;
 use crate::telemetry::stop::Stop;
 
-/// Smallest segment the settings allow: quick to fill with zeros.
-const SEGMENT_BYTES: u64 = 1_048_576;
-
 fn services(folder: &Path) -> Services {
     std::fs::write(folder.join("c.toml"), "hostname = \"mail.example.org\"\n").unwrap();
     let mut config = Config::load(Some(&folder.join("c.toml")), Some(folder)).unwrap();
     config.admin = folder.join("admin.sock");
     config.limits.admin_sessions_max = 4;
     let bus = Bus::new(1_000);
-    let mut options = Options::new(folder.join("store"));
-    options.segment_bytes = SEGMENT_BYTES;
-    let db = Db::open(options, store::SCHEMA).unwrap();
+    let db = Db::open(Options::new(folder.join("store")), store::SCHEMA).unwrap();
     let tls = Arc::new(Tls::open(&config).unwrap());
     let (limits, stop) = (config.limits, Stop::default());
     Services {
         directory: Directory::new(db.clone(), bus.clone(), 2),
         mailboxes: Mailboxes::new(db.clone(), bus.clone(), 100),
+        history: History::new(db.clone(), &config.store),
         config: Arc::new(config),
         porter: Porter { bus, gate: Gate::new(10, 10), tls, limits, stop },
         db,

@@ -2,7 +2,7 @@
 //!
 //! Invariants: whoever holds a [`Config`] holds checked values, no option left open; nothing that
 //! changes at run time (domains, accounts, keys) is in it, that lives in the database.
-//! Not here: the limits ([`limits`]), the page that describes every setting ([`mod@reference`]).
+//! Not here: the numbers and choices ([`limits`]), the page that describes every setting ([`mod@reference`]).
 
 pub mod limits;
 pub mod reference;
@@ -16,7 +16,7 @@ use serde::Deserialize;
 
 use grace_ipc::event::Service;
 
-use self::limits::Limits;
+use self::limits::{Limits, LimitsWritten, Store, StoreWritten};
 
 /// Where the configuration is looked for when no `--config` is given.
 pub const SYSTEM_FILE: &str = "/etc/grace/graced.toml";
@@ -46,6 +46,8 @@ pub struct Config {
     pub tls: Option<TlsFiles>,
     /// Numeric limits.
     pub limits: Limits,
+    /// How the database is kept.
+    pub store: Store,
     /// No configuration was found: loopback ports, a test domain, accounts made on first start.
     pub try_mode: bool,
 }
@@ -93,7 +95,8 @@ struct Written {
     listen: ListenWritten,
     admin: AdminWritten,
     tls: Option<TlsFiles>,
-    limits: limits::Written,
+    limits: LimitsWritten,
+    store: StoreWritten,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -155,6 +158,7 @@ impl Config {
             admin_group: written.admin.group,
             tls: written.tls,
             limits: Limits::check(&written.limits)?,
+            store: Store::check(&written.store)?,
             try_mode: false,
         })
     }
@@ -177,6 +181,7 @@ impl Config {
             admin_group: None,
             tls: None,
             limits: Limits::default(),
+            store: Store::default(),
             try_mode: true,
         }
     }
@@ -249,6 +254,7 @@ mod tests {
         let config = Config::parse("hostname = \"mail.example.org\"").expect("valid");
         assert_eq!(config.listen.len(), 2 * STANDARD_PORTS.len());
         assert_eq!(config.limits, Limits::default());
+        assert_eq!(config.store, Store::default());
         assert_eq!(config.data, Path::new("/var/lib/grace"));
         assert!(!config.try_mode);
     }
@@ -271,6 +277,9 @@ mod tests {
         check("hostname = \"mail_x\"", "is not a host name");
         check("[listen]\nsmtp = [\"25\"]", "listen.smtp: \"25\" is not an address");
         check("[limits]\nrecipients_max = 1", "limits.recipients_max: 1 is not between");
+        let moved = "limits.journal_segment_bytes is store.segment_bytes now";
+        check("[limits]\njournal_segment_bytes = 33554432", moved);
+        check("[store]\njournal_io = 3", "invalid type: integer");
         check("[tls]\ncertificate = \"c.pem\"", "missing field `key`");
     }
 

@@ -4,9 +4,9 @@
 
 use std::fmt::Write as _;
 
-use super::limits::SETTINGS;
+use super::limits::{LIMITS, STORE, Setting, Values};
 
-/// What stands before the table of limits.
+/// What stands before the tables.
 const HEAD: &str = "\
 # Configuration
 
@@ -31,26 +31,35 @@ this file: use `gracectl` or the console.
 | `tls.key` | likewise | PEM file: private key; both are read again on SIGHUP |
 
 An empty list closes a door: `smtp = []`. A port of 0 takes a free one, which the log then names.
-
-## `[limits]`
-
-| setting | default | bounds | unit | what it is |
-|---|---|---|---|---|
 ";
 
 /// The whole page, Markdown.
 #[must_use]
 pub fn page() -> String {
     let mut page = String::from(HEAD);
-    for s in SETTINGS {
-        let row = writeln!(
-            page,
-            "| `{}` | {} | {}..={} | {} | {} |",
-            s.name, s.default, s.min, s.max, s.unit, s.help
-        );
-        debug_assert!(row.is_ok(), "a String takes any text");
+    for (section, settings) in [("limits", LIMITS), ("store", STORE)] {
+        let written = table(&mut page, section, settings);
+        debug_assert!(written.is_ok(), "a String takes any text");
     }
     page
+}
+
+fn table(page: &mut String, section: &str, settings: &[Setting]) -> std::fmt::Result {
+    writeln!(page, "\n## `[{section}]`\n")?;
+    writeln!(page, "| setting | default | bounds | unit | what it is |\n|---|---|---|---|---|")?;
+    for Setting { name, values, help } in settings {
+        match values {
+            Values::Number { default, min, max, unit } => {
+                writeln!(page, "| `{name}` | {default} | {min}..={max} | {unit} | {help} |")?;
+            }
+            Values::Word { default, choices } => {
+                let choices = choices.iter().map(|choice| format!("`{choice}`"));
+                let choices = choices.collect::<Vec<_>>().join(", ");
+                writeln!(page, "| `{name}` | `{default}` | {choices} | | {help} |")?;
+            }
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

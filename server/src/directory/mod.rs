@@ -12,6 +12,7 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use gracedb::db::Db;
+use gracedb::view::View as _;
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use zeroize::Zeroizing;

@@ -1,12 +1,19 @@
 //! Removing accounts and domains, with everything that is theirs.
 //!
-//! Invariant: an account goes with its mailboxes in one transaction; a domain goes only when nobody
-//! lives in it.
+//! Invariants: an account goes in one transaction with the last of its mailboxes, so that what is
+//! left of it after a crash can be deleted again; a domain goes only when nobody lives in it.
+
+use gracedb::view::View as _;
+use gracedb::write::WriteTx;
 
 use super::{Directory, Refusal, parse_domain};
 use crate::store::accounts::{Account, AccountByAddress, Domain};
-use crate::store::messages::{MailboxByName, MailboxRow, Subscription};
+use crate::store::failure::Failure;
+use crate::store::messages::{MailboxByName, Subscription};
 use crate::store::removal::remove_mailbox;
+
+/// Mailboxes removed in one transaction: few milliseconds of work, whatever is in them.
+const MAILBOXES_AT_ONCE: usize = 500;
 
 impl Directory {
     /// Removes a domain that has no accounts.
@@ -38,26 +45,34 @@ impl Directory {
         Ok(())
     }
 
-    /// Removes an account with its mailboxes and messages.
+    /// Removes an account with its mailboxes and messages. How long that takes depends on how many
+    /// mailboxes there are, not on what is in them.
     ///
     /// # Errors
     /// There is no such account, or the database failed.
     pub async fn delete_account(&self, address: &str, by: &str) -> Result<(), Refusal> {
         let account = self.require(address)?;
-        self.db
-            .write(|tx| {
-                let mailboxes = tx
-                    .by_index_prefix::<MailboxByName>(&(account.id,))
-                    .collect::<Result<Vec<MailboxRow>, _>>()?;
-                for mailbox in &mailboxes {
-                    remove_mailbox(tx, mailbox)?;
-                }
-                tx.delete_prefix::<Subscription>(&(account.id,))?;
-                tx.delete::<Account>(&account.id)?;
-                Ok::<_, Refusal>(())
-            })?
-            .await?;
+        loop {
+            let pending = self.db.write(|tx| delete_some(tx, account.id))?;
+            if pending.await? {
+                break;
+            }
+        }
         self.tell(format!("account {}", account.address), "deleted", by);
         Ok(())
     }
+}
+
+/// Removes some of an account's mailboxes; with the last of them itself, and then says so.
+fn delete_some(tx: &mut WriteTx<'_>, account: u64) -> Result<bool, Failure> {
+    let mut left = tx.by_index_prefix::<MailboxByName>(&(account,));
+    for mailbox in left.by_ref().take(MAILBOXES_AT_ONCE) {
+        remove_mailbox(tx, &mailbox?)?;
+    }
+    if left.next().is_some() {
+        return Ok(false);
+    }
+    tx.delete_prefix::<Subscription, _>(&(account,))?;
+    tx.delete::<Account>(&account)?;
+    Ok(true)
 }

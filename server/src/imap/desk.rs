@@ -8,11 +8,11 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use tokio::sync::watch;
 use tokio::time::sleep;
 use zeroize::Zeroizing;
 
 use gracedb::large::LargeReader;
+use gracedb::watch::Watch;
 
 use grace_imap::command::Secret;
 use grace_imap::date::DateTime;
@@ -27,7 +27,7 @@ use crate::mailbox::append::{Birth, Upload};
 use crate::mailbox::change::FlagChange;
 use crate::services::Services;
 use crate::store::failure::Failure;
-use crate::store::messages::{MailboxRow, MessageRow};
+use crate::store::messages::MailboxRow;
 use crate::telemetry::bus::claim;
 
 /// So many bytes of a header are read at first; nearly all headers fit.
@@ -46,8 +46,9 @@ pub(super) struct Desk {
     /// The selected mailbox's number.
     selected: Option<u64>,
     /// Hears of changes in the selected mailbox.
-    watch: Option<watch::Receiver<u64>>,
-    /// The message last read, held for the bytes that go straight to the client.
+    watch: Option<Watch>,
+    /// The message last read, held for the bytes that go straight to the client. What is held
+    /// keeps what was deleted since from giving its room back, so only while it is read.
     held: Option<(u32, LargeReader)>,
     append: Option<Append>,
     logins_failed: u32,
@@ -87,7 +88,7 @@ impl Desk {
     /// Waits until the selected mailbox changes; forever, if there is none. Cancel safe.
     pub(super) async fn changed(&mut self) {
         if let Some(watch) = &mut self.watch
-            && watch.changed().await.is_ok()
+            && watch.changed().await.is_some()
         {
             return;
         }
@@ -101,6 +102,10 @@ impl Desk {
 
     /// Does what was asked.
     pub(super) async fn serve(&mut self, request: Request) -> Answer {
+        if !matches!(request, Request::Read { .. }) {
+            // The machine has everything sent before it asks for something else.
+            self.held = None;
+        }
         let served = match request {
             Request::Login { login, password, mechanism } => {
                 return self.login(&login, password, mechanism).await;
@@ -133,7 +138,7 @@ impl Desk {
             request => self.change_names(request).await,
         };
         served.unwrap_or_else(|failure| {
-            if let Failure::Store(_) = failure {
+            if let Failure::Store(_) | Failure::Full(_) = failure {
                 let reason = failure.to_string();
                 self.services.porter.bus.emit(self.trace, EventKind::StoreFailed { reason });
             }
@@ -241,7 +246,7 @@ impl Desk {
         let mailbox = self.find(name)?.id;
         // Watching before looking: a change in between wakes us once too often, never too seldom.
         let watch = self.services.mailboxes.watch(mailbox);
-        let opened = self.services.mailboxes.open(mailbox, !read_only).await?;
+        let opened = self.services.mailboxes.open(mailbox, !read_only, translate::row).await?;
         self.selected = Some(mailbox);
         self.watch = Some(watch);
         let account = self.person.as_ref().map_or_else(String::new, |p| p.address.clone());
@@ -251,36 +256,31 @@ impl Desk {
             messages: opened.mailbox.messages,
         };
         self.services.porter.bus.emit(self.trace, selected);
-        let row = |message: &MessageRow| translate::row(message, opened.mailbox.recent_from);
         Ok(Answer::Opened(Opened {
             uid_validity: opened.mailbox.uid_validity,
             uid_next: opened.mailbox.uid_next,
             modseq: opened.mailbox.modseq,
-            rows: opened.messages.iter().map(row).collect(),
+            rows: opened.messages,
         }))
     }
 
     fn changes(&mut self, since: u64) -> Served {
         let mailbox = self.selected()?;
         if let Some(watch) = &mut self.watch {
-            watch.mark_unchanged();
+            watch.take();
         }
-        let changes = self.services.mailboxes.changes_since(mailbox, since)?;
-        Ok(Answer::Changes(translate::changes(&changes)))
+        let changes = self.services.mailboxes.changes_since(mailbox, since, translate::row)?;
+        Ok(Answer::Changes(translate::changes(changes)))
     }
 
     fn read(&mut self, uid: u32, need: Need) -> Served {
         let mailbox = self.selected()?;
-        let mailboxes = &self.services.mailboxes;
-        let Some(row) = mailboxes.message(mailbox, uid)? else {
+        let Some((row, mut reader)) = self.services.mailboxes.message(mailbox, uid)? else {
             return Ok(Answer::Message(None));
         };
         let mut message =
-            Message { date: translate::date(&row), size: row.size, bytes: Vec::new() };
+            Message { date: translate::date(&row), size: row.size(), bytes: Vec::new() };
         if need > Need::Facts {
-            let Some(mut reader) = mailboxes.body(&row)? else {
-                return Ok(Answer::Message(None));
-            };
             message.bytes = match need {
                 Need::Facts | Need::Held => Vec::new(),
                 Need::Header => read_header(&mut reader)?,

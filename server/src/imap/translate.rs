@@ -21,13 +21,13 @@ const _: () = assert!(
         && SystemFlag::Draft.bit() == flag::DRAFT
 );
 
-pub(super) fn row(message: &MessageRow, recent_from: u32) -> Row {
+pub(super) fn row(mailbox: &MailboxRow, message: &MessageRow) -> Row {
     let keywords = message.keywords.iter().map(String::as_str);
     Row {
         uid: message.uid,
         modseq: message.modseq,
         flags: Flags::from_parts(message.flags, keywords),
-        recent: message.uid >= recent_from,
+        recent: message.uid >= mailbox.recent_from,
     }
 }
 
@@ -47,13 +47,9 @@ pub(super) fn verb(operation: FlagOperation) -> FlagVerb {
     }
 }
 
-pub(super) fn changes(changes: &read::Changes) -> Changes {
-    let recent_from = changes.mailbox.recent_from;
-    Changes {
-        modseq: changes.mailbox.modseq,
-        rows: changes.changed.iter().map(|message| row(message, recent_from)).collect(),
-        vanished: changes.vanished.clone(),
-    }
+pub(super) fn changes(changes: read::Changes<Row>) -> Changes {
+    let read::Changes { mailbox, changed: rows, vanished } = changes;
+    Changes { modseq: mailbox.modseq, rows, vanished }
 }
 
 pub(super) fn status(mailbox: &MailboxRow) -> Status {
@@ -103,6 +99,7 @@ pub(super) fn why(failure: &Failure) -> Why {
         Failure::Exists => Why::Exists,
         Failure::NotAllowed(text) => Why::NotAllowed((*text).to_owned()),
         Failure::Limit(text) => Why::Limit((*text).to_owned()),
+        Failure::Full(_) => Why::Limit("the server's disk is full; try again later".to_owned()),
         Failure::Store(_) => Why::Broken,
     }
 }

@@ -16,7 +16,6 @@ pub mod session;
 mod tests;
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use grace_ipc::event::{EventKind, TraceId};
@@ -28,7 +27,7 @@ use crate::directory::{Destination, Directory};
 use crate::mailbox::append::Uploaded;
 use crate::services::Services;
 use crate::store::failure::Failure;
-use crate::telemetry::bus::claim;
+use crate::telemetry::bus::{Moments, claim};
 
 /// A message whose last byte is here; nobody was told so.
 #[derive(Debug)]
@@ -79,11 +78,7 @@ impl Rejection {
     pub fn reply(&self) -> Reply {
         let Self::Later(cause) = self;
         match cause {
-            Cause::Store(Failure::Limit(limit)) => Reply::new(452, (4, 2, 2), limit),
-            Cause::Store(Failure::NoSuchMailbox) => {
-                Reply::new(451, (4, 2, 1), "a recipient has just been removed")
-            }
-            Cause::Store(_) => store_down(),
+            Cause::Store(failure) => store_reply(failure),
             Cause::RecipientGone(recipient) => {
                 Reply::new(451, (4, 2, 1), &format!("<{recipient}> has just been removed"))
             }
@@ -170,6 +165,19 @@ fn resolve(directory: &Directory, recipient: &Recipient) -> Result<Destination, 
     }
 }
 
+/// What a peer is told when the store did not do something.
+fn store_reply(failure: &Failure) -> Reply {
+    match failure {
+        Failure::Limit(limit) => Reply::new(452, (4, 2, 2), limit),
+        Failure::NoSuchMailbox => Reply::new(451, (4, 2, 1), "a recipient has just been removed"),
+        // RFC 5321 4.2.3: "insufficient system storage".
+        Failure::Full(_) => {
+            Reply::new(452, (4, 3, 1), "no room to store mail now, please try again later")
+        }
+        Failure::Exists | Failure::NotAllowed(_) | Failure::Store(_) => store_down(),
+    }
+}
+
 /// What a peer is told while the database fails.
 fn store_down() -> Reply {
     Reply::new(451, (4, 3, 0), "cannot store mail now, please try again later")
@@ -177,11 +185,8 @@ fn store_down() -> Reply {
 
 /// A message's number: the microsecond of its birth, made unique, in base 32.
 fn new_queue_id() -> String {
-    static LAST: AtomicU64 = AtomicU64::new(0);
-    let now = u64::try_from(since_1970().as_micros()).unwrap_or(u64::MAX);
-    let last = LAST.fetch_max(now, Ordering::Relaxed);
-    let number = if now > last { now } else { LAST.fetch_add(1, Ordering::Relaxed) + 1 };
-    base32(number)
+    static MOMENTS: Moments = Moments::new();
+    base32(MOMENTS.next_us())
 }
 
 /// Digits and letters that are not mistaken for each other when read aloud.

@@ -23,7 +23,7 @@ use grace_smtp::reply::Reply;
 use grace_smtp::settings::{COMMAND_INPUT_BYTES_MAX, Role, Settings};
 use grace_smtp::trace;
 
-use super::{Received, new_queue_id, resolve, since_1970, store_down};
+use super::{Received, new_queue_id, resolve, since_1970, store_down, store_reply};
 use crate::directory::{Destination, Login, Person};
 use crate::mailbox::append::Upload;
 use crate::net::Visit;
@@ -380,10 +380,10 @@ impl Session {
 
     /// Tells of a failed store; returns what the peer is told.
     fn store_failed(&self, failure: &Failure) -> Reply {
-        if matches!(failure, Failure::Store(_)) {
+        if matches!(failure, Failure::Store(_) | Failure::Full(_)) {
             self.emit(EventKind::StoreFailed { reason: failure.to_string() });
         }
-        store_down()
+        store_reply(failure)
     }
 
     async fn start_tls(&mut self) -> Result<(), Lost> {

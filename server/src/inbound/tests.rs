@@ -7,7 +7,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use gracedb::db::{Db, Options};
+use gracedb::db::Db;
+use gracedb::options::Options;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -19,7 +20,8 @@ use grace_ipc::event::{EventKind, Service};
 
 use super::*;
 use crate::config::Config;
-use crate::config::limits::Limits;
+use crate::config::limits::{Limits, Store};
+use crate::history::History;
 use crate::mailbox::Mailboxes;
 use crate::net::gate::Gate;
 use crate::net::listener::{self, Porter};
@@ -115,6 +117,7 @@ fn services(folder: &Path) -> Services {
         admin_group: None,
         tls: None,
         limits,
+        store: Store::default(),
         try_mode: false,
     };
     let bus = Bus::new(1_000);
@@ -129,6 +132,7 @@ fn services(folder: &Path) -> Services {
     Services {
         directory: Directory::new(db.clone(), bus.clone(), 2),
         mailboxes: Mailboxes::new(db.clone(), bus, limits.mailboxes_per_account_max),
+        history: History::new(db.clone(), &config.store),
         config: Arc::new(config),
         porter,
         db,

@@ -1,12 +1,13 @@
 //! Putting messages in: delivery to many, and IMAP's APPEND to one.
 //!
 //! ```text
-//!   upload ──▶ chunks in the journal ──▶ finish ──▶ ONE transaction: body, rows, counts ──▶ sync
+//!   upload ──▶ pieces in the journal ──▶ finish ──▶ ONE transaction: rows, counts ──▶ sync
 //! ```
-//! Invariants: a message stands in all its mailboxes or in none; the body is written once, however
-//! many there are; an upload given up leaves nothing but garbage for the cleaner.
+//! Invariants: a message stands in all its mailboxes or in none; its bytes are written once,
+//! however many there are; an upload given up leaves nothing but garbage for the cleaner.
 
 use gracedb::large::{Large, LargeWriter};
+use gracedb::view::View as _;
 use gracedb::write::WriteTx;
 
 use grace_ipc::event::{EventKind, TraceId};
@@ -15,7 +16,7 @@ use super::Mailboxes;
 use super::change::get_mailbox;
 use crate::store::accounts::Account;
 use crate::store::failure::Failure;
-use crate::store::messages::{Body, MailboxRow, MessageRow, flag};
+use crate::store::messages::{MailboxRow, MessageRow, flag};
 use crate::store::seed;
 
 /// Keywords one message may have: enough for any client, and a row stays small.
@@ -24,14 +25,12 @@ const KEYWORDS_MAX: usize = 128;
 /// A message on its way into the journal.
 pub struct Upload {
     writer: LargeWriter,
-    size: u64,
 }
 
 /// A message in the journal that nothing points to yet.
 #[derive(Debug)]
 pub struct Uploaded {
     bytes: Large,
-    size: u64,
 }
 
 /// What a new message starts with.
@@ -70,7 +69,6 @@ impl Upload {
     /// # Errors
     /// The database failed.
     pub async fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
-        self.size += bytes.len() as u64;
         self.writer.write(bytes).await?;
         Ok(())
     }
@@ -78,7 +76,7 @@ impl Upload {
     /// Bytes so far.
     #[must_use]
     pub fn size(&self) -> u64 {
-        self.size
+        self.writer.len()
     }
 
     /// Ends the message.
@@ -86,7 +84,7 @@ impl Upload {
     /// # Errors
     /// The database failed.
     pub async fn finish(self) -> Result<Uploaded, Failure> {
-        Ok(Uploaded { bytes: self.writer.finish().await?, size: self.size })
+        Ok(Uploaded { bytes: self.writer.finish().await? })
     }
 }
 
@@ -94,7 +92,7 @@ impl Uploaded {
     /// Size in bytes.
     #[must_use]
     pub fn size(&self) -> u64 {
-        self.size
+        self.bytes.len()
     }
 }
 
@@ -102,7 +100,7 @@ impl Mailboxes {
     /// Begins a message.
     #[must_use]
     pub fn upload(&self) -> Upload {
-        Upload { writer: self.db.large_writer(), size: 0 }
+        Upload { writer: self.db.large_writer() }
     }
 
     /// Delivers a message into the INBOX of each account, in one transaction. Done means on disk.
@@ -119,22 +117,16 @@ impl Mailboxes {
         let mut accounts = accounts.to_vec();
         accounts.sort_unstable();
         accounts.dedup();
-        let placed = self
-            .db
-            .write(|tx| {
-                let mut targets = Vec::new();
-                for id in accounts {
-                    // All or none: a sender who hears "stored" never sends again.
-                    let account = tx.get::<Account>(&id)?.ok_or(Failure::NoSuchMailbox)?;
-                    targets.push((account.address, seed::inbox(tx, id)?));
-                }
-                place(tx, message, targets, &Birth::default())
-            })?
-            .await?;
-        for placed in &placed {
-            self.wakers.wake(placed.mailbox, placed.modseq);
-        }
-        Ok(placed)
+        let pending = self.db.write(|tx| {
+            let mut targets = Vec::new();
+            for id in accounts {
+                // All or none: a sender who hears "stored" never sends again.
+                let account = tx.get::<Account>(&id)?.ok_or(Failure::NoSuchMailbox)?;
+                targets.push((account.address, seed::inbox(tx, id)?));
+            }
+            place(tx, &message, targets, &Birth::default())
+        })?;
+        Ok(pending.await?)
     }
 
     /// Appends a message to a mailbox (RFC 9051 6.3.12). Done means on disk.
@@ -148,17 +140,16 @@ impl Mailboxes {
         birth: &Birth,
         message: Uploaded,
     ) -> Result<Placed, Failure> {
-        let size = message.size;
+        let size = message.size();
         let placed = self
             .db
             .write(|tx| {
                 let row = get_mailbox(tx, mailbox)?;
                 let account = tx.get::<Account>(&row.account)?.ok_or(Failure::NoSuchMailbox)?;
-                place(tx, message, vec![(account.address, row)], birth)
+                place(tx, &message, vec![(account.address, row)], birth)
             })?
             .await?;
         let placed = placed.into_iter().next().ok_or(Failure::NoSuchMailbox)?;
-        self.wakers.wake(placed.mailbox, placed.modseq);
         let appended = EventKind::MessageAppended {
             account: placed.account.clone(),
             mailbox: placed.name.clone(),
@@ -170,20 +161,13 @@ impl Mailboxes {
     }
 }
 
-/// Puts one body and a row per target.
+/// Puts a row per target.
 fn place(
     tx: &mut WriteTx<'_>,
-    message: Uploaded,
+    message: &Uploaded,
     targets: Vec<(String, MailboxRow)>,
     birth: &Birth,
 ) -> Result<Vec<Placed>, Failure> {
-    if targets.is_empty() {
-        return Ok(Vec::new());
-    }
-    let body = tx.next_id::<Body>()?;
-    let references =
-        u32::try_from(targets.len()).map_err(|_| Failure::Limit("too many recipients"))?;
-    tx.insert(&Body { id: body, references, bytes: message.bytes })?;
     let mut placed = Vec::with_capacity(targets.len());
     for (account, mut mailbox) in targets {
         let message = MessageRow {
@@ -192,10 +176,9 @@ fn place(
             modseq: mailbox.modseq + 1,
             internal_date_s: birth.internal_date_s.unwrap_or_else(seed::now_s),
             internal_zone_min: birth.internal_zone_min,
-            size: message.size,
             flags: birth.flags,
             keywords: birth.keywords.clone(),
-            body,
+            body: message.bytes.clone(),
         };
         admit(tx, &mut mailbox, &message)?;
         tx.put(&mailbox)?;
@@ -222,7 +205,7 @@ pub(super) fn admit(
     mailbox.uid_next = message.uid.checked_add(1).ok_or(FULL)?;
     mailbox.messages = mailbox.messages.checked_add(1).ok_or(FULL)?;
     mailbox.modseq = message.modseq;
-    mailbox.bytes += message.size;
+    mailbox.bytes += message.size();
     mailbox.unseen += u32::from(message.flags & flag::SEEN == 0);
     mailbox.deleted += u32::from(message.flags & flag::DELETED != 0);
     tx.insert(message)?;

@@ -1,18 +1,18 @@
-//! Changing messages: flags, copies, moves, removal.
+//! Changing messages: flags, copies, moves.
 //!
-//! Invariants: all changes of one command carry one mod-sequence; a message that is removed leaves
-//! a `vanished` row; a body goes with its last message.
+//! Invariants: all changes of one transaction carry one mod-sequence; a copy shares the bytes of
+//! what it is a copy of.
+//! Not here: removal (`expunge`), how much one transaction takes ([`batch`](super::batch)).
 
+use gracedb::view::View as _;
 use gracedb::write::WriteTx;
-
-use grace_ipc::event::{EventKind, TraceId};
 
 use super::Mailboxes;
 use super::append::{admit, check_keywords};
-use crate::store::accounts::Account;
+use super::batch::Listed;
+use super::expunge::{Expunged, Removal};
 use crate::store::failure::Failure;
-use crate::store::messages::{Body, MailboxRow, MessageRow, Vanished, flag};
-use crate::store::removal::unrefer;
+use crate::store::messages::{MailboxRow, MessageRow, flag};
 
 /// How flags are changed (RFC 9051 6.4.6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,136 +47,90 @@ pub struct Copied {
     pub uids: Vec<(u32, u32)>,
 }
 
+impl Copied {
+    fn add(&mut self, more: Self) {
+        self.uid_validity = more.uid_validity;
+        self.uids.extend(more.uids);
+    }
+}
+
 impl Mailboxes {
     /// Changes flags of the messages among `uids` that exist. Returns the UIDs that were left alone
     /// because of [`FlagChange::unchanged_since`].
     ///
     /// # Errors
-    /// The mailbox is gone, too many keywords, or the database failed; nothing changed.
+    /// The mailbox is gone, too many keywords, or the database failed; of very many messages some
+    /// may be changed.
     pub async fn store_flags(
         &self,
         mailbox: u64,
         uids: &[u32],
         change: &FlagChange,
     ) -> Result<Vec<u32>, Failure> {
-        let (left, changed, modseq) = self
-            .db
-            .write(|tx| {
-                let mut row = get_mailbox(tx, mailbox)?;
-                let modseq = row.modseq + 1;
-                let (mut left, mut changed) = (Vec::new(), false);
-                for &uid in uids {
-                    let Some(mut message) = tx.get::<MessageRow>(&(mailbox, uid))? else {
-                        continue;
-                    };
-                    if change.unchanged_since.is_some_and(|since| message.modseq > since) {
-                        left.push(uid);
-                        continue;
-                    }
-                    let before = message.clone();
-                    change.apply(&mut message)?;
-                    if message == before {
-                        continue;
-                    }
-                    message.modseq = modseq;
-                    count_flags(&mut row, before.flags, message.flags);
-                    tx.put(&message)?;
-                    changed = true;
-                }
-                if changed {
-                    row.modseq = modseq;
-                    tx.put(&row)?;
-                }
-                Ok::<_, Failure>((left, changed, modseq))
-            })?
-            .await?;
-        if changed {
-            self.wakers.wake(mailbox, modseq);
-        }
+        let growth_bytes = change.keywords.iter().map(String::len).sum();
+        let mut left = Vec::new();
+        self.in_batches(
+            (mailbox, uids),
+            growth_bytes,
+            |tx, listed| store_some(tx, mailbox, listed, change),
+            |alone| left.extend(alone),
+        )
+        .await?;
         Ok(left)
     }
 
-    /// Copies the messages among `uids` that exist, flags and dates kept, bodies shared.
+    /// Copies the messages among `uids` that exist, flags and dates kept, bytes shared.
     ///
     /// # Errors
-    /// One of the mailboxes is gone, or the database failed; nothing was copied.
+    /// One of the mailboxes is gone, or the database failed; nothing was copied. Only if it fails
+    /// amid very many messages and cannot take them back either, some of them stay.
     pub async fn copy(&self, from: u64, uids: &[u32], to: u64) -> Result<Copied, Failure> {
-        let (copied, modseq) = self
-            .db
-            .write(|tx| {
+        let mut copied = Copied::default();
+        let all = self.in_batches(
+            (from, uids),
+            0,
+            |tx, listed| {
                 get_mailbox(tx, from)?;
-                copy(tx, from, uids, to)
-            })?
-            .await?;
-        self.wakers.wake(to, modseq);
-        Ok(copied)
+                copy_some(tx, listed, to).map(|(copied, _)| copied)
+            },
+            |some| copied.add(some),
+        );
+        let Err(failure) = all.await else { return Ok(copied) };
+        // RFC 9051 6.4.7: "partial copy MUST NOT be done".
+        let made: Vec<u32> = copied.uids.iter().map(|&(_, new)| new).collect();
+        if !made.is_empty() {
+            let taken_back = self.remove(to, &made, |_| true, &mut Expunged::default()).await;
+            if let Err(error) = taken_back {
+                tracing::error!(target: "grace", event = "CopyNotTakenBack", mailbox = to, %error);
+            }
+        }
+        Err(failure)
     }
 
     /// Moves the messages among `uids` that exist (RFC 6851): each is in one of the two mailboxes
     /// at every moment. A move into the same mailbox gives new UIDs.
     ///
     /// # Errors
-    /// One of the mailboxes is gone, or the database failed; nothing was moved.
+    /// One of the mailboxes is gone, or the database failed; of very many messages some may be
+    /// moved (RFC 6851 3.3).
     pub async fn move_messages(&self, from: u64, uids: &[u32], to: u64) -> Result<Copied, Failure> {
-        let (copied, modseqs) = self
-            .db
-            .write(|tx| {
-                let (copied, to_modseq) = copy(tx, from, uids, to)?;
-                let gone: Vec<u32> = copied.uids.iter().map(|&(old, _)| old).collect();
-                let (_, from_modseq) = remove(tx, from, &gone)?;
-                Ok::<_, Failure>((copied, (from_modseq, to_modseq)))
-            })?
-            .await?;
-        self.wakers.wake(from, modseqs.0);
-        self.wakers.wake(to, modseqs.1);
-        Ok(copied)
-    }
-
-    /// Removes for good the messages that have `\Deleted`; with `among`, only those of them
-    /// (UID EXPUNGE, RFC 4315 2.1). Returns their UIDs, ascending.
-    ///
-    /// # Errors
-    /// The mailbox is gone, or the database failed; nothing was removed.
-    pub async fn expunge(
-        &self,
-        trace: TraceId,
-        mailbox: u64,
-        among: Option<&[u32]>,
-    ) -> Result<Vec<u32>, Failure> {
-        let (gone, modseq, names) = self
-            .db
-            .write(|tx| {
-                let row = get_mailbox(tx, mailbox)?;
-                let account = tx.get::<Account>(&row.account)?;
-                let mut gone = Vec::new();
-                match among {
-                    Some(uids) => {
-                        for &uid in uids {
-                            let message = tx.get::<MessageRow>(&(mailbox, uid))?;
-                            gone.extend(message.filter(is_deleted).map(|m| m.uid));
-                        }
-                    }
-                    None if row.deleted == 0 => {}
-                    None => {
-                        for message in tx.prefix::<MessageRow>(&(mailbox,)) {
-                            gone.extend(Some(message?).filter(is_deleted).map(|m| m.uid));
-                        }
-                    }
+        let mut moved = Copied::default();
+        self.in_batches(
+            (from, uids),
+            0,
+            |tx, listed| {
+                let (copied, messages) = copy_some(tx, listed, to)?;
+                let mut removal = Removal::begin(tx, from)?;
+                for message in &messages {
+                    removal.take(tx, message, message.uid)?;
                 }
-                gone.sort_unstable();
-                gone.dedup();
-                let (gone, modseq) = remove(tx, mailbox, &gone)?;
-                let account = account.map_or_else(String::new, |account| account.address);
-                Ok::<_, Failure>((gone, modseq, (account, row.name)))
-            })?
-            .await?;
-        if !gone.is_empty() {
-            self.wakers.wake(mailbox, modseq);
-            let (account, mailbox) = names;
-            let count = u32::try_from(gone.len()).unwrap_or(u32::MAX);
-            self.bus.emit(trace, EventKind::MessagesExpunged { account, mailbox, count });
-        }
-        Ok(gone)
+                removal.end(tx)?;
+                Ok(copied)
+            },
+            |some| moved.add(some),
+        )
+        .await?;
+        Ok(moved)
     }
 }
 
@@ -207,16 +161,12 @@ impl FlagChange {
     }
 }
 
-fn is_deleted(message: &MessageRow) -> bool {
-    message.flags & flag::DELETED != 0
-}
-
 pub(super) fn get_mailbox(tx: &WriteTx<'_>, id: u64) -> Result<MailboxRow, Failure> {
     tx.get::<MailboxRow>(&id)?.ok_or(Failure::NoSuchMailbox)
 }
 
 /// Keeps a mailbox's counts when a message's flags change.
-fn count_flags(mailbox: &mut MailboxRow, before: u8, after: u8) {
+pub(super) fn count_flags(mailbox: &mut MailboxRow, before: u8, after: u8) {
     let step = |count: &mut u32, was: bool, is: bool| match (was, is) {
         (false, true) => *count = count.saturating_add(1),
         (true, false) => *count = count.saturating_sub(1),
@@ -226,59 +176,55 @@ fn count_flags(mailbox: &mut MailboxRow, before: u8, after: u8) {
     step(&mut mailbox.deleted, before & flag::DELETED != 0, after & flag::DELETED != 0);
 }
 
-/// Copies within a transaction; returns what was copied and the target's mod-sequence.
-fn copy(tx: &mut WriteTx<'_>, from: u64, uids: &[u32], to: u64) -> Result<(Copied, u64), Failure> {
+/// Changes flags within a transaction; returns the UIDs that were left alone.
+fn store_some(
+    tx: &mut WriteTx<'_>,
+    mailbox: u64,
+    listed: &mut Listed<'_>,
+    change: &FlagChange,
+) -> Result<Vec<u32>, Failure> {
+    let mut row = get_mailbox(tx, mailbox)?;
+    let modseq = row.modseq + 1;
+    let mut left = Vec::new();
+    while let Some(before) = listed.next(tx)? {
+        if change.unchanged_since.is_some_and(|since| before.modseq > since) {
+            left.push(before.uid);
+            continue;
+        }
+        let mut message = before.clone();
+        change.apply(&mut message)?;
+        if message == before {
+            continue;
+        }
+        message.modseq = modseq;
+        count_flags(&mut row, before.flags, message.flags);
+        tx.put(&message)?;
+        row.modseq = modseq;
+    }
+    if row.modseq == modseq {
+        tx.put(&row)?;
+    }
+    Ok(left)
+}
+
+/// Copies within a transaction; also returns what the copies were made of.
+fn copy_some(
+    tx: &mut WriteTx<'_>,
+    listed: &mut Listed<'_>,
+    to: u64,
+) -> Result<(Copied, Vec<MessageRow>), Failure> {
     let mut target = get_mailbox(tx, to)?;
     let modseq = target.modseq + 1;
     let mut copied = Copied { uid_validity: target.uid_validity, uids: Vec::new() };
-    for &uid in uids {
-        let Some(message) = tx.get::<MessageRow>(&(from, uid))? else { continue };
-        refer(tx, message.body)?;
-        let message = MessageRow { mailbox: to, uid: target.uid_next, modseq, ..message };
-        admit(tx, &mut target, &message)?;
-        copied.uids.push((uid, message.uid));
+    let mut messages = Vec::new();
+    while let Some(message) = listed.next(tx)? {
+        let uid = target.uid_next;
+        admit(tx, &mut target, &MessageRow { mailbox: to, uid, modseq, ..message.clone() })?;
+        copied.uids.push((message.uid, uid));
+        messages.push(message);
     }
-    if !copied.uids.is_empty() {
+    if !messages.is_empty() {
         tx.put(&target)?;
     }
-    Ok((copied, target.modseq))
-}
-
-/// Removes messages within a transaction; returns those that were there, and the mod-sequence.
-pub(super) fn remove(
-    tx: &mut WriteTx<'_>,
-    mailbox: u64,
-    uids: &[u32],
-) -> Result<(Vec<u32>, u64), Failure> {
-    let mut row = get_mailbox(tx, mailbox)?;
-    let modseq = row.modseq + 1;
-    let mut gone = Vec::with_capacity(uids.len());
-    for &uid in uids {
-        let Some(message) = tx.get::<MessageRow>(&(mailbox, uid))? else { continue };
-        tx.delete::<MessageRow>(&(mailbox, uid))?;
-        tx.put(&Vanished { mailbox, modseq, uid })?;
-        unrefer(tx, message.body)?;
-        row.messages = row.messages.saturating_sub(1);
-        row.bytes = row.bytes.saturating_sub(message.size);
-        // As if both flags were lost: seen is not counted, deleted neither.
-        count_flags(&mut row, message.flags, flag::SEEN);
-        gone.push(uid);
-    }
-    if !gone.is_empty() {
-        row.modseq = modseq;
-        tx.put(&row)?;
-    }
-    Ok((gone, row.modseq))
-}
-
-/// One more message points to a body.
-fn refer(tx: &mut WriteTx<'_>, body: u64) -> Result<(), Failure> {
-    if let Some(mut row) = tx.get::<Body>(&body)? {
-        row.references = row
-            .references
-            .checked_add(1)
-            .ok_or(Failure::Limit("too many copies of one message"))?;
-        tx.put(&row)?;
-    }
-    Ok(())
+    Ok((copied, messages))
 }

@@ -4,6 +4,7 @@
 //! control character; `INBOX` is there in any spelling and can be neither removed nor made.
 //! Not here: wildcards and modified UTF-7 (`grace-imap`).
 
+use gracedb::view::View as _;
 use gracedb::write::WriteTx;
 
 use grace_ipc::event::{EventKind, TraceId};
@@ -102,7 +103,6 @@ impl Mailboxes {
                 Ok::<_, Failure>(row)
             })?
             .await?;
-        self.wakers.wake_last(row.id);
         self.tell(trace, account, &row.name, "deleted");
         Ok(())
     }
@@ -163,8 +163,7 @@ impl Mailboxes {
     async fn rename_inbox(&self, trace: TraceId, account: u64, to: &str) -> Result<(), Failure> {
         let inbox = self.find(account, INBOX)?.ok_or(Failure::NoSuchMailbox)?;
         let target = self.create(trace, account, to, None).await?;
-        let messages = self.open(inbox.id, false).await?.messages;
-        let uids: Vec<u32> = messages.iter().map(|message| message.uid).collect();
+        let uids = self.open(inbox.id, false, |_, message| message.uid).await?.messages;
         self.move_messages(inbox.id, &uids, target.id).await?;
         Ok(())
     }

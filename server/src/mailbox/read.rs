@@ -2,32 +2,36 @@
 //!
 //! Invariant: one answer comes from one snapshot, so its parts agree with each other.
 
+use std::ops::RangeInclusive;
+
 use gracedb::large::LargeReader;
-use tokio::sync::watch;
+use gracedb::view::{Snapshot, View as _};
+use gracedb::watch::Watch;
 
 use super::Mailboxes;
 use super::change::get_mailbox;
 use crate::store::failure::Failure;
-use crate::store::messages::{Body, MailboxRow, MessageByModseq, MessageRow, Vanished};
+use crate::store::messages::{MailboxRow, MessageByModseq, MessageRow, Vanished};
 
-/// A mailbox and its messages at one moment.
+/// A mailbox and its messages at one moment, each as much of it as was wanted.
 #[derive(Debug, Clone)]
-pub struct Opened {
+pub struct Opened<T> {
     /// The mailbox.
     pub mailbox: MailboxRow,
     /// Its messages by ascending UID.
-    pub messages: Vec<MessageRow>,
+    pub messages: Vec<T>,
 }
 
 /// What changed after a mod-sequence.
 #[derive(Debug, Clone)]
-pub struct Changes {
+pub struct Changes<T> {
     /// The mailbox now.
     pub mailbox: MailboxRow,
-    /// Messages that are new or changed, by ascending mod-sequence, then UID.
-    pub changed: Vec<MessageRow>,
-    /// UIDs that are gone, by the time they went.
-    pub vanished: Vec<u32>,
+    /// Messages that are new or changed, by ascending mod-sequence, then UID, each as much of it as
+    /// was wanted.
+    pub changed: Vec<T>,
+    /// UIDs that are gone, by the time they went; among them some that were not in use.
+    pub vanished: Vec<RangeInclusive<u32>>,
 }
 
 /// Sums over all mailboxes.
@@ -64,81 +68,98 @@ impl Mailboxes {
         Ok(totals)
     }
 
-    /// A mailbox and all its messages. With `claim_recent`, the messages that are `\Recent` now are
-    /// no longer so for anyone else (RFC 3501 2.3.2); they are those from the returned row's
-    /// `recent_from`.
+    /// A mailbox and all its messages, of each what `want` makes of it. With `claim_recent`, the
+    /// messages that are `\Recent` now are no longer so for anyone else (RFC 3501 2.3.2); they are
+    /// those from the returned row's `recent_from`.
     ///
     /// # Errors
     /// The mailbox is gone, or the database failed.
-    pub async fn open(&self, mailbox: u64, claim_recent: bool) -> Result<Opened, Failure> {
-        let opened = self.look(mailbox)?;
-        if !claim_recent || opened.mailbox.recent_from == opened.mailbox.uid_next {
-            return Ok(opened);
+    pub async fn open<T>(
+        &self,
+        mailbox: u64,
+        claim_recent: bool,
+        want: impl Fn(&MailboxRow, &MessageRow) -> T,
+    ) -> Result<Opened<T>, Failure> {
+        let snapshot = self.db.snapshot();
+        let row = find(&snapshot, mailbox)?;
+        if !claim_recent || row.recent_from == row.uid_next {
+            return look(&snapshot, row, want);
         }
-        let claimed = self
-            .db
-            .write(|tx| {
-                let row = get_mailbox(tx, mailbox)?;
-                let next = MailboxRow { recent_from: row.uid_next, ..row.clone() };
-                tx.put(&next)?;
-                Ok::<_, Failure>(row)
-            })?
-            .await?;
-        let mut opened = self.look(mailbox)?;
-        opened.mailbox.recent_from = claimed.recent_from;
-        Ok(opened)
-    }
-
-    /// A mailbox and all its messages, from one snapshot.
-    fn look(&self, mailbox: u64) -> Result<Opened, Failure> {
+        let pending = self.db.write(|tx| {
+            let row = get_mailbox(tx, mailbox)?;
+            tx.put(&MailboxRow { recent_from: row.uid_next, ..row.clone() })?;
+            Ok::<_, Failure>(row.recent_from)
+        })?;
+        let recent_from = pending.await?;
         let snapshot = self.db.snapshot();
-        let row = snapshot.get::<MailboxRow>(&mailbox)?.ok_or(Failure::NoSuchMailbox)?;
-        let messages = snapshot.prefix::<MessageRow>(&(mailbox,)).collect::<Result<_, _>>()?;
-        Ok(Opened { mailbox: row, messages })
+        let row = MailboxRow { recent_from, ..find(&snapshot, mailbox)? };
+        look(&snapshot, row, want)
     }
 
-    /// What changed in a mailbox after `modseq`.
+    /// What changed in a mailbox after `modseq`; of each message what `want` makes of it.
     ///
     /// # Errors
     /// The mailbox is gone, or the database failed.
-    pub fn changes_since(&self, mailbox: u64, modseq: u64) -> Result<Changes, Failure> {
+    pub fn changes_since<T>(
+        &self,
+        mailbox: u64,
+        modseq: u64,
+        want: impl Fn(&MailboxRow, &MessageRow) -> T,
+    ) -> Result<Changes<T>, Failure> {
         let snapshot = self.db.snapshot();
-        let row = snapshot.get::<MailboxRow>(&mailbox)?.ok_or(Failure::NoSuchMailbox)?;
+        let row = find(&snapshot, mailbox)?;
         if row.modseq <= modseq {
             return Ok(Changes { mailbox: row, changed: Vec::new(), vanished: Vec::new() });
         }
         let after = modseq.saturating_add(1);
         let changed = snapshot
-            .by_index_range::<MessageByModseq>((mailbox, after, 0)..(mailbox + 1, 0, 0))
+            .by_index_range::<MessageByModseq>((mailbox, after)..(mailbox + 1, 0))
+            .map(|message| message.map(|message| want(&row, &message)))
             .collect::<Result<_, _>>()?;
         let vanished = snapshot
             .range::<Vanished>((mailbox, after, 0)..(mailbox + 1, 0, 0))
-            .map(|gone| gone.map(|gone| gone.uid))
+            .map(|gone| gone.map(|gone| gone.first..=gone.last))
             .collect::<Result<_, _>>()?;
         Ok(Changes { mailbox: row, changed, vanished })
     }
 
-    /// One message's row.
+    /// One message's row, and a reader of its bytes, which stay as long as the reader is held.
     ///
     /// # Errors
     /// The database failed.
-    pub fn message(&self, mailbox: u64, uid: u32) -> Result<Option<MessageRow>, Failure> {
-        Ok(self.db.snapshot().get::<MessageRow>(&(mailbox, uid))?)
-    }
-
-    /// A reader of a message's bytes; `None` if the message was removed meanwhile.
-    ///
-    /// # Errors
-    /// The database failed.
-    pub fn body(&self, message: &MessageRow) -> Result<Option<LargeReader>, Failure> {
+    pub fn message(
+        &self,
+        mailbox: u64,
+        uid: u32,
+    ) -> Result<Option<(MessageRow, LargeReader)>, Failure> {
         let snapshot = self.db.snapshot();
-        let Some(body) = snapshot.get::<Body>(&message.body)? else { return Ok(None) };
-        Ok(Some(snapshot.open_large(&body.bytes)?))
+        let Some(message) = snapshot.get::<MessageRow>(&(mailbox, uid))? else { return Ok(None) };
+        let reader = snapshot.open_large(&message.body);
+        Ok(Some((message, reader)))
     }
 
-    /// Hears of every change in a mailbox from now on; the value is its newest mod-sequence.
+    /// Tells of every change of a message in a mailbox from now on, of new ones and of those that
+    /// go, when it is on disk.
     #[must_use]
-    pub fn watch(&self, mailbox: u64) -> watch::Receiver<u64> {
-        self.wakers.watch(mailbox)
+    pub fn watch(&self, mailbox: u64) -> Watch {
+        // Each change gives a message another place in this index; what the database does to rows
+        // by itself gives it none.
+        self.db.watch_index::<MessageByModseq>(&(mailbox,))
     }
+}
+
+fn find(snapshot: &Snapshot, mailbox: u64) -> Result<MailboxRow, Failure> {
+    snapshot.get::<MailboxRow>(&mailbox)?.ok_or(Failure::NoSuchMailbox)
+}
+
+/// A mailbox and all its messages, from one snapshot.
+fn look<T>(
+    snapshot: &Snapshot,
+    mailbox: MailboxRow,
+    want: impl Fn(&MailboxRow, &MessageRow) -> T,
+) -> Result<Opened<T>, Failure> {
+    let rows = snapshot.prefix::<MessageRow>(&(mailbox.id,));
+    let messages = rows.map(|message| message.map(|message| want(&mailbox, &message)));
+    let messages = messages.collect::<Result<_, _>>()?;
+    Ok(Opened { mailbox, messages })
 }

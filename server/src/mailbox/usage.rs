@@ -4,6 +4,8 @@
 
 use std::collections::HashMap;
 
+use gracedb::view::View as _;
+
 use super::Mailboxes;
 use super::read::Totals;
 use crate::store::failure::Failure;

@@ -15,6 +15,8 @@ pub enum Failure {
     NotAllowed(&'static str),
     /// A limit is reached; which, in words.
     Limit(&'static str),
+    /// The disk is full: nothing was kept. It works again when the admin has made room.
+    Full(StoreError),
     /// The database failed; the client may try again, the admin must look.
     Store(StoreError),
 }
@@ -25,6 +27,7 @@ impl fmt::Display for Failure {
             Self::NoSuchMailbox => f.write_str("there is no such mailbox"),
             Self::Exists => f.write_str("there is a mailbox of that name already"),
             Self::NotAllowed(why) | Self::Limit(why) => f.write_str(why),
+            Self::Full(e) => e.fmt(f),
             Self::Store(e) => write!(f, "the database failed: {e}"),
         }
     }
@@ -33,7 +36,7 @@ impl fmt::Display for Failure {
 impl std::error::Error for Failure {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Store(e) => Some(e),
+            Self::Full(e) | Self::Store(e) => Some(e),
             _ => None,
         }
     }
@@ -41,6 +44,6 @@ impl std::error::Error for Failure {
 
 impl From<StoreError> for Failure {
     fn from(e: StoreError) -> Self {
-        Self::Store(e)
+        if e.is_no_space() { Self::Full(e) } else { Self::Store(e) }
     }
 }

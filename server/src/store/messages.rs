@@ -1,11 +1,11 @@
 //! The tables of mailboxes and messages.
 //!
 //! ```text
-//!   mailbox ──▶ message (mailbox, uid) ──▶ body ──▶ bytes in the journal, written once
-//!          └──▶ vanished (mailbox, modseq, uid)
+//!   mailbox ──▶ message (mailbox, uid) ──▶ bytes in the journal, written once
+//!          └──▶ vanished (mailbox, modseq, first UID)
 //! ```
-//! A message is a small row that points to a body; however many mailboxes hold it, the body stands
-//! once, with a count of who points to it.
+//! A message is a small row that points to its bytes; however many mailboxes hold it, they stand
+//! once, and the database gives their room back when the last of those rows is gone.
 
 use serde::{Deserialize, Serialize};
 
@@ -56,10 +56,10 @@ pub struct Subscription {
     pub name: String,
 }
 
-/// A message in a mailbox.
+/// A message in a mailbox. Row and index begin with the mailbox, so that all of one go at once.
 #[derive(Debug, Clone, PartialEq, Eq, Table, Serialize, Deserialize)]
 #[table(id = 5, name = "message")]
-#[index(id = 1, name = MessageByModseq, fields(mailbox, modseq, uid))]
+#[index(id = 1, name = MessageByModseq, fields(mailbox, modseq))]
 pub struct MessageRow {
     /// The mailbox it is in.
     #[key]
@@ -73,42 +73,44 @@ pub struct MessageRow {
     pub internal_date_s: i64,
     /// Offset from UTC that INTERNALDATE is shown with, in minutes.
     pub internal_zone_min: i16,
-    /// Bytes of the body.
-    pub size: u64,
     /// System flags, as bits of [`flag`].
     pub flags: u8,
     /// Keywords, in the spelling they were first set with.
     pub keywords: Vec<String>,
-    /// The body it points to.
-    pub body: u64,
+    /// Its bytes, which rows in other mailboxes may share.
+    pub body: Large,
 }
 
-/// A message's bytes.
-#[derive(Debug, Clone, PartialEq, Eq, Table, Serialize, Deserialize)]
-#[table(id = 6, name = "body")]
-pub struct Body {
-    /// Never used again.
-    #[key]
-    pub id: u64,
-    /// How many messages point here; at 0 the row goes.
-    pub references: u32,
-    /// Where the bytes are.
-    pub bytes: Large,
+impl MessageRow {
+    /// Size in bytes.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.body.len()
+    }
+
+    /// Whether it has `\Deleted`.
+    #[must_use]
+    pub fn is_deleted(&self) -> bool {
+        self.flags & flag::DELETED != 0
+    }
 }
 
-/// A message that is gone, for sessions that still count it.
+/// Messages that went at one time, for sessions that still count them. None of the mailbox's
+/// messages has a UID in the range any more; not every UID in it need have been in use.
 #[derive(Debug, Clone, PartialEq, Eq, Table, Serialize, Deserialize)]
 #[table(id = 7, name = "vanished")]
 pub struct Vanished {
-    /// The mailbox it was in.
+    /// The mailbox they were in.
     #[key]
     pub mailbox: u64,
-    /// The mod-sequence of its removal.
+    /// The mod-sequence of their removal.
     #[key]
     pub modseq: u64,
-    /// Its UID there.
+    /// The first UID.
     #[key]
-    pub uid: u32,
+    pub first: u32,
+    /// The last UID.
+    pub last: u32,
 }
 
 /// The newest UIDVALIDITY handed out; one row.

@@ -1,22 +1,32 @@
-//! The tables that `mailbox` and `directory` keep, and what they do to them in common.
+//! The tables of the daemon, opening the database they are in, and what `mailbox` and `directory`
+//! do to them in common.
 //!
 //! ```text
-//!   1 domain      2 account      8 uid_validity
-//!   3 mailbox     4 subscription   5 message     6 body     7 vanished
+//!   1 domain      2 account        8 uid_validity
+//!   3 mailbox     4 subscription   5 message     7 vanished
+//!   9 trace      10 trace_page    11 statistic
 //! ```
-//! Invariant: a table's id and name never change meaning; a table that is given up keeps its id.
+//! Invariant: a table's id and name never change meaning; a table that is given up keeps its id:
+//! 6, `body`.
 
 pub mod accounts;
+mod earlier;
 pub mod failure;
+pub mod health;
 pub mod messages;
+pub mod open;
 pub mod removal;
 pub mod seed;
+pub mod statistics;
+pub mod traces;
 
 use gracedb::schema::Schema;
 use gracedb::table::Table as _;
 
 use self::accounts::{Account, Domain};
-use self::messages::{Body, MailboxRow, MessageRow, Subscription, UidValidity, Vanished};
+use self::messages::{MailboxRow, MessageRow, Subscription, UidValidity, Vanished};
+use self::statistics::StatisticRow;
+use self::traces::{TracePage, TraceRow};
 
 /// Every table of the daemon.
 pub const SCHEMA: Schema = Schema::new(&[
@@ -25,7 +35,9 @@ pub const SCHEMA: Schema = Schema::new(&[
     MailboxRow::DEF,
     Subscription::DEF,
     MessageRow::DEF,
-    Body::DEF,
     Vanished::DEF,
     UidValidity::DEF,
+    TraceRow::DEF,
+    TracePage::DEF,
+    StatisticRow::DEF,
 ]);

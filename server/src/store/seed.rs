@@ -1,5 +1,6 @@
 //! What an account starts with.
 
+use gracedb::view::View as _;
 use gracedb::write::WriteTx;
 
 use super::failure::Failure;

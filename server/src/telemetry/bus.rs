@@ -32,7 +32,7 @@ struct Shared {
     ring: Mutex<Ring>,
     /// Number of the newest event; readers sleep on it.
     newest: watch::Sender<u64>,
-    traces: AtomicU64,
+    traces: Moments,
     counters: Counters,
 }
 
@@ -69,7 +69,7 @@ impl Bus {
             shared: Arc::new(Shared {
                 ring: Mutex::new(ring),
                 newest: watch::Sender::new(0),
-                traces: AtomicU64::new(1),
+                traces: Moments::new(),
                 counters: Counters::default(),
             }),
         }
@@ -98,10 +98,11 @@ impl Bus {
         });
     }
 
-    /// A number for a new connection or message.
+    /// A number for a new connection or message: the microsecond of its birth, made unique. So it
+    /// is another one in the next life of the daemon, too, and tells from when on its events are.
     #[must_use]
     pub fn new_trace(&self) -> TraceId {
-        TraceId(self.shared.traces.fetch_add(1, Ordering::Relaxed))
+        TraceId(self.shared.traces.next_us())
     }
 
     /// What was counted since the start.
@@ -178,6 +179,26 @@ pub fn claim(bytes: &[u8]) -> String {
         text.push_str(&printed);
     }
     text
+}
+
+/// Gives out microseconds, none twice.
+#[derive(Debug, Default)]
+pub(crate) struct Moments {
+    last: AtomicU64,
+}
+
+impl Moments {
+    /// None was given out yet.
+    pub(crate) const fn new() -> Self {
+        Self { last: AtomicU64::new(0) }
+    }
+
+    /// The microsecond now, since 1970 UTC, or the first after the last that was given out.
+    pub(crate) fn next_us(&self) -> u64 {
+        let now = now_us();
+        let last = self.last.fetch_max(now, Ordering::Relaxed);
+        if now > last { now } else { self.last.fetch_add(1, Ordering::Relaxed) + 1 }
+    }
 }
 
 /// Microseconds since 1970 UTC.

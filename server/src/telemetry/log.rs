@@ -80,6 +80,7 @@ fn line(event: &Event) {
     let ts = event.time_us;
     match event.kind {
         EventKind::StoreFailed { .. }
+        | EventKind::StoreDamaged { .. }
         | EventKind::SessionPanicked { .. }
         | EventKind::CertificateRejected { .. } => {
             tracing::error!(target: TARGET, event = name, ts, data);

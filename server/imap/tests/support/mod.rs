@@ -306,7 +306,7 @@ impl Client {
                 Answer::Changes(Changes {
                     modseq: mailbox.modseq,
                     rows: mails.map(|(uid, mail)| row(*uid, mail)).collect(),
-                    vanished: gone.map(|(_, uid)| *uid).collect(),
+                    vanished: gone.map(|(_, uid)| *uid..=*uid).collect(),
                 })
             }
             Request::Read { uid, need } => {

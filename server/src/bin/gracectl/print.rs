@@ -145,7 +145,7 @@ pub(crate) fn event(form: Form, event: &Event) -> Result<(), String> {
     match form {
         Form::Text => {
             let trace = if event.trace.0 == 0 { "-".to_owned() } else { event.trace.0.to_string() };
-            line(&format!("{} {trace:>6}  {}", time(event.time_us), event.kind))
+            line(&format!("{} {trace:>16}  {}", time(event.time_us), event.kind))
         }
         Form::Json => json_line(&flat(event)?),
     }

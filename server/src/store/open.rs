@@ -1,0 +1,227 @@
+//! Opening the database as the configuration says, with its key.
+//!
+//! ```text
+//!   key file there ─▶ read
+//!   not there      ─▶ no database, or one in the clear: made, and what is written from now on is
+//!                     encrypted
+//!                     an encrypted database: refused, for a new key would not open it
+//! ```
+//! Invariant: a key is made only where there is nothing that another key opens.
+//! Not here: the settings (`config`), the tables ([`super`]).
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use gracedb::db::Db;
+use gracedb::disk::JournalIo;
+use gracedb::error::Error;
+use gracedb::options::Options;
+use gracedb::seal::Key;
+
+use super::{SCHEMA, earlier};
+use crate::config::Config;
+use crate::config::limits::{Limits, Store};
+
+/// The database's folder, below the data folder.
+const FOLDER: &str = "store";
+
+/// Journal segments are whole blocks of the disk.
+const DISK_BLOCK_BYTES: u64 = 4_096;
+
+/// Most bytes of the rows of one transaction. A delivery is one, however many get it.
+const TRANSACTION_BYTES_MAX: usize = 48 << 20;
+
+/// So much of a transaction the pieces of a body may take that is delivered to many.
+const PIECES_BYTES_MAX: u64 = 40 << 20;
+
+/// What one piece of a body takes in a transaction for each mailbox it is put into: its place in
+/// the row, and the note that the row points there.
+const PIECE_ROW_BYTES: u64 = 64;
+
+/// Bodies are kept in pieces between these sizes. The smaller one holds nine letters of ten whole;
+/// a larger one costs as much memory for each large message on its way in or out.
+const PIECE_BYTES: std::ops::RangeInclusive<u64> = 128 << 10..=16 << 20;
+
+/// Journal bytes that may have to be read again after a crash, for each byte of rows in memory: of
+/// what is written most is mail.
+const JOURNAL_PER_ROWS: u64 = 8;
+
+/// Opens the database below the data folder, or creates it.
+///
+/// # Errors
+/// Why it cannot be opened, and what to do.
+pub fn open(config: &Config) -> Result<Db, String> {
+    let folder = config.data.join(FOLDER);
+    let mut options = options(&folder, &config.store, &config.limits);
+    let Some(file) = config.store.key_file(&config.data) else {
+        return open_with(options).map_err(|e| match e {
+            Error::KeyNeeded { .. } => format!("{e}, but store.key says \"none\""),
+            e => e.to_string(),
+        });
+    };
+    let explain = |e: Error| format!("{e} (store.key: {})", file.display());
+    options.key = Some(match Key::read_file(&file) {
+        Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+            new_key(&file, &folder, &options)?
+        }
+        read => read.map_err(explain)?,
+    });
+    open_with(options).map_err(|e| match e {
+        Error::KeyNeeded { .. } | Error::WrongKey { .. } => explain(e),
+        e => e.to_string(),
+    })
+}
+
+fn open_with(options: Options) -> Result<Db, Error> {
+    Db::open_with(options, SCHEMA, &earlier::migrations())
+}
+
+/// Makes a key, unless the database is encrypted with another one.
+fn new_key(file: &Path, folder: &Path, options: &Options) -> Result<Key, String> {
+    if has_files(folder) {
+        match open_with(options.clone()) {
+            Ok(in_the_clear) => in_the_clear.close(),
+            Err(Error::KeyNeeded { .. }) => {
+                return Err(format!(
+                    "the database is encrypted, and its key {} is not there; put the file back, or \
+                     say with store.key where it is",
+                    file.display()
+                ));
+            }
+            Err(e) => return Err(e.to_string()),
+        }
+    }
+    Key::create_file(file).map_err(|e| match e {
+        Error::Io { doing, file, source } => format!("{file}: {doing} failed: {source}"),
+        e => e.to_string(),
+    })
+}
+
+/// Whether there are files that may be encrypted.
+fn has_files(folder: &Path) -> bool {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut names = entries.map(|entry| PathBuf::from(entry.file_name()));
+    names.any(|name| name.extension().is_some_and(|ending| ending == "gm" || ending == "gi"))
+}
+
+fn options(folder: &Path, store: &Store, limits: &Limits) -> Options {
+    let bytes = |setting: u64| usize::try_from(setting).unwrap_or(usize::MAX);
+    let piece_bytes = bytes(piece_bytes(limits.message_bytes_max, limits.recipients_max));
+    let defaults = Options::new(folder);
+    Options {
+        segment_bytes: store.segment_bytes.next_multiple_of(DISK_BLOCK_BYTES),
+        journal_io: match store.journal_io.as_str() {
+            "buffered" => JournalIo::Buffered,
+            _ => JournalIo::Direct,
+        },
+        chunk_bytes: piece_bytes,
+        queue_bytes_max: defaults.queue_bytes_max.max(2 * piece_bytes),
+        transaction_bytes_max: TRANSACTION_BYTES_MAX,
+        mem_bytes: bytes(store.rows_bytes),
+        unflushed_bytes: defaults.unflushed_bytes.max(JOURNAL_PER_ROWS * store.rows_bytes),
+        cache_bytes: bytes(store.cache_bytes),
+        background_bytes_s: store.background_bytes_s,
+        retention_s: store.restore_hours * 3_600,
+        ..defaults
+    }
+}
+
+/// Pieces so large that the largest message, delivered to the most recipients, is one transaction.
+fn piece_bytes(message_bytes_max: u64, recipients_max: u64) -> u64 {
+    let pieces_max = (PIECES_BYTES_MAX / PIECE_ROW_BYTES / recipients_max.max(1)).max(1);
+    let wanted = message_bytes_max.div_ceil(pieces_max).next_multiple_of(DISK_BLOCK_BYTES);
+    wanted.clamp(*PIECE_BYTES.start(), *PIECE_BYTES.end())
+}
+
+#[cfg(test)]
+mod tests {
+    use gracedb::view::View as _;
+
+    use super::super::accounts::Domain;
+    use super::*;
+
+    fn config(data: &Path, key: &str) -> Config {
+        let text = format!("hostname = \"mail.example.org\"\n[store]\nkey = {key:?}\n");
+        fs::write(data.join("c.toml"), text).unwrap();
+        Config::load(Some(&data.join("c.toml")), Some(data)).unwrap()
+    }
+
+    fn put(db: &Db, name: &str) {
+        let domain = Domain { name: name.to_owned(), created_us: 1 };
+        db.write(|tx| tx.put(&domain)).unwrap().wait().unwrap();
+    }
+
+    fn has(db: &Db, name: &str) -> bool {
+        db.snapshot().contains::<Domain>(name).unwrap()
+    }
+
+    /// Whether a name stands in the clear in any file of the database.
+    fn shows(data: &Path, name: &str) -> bool {
+        let files = fs::read_dir(data.join(FOLDER)).unwrap();
+        files.into_iter().any(|file| {
+            let bytes = fs::read(file.unwrap().path()).unwrap();
+            bytes.windows(name.len()).any(|window| window == name.as_bytes())
+        })
+    }
+
+    #[test]
+    fn a_new_database_is_encrypted_and_opens_with_its_key_only() {
+        let data = tempfile::tempdir().unwrap();
+        let data = data.path();
+        let db = open(&config(data, "store.key")).unwrap();
+        put(&db, "secret.example.org");
+        db.close();
+        assert!(!shows(data, "secret.example.org"));
+        assert!(has(&open(&config(data, "store.key")).unwrap(), "secret.example.org"));
+
+        fs::rename(data.join("store.key"), data.join("elsewhere")).unwrap();
+        let missing = open(&config(data, "store.key")).err().unwrap();
+        assert!(missing.contains("is encrypted, and its key"), "{missing}");
+        assert!(!data.join("store.key").exists(), "no key that opens nothing");
+        let none = open(&config(data, "none")).err().unwrap();
+        assert!(none.contains("but store.key says \"none\""), "{none}");
+        Key::create_file(&data.join("another")).unwrap();
+        let wrong = open(&config(data, "another")).err().unwrap();
+        assert!(wrong.contains("does not open this database"), "{wrong}");
+        fs::write(data.join("text"), "not a key").unwrap();
+        let text = open(&config(data, "text")).err().unwrap();
+        assert!(text.contains("64 hexadecimal digits"), "{text}");
+        assert!(has(&open(&config(data, "elsewhere")).unwrap(), "secret.example.org"));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_key_is_for_its_owner_alone() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let data = tempfile::tempdir().unwrap();
+        open(&config(data.path(), "store.key")).unwrap().close();
+        let mode = fs::metadata(data.path().join("store.key")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_database_in_the_clear_stays_readable_and_is_encrypted_from_then_on() {
+        let data = tempfile::tempdir().unwrap();
+        let data = data.path();
+        let db = open(&config(data, "none")).unwrap();
+        put(&db, "first.example.org");
+        db.close();
+        assert!(shows(data, "first.example.org"));
+        let db = open(&config(data, "store.key")).unwrap();
+        assert!(has(&db, "first.example.org"));
+        put(&db, "second.example.org");
+        db.close();
+        assert!(!shows(data, "second.example.org"));
+        assert!(has(&open(&config(data, "store.key")).unwrap(), "second.example.org"));
+    }
+
+    #[test]
+    fn pieces_grow_with_what_one_transaction_must_hold() {
+        assert_eq!(piece_bytes(52_428_800, 1_000), 128 << 10);
+        let large = piece_bytes(1 << 30, 1_000);
+        let pieces = (1_u64 << 30).div_ceil(large);
+        assert!(pieces * 1_000 * PIECE_ROW_BYTES <= PIECES_BYTES_MAX, "{large}");
+        assert_eq!(piece_bytes(1 << 34, 10_000), 16 << 20);
+    }
+}
