@@ -107,6 +107,13 @@ impl Manifest {
         Self { points: vec![point], ..Self::default() }
     }
 
+    /// Lets the journal of a database without rows begin at a place of its own.
+    pub(crate) fn begin_at(&mut self, place: Place) {
+        for point in &mut self.points {
+            point.flushed.place = place;
+        }
+    }
+
     /// How far the rows on disk go.
     pub(crate) fn flushed(&self) -> Flushed {
         self.points.last().map_or_else(Flushed::default, |point| point.flushed)

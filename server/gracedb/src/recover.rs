@@ -85,15 +85,17 @@ pub(crate) fn open_locked(
     lock: Box<dyn DiskLock>,
 ) -> Result<(Local, Option<String>), Error> {
     let disk = Arc::clone(&options.disk);
-    let mut upgraded = false;
-    let loaded = match load(&options)? {
-        Some(loaded) => loaded,
-        None if crate::upgrade::is_needed(disk.as_ref())? => {
-            upgraded = true;
-            crate::upgrade::run(&options)?;
-            load(&options)?.ok_or(Error::MetaMissing { dir: disk.label() })?
+    let upgraded = crate::upgrade::is_needed(disk.as_ref())?;
+    if upgraded {
+        crate::upgrade::run(&options)?;
+    }
+    let Some(loaded) = load(&options)? else {
+        let names = disk.list().map_err(|error| Error::io("list", &disk.label(), error))?;
+        if names.iter().any(|name| FileKind::parse(name).is_some()) {
+            return Err(Error::MetaMissing { dir: disk.label() });
         }
-        None => return create(options, lock),
+        let manifest = Manifest::empty((options.clock)());
+        return Ok((create(options, manifest, lock)?, None));
     };
     let Loaded { manifest, keys, database, number, cut } = loaded;
     let keys = with_key(keys, &options)?;
@@ -151,12 +153,12 @@ fn with_key(mut keys: Keyring, options: &Options) -> Result<Keyring, Error> {
     Ok(keys)
 }
 
-fn create(options: Options, lock: Box<dyn DiskLock>) -> Result<(Local, Option<String>), Error> {
-    let disk = Arc::clone(&options.disk);
-    let names = disk.list().map_err(|error| Error::io("list", &disk.label(), error))?;
-    if names.iter().any(|name| FileKind::parse(name).is_some()) {
-        return Err(Error::MetaMissing { dir: disk.label() });
-    }
+/// Makes the files of a new database.
+pub(crate) fn create(
+    options: Options,
+    manifest: Manifest,
+    lock: Box<dyn DiskLock>,
+) -> Result<Local, Error> {
     let database = match options.identity {
         Some(identity) => identity,
         None => seal::random()?,
@@ -164,12 +166,13 @@ fn create(options: Options, lock: Box<dyn DiskLock>) -> Result<(Local, Option<St
     let keys = with_key(Keyring::plain(database), &options)?;
     let files = files_of(&options, keys, database, 1);
     let reading = Arc::new(Reading { files, cache: Cache::new(options.cache_bytes) });
-    let meta = Meta::create(Arc::clone(&reading.files), Manifest::empty((options.clock)()), 1)?;
+    let flushed = manifest.flushed();
+    let meta = Meta::create(Arc::clone(&reading.files), manifest, 1)?;
     let yard = Arc::new(Yard::default());
     let state = State::new(Version::new(Arc::clone(&yard)));
-    let replayed = replay(&reading.files, state, Flushed::default())?;
+    let replayed = replay(&reading.files, state, flushed)?;
     let opened = Opened { created: true, clean: true, ..Opened::default() };
-    start(options, reading, meta, yard, replayed, opened, lock)
+    start(options, reading, meta, yard, replayed, opened, lock).map(|(local, _)| local)
 }
 
 /// Where replay begins in a database that never flushed.

@@ -80,7 +80,7 @@ fn reset() -> Context {
 
 /// A row on its way into a store.
 pub(crate) struct Encoded {
-    fields: Vec<u8>,
+    pub(crate) fields: Vec<u8>,
     pub(crate) larges: Vec<Large>,
 }
 

@@ -9,3 +9,4 @@ mod large;
 mod rows;
 mod space;
 mod tables;
+mod upgrade;
