@@ -91,7 +91,9 @@ pub(crate) fn open_locked(
     }
     let Some(loaded) = load(&options)? else {
         let names = disk.list().map_err(|error| Error::io("list", &disk.label(), error))?;
-        if names.iter().any(|name| FileKind::parse(name).is_some()) {
+        // A copy of the keys is written first of all: alone it is a database that never was.
+        let kinds = names.iter().filter_map(|name| FileKind::parse(name));
+        if kinds.map(|(kind, _)| kind).any(|kind| kind != FileKind::Keys) {
             return Err(Error::MetaMissing { dir: disk.label() });
         }
         let manifest = Manifest::empty((options.clock)());
