@@ -1,5 +1,5 @@
-//! A million small messages in one mailbox: how long commands over all of them take, how long others
-//! wait meanwhile, and what is left on disk.
+//! A million small messages in one mailbox: how long commands over all of them take, how long
+//! others wait meanwhile, and what is left on disk.
 //!
 //! ```text
 //!   cargo run --release -p graced --example million [FOLDER [MESSAGES]]

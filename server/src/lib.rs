@@ -1,7 +1,8 @@
 //! The runtime of Grace's daemon: sockets, TLS and storage wired around the pure protocol machines.
 //!
 //! ```text
-//! house → inbound | imap | admin → mailbox | directory | history → store → net | config | telemetry
+//! house → inbound | imap | admin → mailbox | directory | history → store
+//!       → net | config | telemetry
 //! ```
 //! Siblings do not import each other; they meet in the store or through an event.
 

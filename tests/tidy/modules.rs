@@ -8,7 +8,7 @@ use crate::tree::{self, nothing_breaks};
 const LEVELS: &[&[&str]] = &[
     &["config", "signals", "telemetry"],
     &["net", "store"],
-    &["mailbox", "directory", "route"],
+    &["mailbox", "directory", "history", "route"],
     &["services"],
     &["inbound", "outbound", "imap", "admin", "welcome"],
     &["house"],

@@ -167,8 +167,8 @@ fn is_function_head(code: &str) -> bool {
 }
 
 /// Where the compiler is told that something holds: the graphics card's room, and the one line that
-/// opens LMDB to compare GraceDb with it. It maps a file, and there is no other way to it; no program
-/// of ours has it.
+/// opens LMDB to compare GraceDb with it. It maps a file, and there is no other way to it; no
+/// program of ours has it.
 const UNCHECKED: &[&str] = &["console/gpu/src/", "server/gracedb/benches/compare/lmdb.rs"];
 
 #[test]

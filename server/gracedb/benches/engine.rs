@@ -220,7 +220,8 @@ mod opening {
     fn after_a_close(bencher: Bencher<'_, '_>) {
         let dir = folder();
         filled(&dir, LARGE_CACHE).close();
-        // The database of the round before is closed before the next one is opened, and not counted.
+        // The database of the round before is closed before the next one is opened, and not
+        // counted.
         bencher.bench(|| open(&dir, LARGE_CACHE));
     }
 }

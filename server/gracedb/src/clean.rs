@@ -1,7 +1,7 @@
 //! Giving room back: files that nobody needs, and segments that hold mostly garbage.
 //!
 //! ```text
-//!   segment: live bytes < a share of it ─▶ what is live is written again at the journal's head, and
+//!   segment: live bytes < a share of it ─▶ what is live is written again at the head,
 //!            the rows that point there point to the new place, in transactions like any other
 //!            no live bytes ─▶ gone: forgotten, and removed when nobody looks at it any more
 //! ```

@@ -8,8 +8,8 @@
 //! A dropped row that points to large values, and that was replaced or deleted without being read,
 //! has a use left; those are taken back in transactions of our own, before the merge counts. To do
 //! so twice is no harm.
-//! Invariants: a tombstone or range goes only when nothing below can be hidden by it; a merge counts
-//! as a whole or not at all; memory is a block per run and the heads.
+//! Invariants: a tombstone or range goes only when nothing below can be hidden by it; a merge
+//! counts as a whole or not at all; memory is a block per run and the heads.
 //! Not here: giving the large values' room back (`clean`).
 
 use std::sync::Arc;

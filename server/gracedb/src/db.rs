@@ -5,9 +5,9 @@
 //!                                                                               resolves
 //!   snapshot(): the acknowledged rows
 //! ```
-//! Invariants: transactions run one after the other, in the order of their numbers; a snapshot shows
-//! nothing that a killed process could take back, and nothing that a power cut could unless it was
-//! written as [`Durability::Buffered`].
+//! Invariants: transactions run one after the other, in the order of their numbers; a snapshot
+//! shows nothing that a killed process could take back, and nothing that a power cut could unless
+//! it was written as [`Durability::Buffered`].
 //! Not here: what is behind it (`engine`, `local`).
 
 use std::sync::Arc;
@@ -335,8 +335,8 @@ impl Db {
         Arc::clone(&self.inner.engine)
     }
 
-    /// Waits until background work has nothing to do: what is in memory is on disk, runs are merged,
-    /// garbage is given back.
+    /// Waits until background work has nothing to do: what is in memory is on disk, runs are
+    /// merged, garbage is given back.
     pub fn settle(&self) -> Result<(), Error> {
         let local = self.local()?;
         flush::all(local)?;

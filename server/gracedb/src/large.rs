@@ -6,8 +6,9 @@
 //! ```
 //! Parts are queued before the transaction that points to them, in one order, so the transaction's
 //! sync covers them. A writer dropped on the way leaves garbage, nothing else.
-//! Invariants: a writer holds at most one part, a reader at most one; bytes that fail their checksum
-//! are an error and never returned; what nothing points to yet stays while its `Large` is held.
+//! Invariants: a writer holds at most one part, a reader at most one; bytes that fail their
+//! checksum are an error and never returned; what nothing points to yet stays while its `Large` is
+//! held.
 //! Not here: the record around a part (`format`), the pointer inside a row (`row`).
 
 use std::any::Any;

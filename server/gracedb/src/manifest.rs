@@ -11,8 +11,8 @@
 //!   5 segment: number, end      6 segment gone: number, sequence
 //!   7 schema: text              8 restorable: sequence        9 forgotten: kind, number
 //! ```
-//! Invariants: edits apply in order and only so; a file number is never given out twice; the runs of
-//! every restore point are remembered, and the segments of every transaction from
+//! Invariants: edits apply in order and only so; a file number is never given out twice; the runs
+//! of every restore point are remembered, and the segments of every transaction from
 //! [`Manifest::restorable`] on.
 //! Not here: the bytes around edits, and when they are durable (`meta`).
 

@@ -9,7 +9,8 @@
 //! Each step of many rows is cut into transactions that also note how far it is, so that a crash
 //! goes on where it stopped. Nobody sees the database meanwhile.
 //! Invariants: a table is changed only by a migration from exactly the definition that is stored; a
-//! migration that fails leaves the database to the older program until step 2, and can be run again.
+//! migration that fails leaves the database to the older program until step 2, and can be run
+//! again.
 //! Not here: comparing schemas (`schema`).
 
 use std::sync::Arc;

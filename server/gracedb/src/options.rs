@@ -51,7 +51,7 @@ pub struct Options {
     /// are not written again when runs are merged.
     pub inline_bytes_max: usize,
     /// Bytes of chunks that may be on their way to the disk before writers of large values wait.
-    /// 4 MiB is some milliseconds of a disk's work.
+    /// 2 MiB is some milliseconds of a disk's work; memory for it is taken three times.
     pub queue_bytes_max: usize,
     /// Most bytes of the operations of one transaction. 16 MiB: some hundred thousand rows.
     pub transaction_bytes_max: usize,
@@ -113,7 +113,7 @@ impl Options {
             ahead_bytes: 8 << 20,
             chunk_bytes: 128 << 10,
             inline_bytes_max: 1 << 10,
-            queue_bytes_max: 4 << 20,
+            queue_bytes_max: 2 << 20,
             transaction_bytes_max: 16 << 20,
             buffered_sync_ms: 1_000,
             mem_bytes: 8 << 20,

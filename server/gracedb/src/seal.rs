@@ -1,8 +1,8 @@
 //! Encryption at rest: who may open the files, and the cipher of each.
 //!
 //! ```text
-//!   key file, or passphrase ─Argon2id─▶ master key ─AES-256-GCM─▶ data keys, wrapped in the meta file
-//!   data key ─HKDF-SHA256 with the file's kind, number and random salt─▶ one cipher key per file
+//!   key file, or passphrase ─Argon2id─▶ master key ─AES-256-GCM─▶ data keys, in the meta file
+//!   data key ─HKDF-SHA256 with the file's kind, number and random salt─▶ one key for each file
 //! ```
 //! Invariants: a cipher key never meets a nonce twice: each file has a key of its own, and within a
 //! file the nonce says where the bytes stand and which life wrote them. Keys are wiped when dropped

@@ -5,7 +5,8 @@
 //!   segments that are mostly garbage, or written with an old key ─▶ what is live is moved out
 //!   keys that no file needs any more ─▶ forgotten
 //! ```
-//! The database goes on meanwhile; what is written in the meantime is not the concern of this round.
+//! The database goes on meanwhile; what is written in the meantime is not the concern of this
+//! round.
 //! Invariants: a new data key is in the meta file, durable, before anything is written with it; an
 //! old one is forgotten when no file is left that was.
 //! Not here: what one merge or one cleaning does (`compact`, `clean`).

@@ -171,10 +171,10 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 mod tests {
     use super::*;
 
-    const SCHEMA: &str = "table 3 message version 1\n  key mailbox uid\n  field mailbox u64\n  field \
-                          uid u32\n  field seen bool\n  field id [u8; 2]\n  index 1 ByFlag seen\n  \
-                          index 2 ById unique id\n\
-                          table 4 name version 2\n  key name\n  field name Option<String>\n";
+    const SCHEMA: &str = "\
+        table 3 message version 1\n  key mailbox uid\n  field mailbox u64\n  field uid u32\n  \
+        field seen bool\n  field id [u8; 2]\n  index 1 ByFlag seen\n  index 2 ById unique id\n\
+        table 4 name version 2\n  key name\n  field name Option<String>\n";
 
     #[test]
     fn keys_have_words() {

@@ -47,7 +47,9 @@ macro_rules! settings {
     (
         $section:literal, $(#[$about:meta])* $checked:ident, $written:ident, $table:ident;
         gone { $($gone:ident => $now:literal;)* }
-        words { $($word:ident = $word_default:literal, [$($choice:literal)*], $word_help:literal;)* }
+        words { $(
+            $word:ident = $word_default:literal, [$($choice:literal)*], $word_help:literal;
+        )* }
         numbers { $(
             $name:ident = $default:literal, $min:literal ..= $max:literal, $unit:literal,
                 $help:literal;

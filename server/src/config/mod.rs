@@ -2,7 +2,8 @@
 //!
 //! Invariants: whoever holds a [`Config`] holds checked values, no option left open; nothing that
 //! changes at run time (domains, accounts, keys) is in it, that lives in the database.
-//! Not here: the numbers and choices ([`limits`]), the page that describes every setting ([`mod@reference`]).
+//! Not here: the numbers and choices ([`limits`]), the page that describes every setting
+//! ([`mod@reference`]).
 
 pub mod limits;
 pub mod reference;

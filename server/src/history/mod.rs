@@ -4,8 +4,8 @@
 //!   bus ──▶ keep, one task ──┬─▶ events, some dozens a transaction ──▶ trace, trace_page
 //!   counters ──▶ every minute└─▶ what came since ──▶ statistic, by the minute and by the hour
 //! ```
-//! It is written as `Buffered`: a killed daemon loses nothing that was written, a power cut the last
-//! second. Old events go page by page, old counts as one range, once an hour.
+//! It is written as `Buffered`: a killed daemon loses nothing that was written, a power cut the
+//! last second. Old events go page by page, old counts as one range, once an hour.
 //! Invariants: nobody waits for this: what does not get written in time falls out of the bus, is
 //! counted and told; when [`History::keep`] returns, all that was told before the stop is written.
 //! Not here: the tables (`store`), who may look (`admin`).

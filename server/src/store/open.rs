@@ -43,6 +43,10 @@ const PIECE_ROW_BYTES: u64 = 64;
 /// a larger one costs as much memory for each large message on its way in or out.
 const PIECE_BYTES: std::ops::RangeInclusive<u64> = 128 << 10..=16 << 20;
 
+/// Bytes of bodies that may be on their way to the disk; three times as much memory is taken while
+/// one large message comes in. Sixty letters at once fit.
+const QUEUE_BYTES: usize = 1 << 20;
+
 /// Journal bytes that may have to be read again after a crash, for each byte of rows in memory: of
 /// what is written most is mail.
 const JOURNAL_PER_ROWS: u64 = 8;
@@ -116,7 +120,7 @@ fn options(folder: &Path, store: &Store, limits: &Limits) -> Options {
             _ => JournalIo::Direct,
         },
         chunk_bytes: piece_bytes,
-        queue_bytes_max: defaults.queue_bytes_max.max(2 * piece_bytes),
+        queue_bytes_max: QUEUE_BYTES.max(2 * piece_bytes),
         transaction_bytes_max: TRANSACTION_BYTES_MAX,
         mem_bytes: bytes(store.rows_bytes),
         unflushed_bytes: defaults.unflushed_bytes.max(JOURNAL_PER_ROWS * store.rows_bytes),

@@ -1,7 +1,8 @@
 //! A bare log: what any database on this drive could reach at best.
 //!
-//! Records with a checksum, one after the other, written by the group; no index, no reading, nothing
-//! in the background. All its room is written before it is measured, so a sync touches no metadata.
+//! Records with a checksum, one after the other, written by the group; no index, no reading,
+//! nothing in the background. All its room is written before it is measured, so a sync touches no
+//! metadata.
 //! ```text
 //!   Synced   one write to the page cache at the next byte, then fdatasync
 //!   Direct   one write past it at the next whole sector, back when the drive has it

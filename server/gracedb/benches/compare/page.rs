@@ -33,53 +33,55 @@ data: put it on the disk that is asked about.
 const HOW: &str = "
 ## How it is measured
 
-- **Rows.** A row is 200 bytes of text under a 16-byte key; keys are spread over a thousand accounts.
-  A letter is a body of 16 KiB and four rows: the message of some 200 bytes, and its entries by
-  mod-sequence, by date and by digest.
-- **GraceDb** is used by its tables, as the daemon does it: bodies streamed in, then `Db::write` and
-  `Pending::wait`; `View::get`, `View::range`, `LargeReader`. `gracedb-bytes` reads the same files
-  below the tables: the difference is what turning bytes into a struct costs. Files are not encrypted.
-- **Commits.** Each of 1, 8 or 64 threads waits for its commit before it makes the next; half a second
-  goes by before anything is counted. Rows are committed on top of the loaded set, letters on top of a
-  copy of it.
-- **Bytes on the drive.** Letters by 8 writers into an empty database, one transaction each, and after
-  each one another transaction that changes the flags of an earlier letter. The count is the kernel's
-  of the whole drive, after background work has ended and every file was synced, over the bytes of the
-  bodies alone.
+- **Rows.** A row is 200 bytes of text under a 16-byte key; keys are spread over a thousand
+  accounts. A letter is a body of 16 KiB and four rows: the message of some 200 bytes, and its
+  entries by mod-sequence, by date and by digest.
+- **GraceDb** is used by its tables, as the daemon does it: bodies streamed in, then `Db::write`
+  and `Pending::wait`; `View::get`, `View::range`, `LargeReader`. `gracedb-bytes` reads the same
+  files below the tables: the difference is what turning bytes into a struct costs. Files are not
+  encrypted.
+- **Commits.** Each of 1, 8 or 64 threads waits for its commit before it makes the next; half a
+  second goes by before anything is counted. Rows are committed on top of the loaded set, letters
+  on top of a copy of it.
+- **Bytes on the drive.** Letters by 8 writers into an empty database, one transaction each, and
+  after each one another transaction that changes the flags of an earlier letter. The count is the
+  kernel's of the whole drive, after background work has ended and every file was synced, over the
+  bytes of the bodies alone.
 - **Reads.** One thread, a set that was read once before. The page cache holds all of it.
-- **Open after a kill.** Eight writers take letters in until 60 MiB are acknowledged after everything
-  was merged, then SIGKILL. GraceDb writes its rows to disk at 64 MiB, so this is close to the most
-  that can be left to be replayed. Counted is from opening to the first row read; cold is after the
-  page cache was emptied. Then every acknowledged letter is looked for.
+- **Open after a kill.** Eight writers take letters in until 60 MiB are acknowledged after
+  everything was merged, then SIGKILL. GraceDb writes its rows to disk at 64 MiB, so this is close
+  to the most that can be left to be replayed. Counted is from opening to the first row read; cold
+  is after the page cache was emptied. Then every acknowledged letter is looked for.
 - **Memory.** The most resident memory (`VmHWM`) of one process with the settings an engine comes
-  with, which commits rows and letters by 64 writers and then reads everything. It counts mapped files,
-  which is all of LMDB's.
-- **The bare log** is a log with a checksum, written in groups into files that were written ahead, with
-  no index and nothing in the background: what a database on this drive could reach at best. `log` uses
-  the page cache and `fdatasync`, `log-direct` one write past it (`O_DIRECT`, `O_DSYNC`) at whole
-  sectors.
-- **Order.** Every figure is taken from each engine before the next figure is begun, in an order that
-  moves on with each repetition. Each has a process of its own. Before it all dirty pages are written,
-  and the run waits, for a bounded time, until others leave the processors alone.
-- **Noise.** Shown are the median and the ends over the repetitions. A sample during which others used a
-  quarter of the processors is left out; `~` marks figures that have none without.
+  with, which commits rows and letters by 64 writers and then reads everything. It counts mapped
+  files, which is all of LMDB's.
+- **The bare log** is a log with a checksum, written in groups into files that were written ahead,
+  with no index and nothing in the background: what a database on this drive could reach at best.
+  `log` uses the page cache and `fdatasync`, `log-direct` one write past it (`O_DIRECT`, `O_DSYNC`)
+  at whole sectors.
+- **Order.** Every figure is taken from each engine before the next figure is begun, in an order
+  that moves on with each repetition. Each has a process of its own. Before it all dirty pages are
+  written, and the run waits, for a bounded time, until others leave the processors alone.
+- **Noise.** Shown are the median and the ends over the repetitions. A sample during which others
+  used a quarter of the processors is left out; `~` marks figures that have none without.
 
 ## What is fair, and what is not
 
-- Who syncs once for every commit gets a group commit in front of it as well (one thread commits what
-  all wait for as one transaction), and the better figure counts. An application would have to bring
-  that itself; GraceDb and RocksDB have it.
-- Engines with a cache of their own get the same number of bytes for it. LMDB has none and reads from
-  the page cache without copying, which is why its reads have a goal of their own. The page cache is
-  the same for all.
-- Nothing is compressed and nothing encrypted, by anyone. Apart from that the engines run as they come:
-  who tunes one of them for this machine will find better figures for it.
+- Who syncs once for every commit gets a group commit in front of it as well (one thread commits
+  what all wait for as one transaction), and the better figure counts. An application would have to
+  bring that itself; GraceDb and RocksDB have it.
+- Engines with a cache of their own get the same number of bytes for it. LMDB has none and reads
+  from the page cache without copying, which is why its reads have a goal of their own. The page
+  cache is the same for all.
+- Nothing is compressed and nothing encrypted, by anyone. Apart from that the engines run as they
+  come: who tunes one of them for this machine will find better figures for it.
 - The others give back bytes; GraceDb gives back a struct, and checks that a new row's key is free,
-  and checks the checksum of every body it reads. SQLite checks keys as well. RocksDB and fjall check
-  blocks when they read them from a file, not when they are in their caches; LMDB has no checksums.
+  and checks the checksum of every body it reads. SQLite checks keys as well. RocksDB and fjall
+  check blocks when they read them from a file, not when they are in their caches; LMDB has no
+  checksums.
 - GraceDb keeps indexes by itself; the others are given the same entries as keys.
-- A virtual machine's disk may answer a flush sooner than a disk would. Shares between engines carry
-  over to other machines better than the figures do.
+- A virtual machine's disk may answer a flush sooner than a disk would. Shares between engines
+  carry over to other machines better than the figures do.
 ";
 
 fn cell(text: &str) -> String {

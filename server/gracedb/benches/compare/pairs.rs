@@ -3,7 +3,8 @@
 //! ```text
 //!   rows      account │ id                       -> text
 //!   bodies    id                                 -> bytes
-//!   mail      1 │ mailbox │ uid                  -> modseq │ date │ digest │ flags │ body │ subject
+//!   mail      1 │ mailbox │ uid                  -> modseq │ date │ digest │ flags │ body │
+//!   subject
 //!             2 │ mailbox │ modseq │ mailbox, uid -> nothing: by mod-sequence
 //!             3 │ mailbox │ date   │ mailbox, uid -> nothing: by date
 //!             4 │ digest           │ mailbox, uid -> nothing: by digest

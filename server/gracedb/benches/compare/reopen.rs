@@ -4,8 +4,9 @@
 //!   fill:   open, settle, letters by 8 writers ─ so many bytes ─▶ says so, goes on ─▶ SIGKILL
 //!   reopen: open ─▶ the first row ─▶ is every acknowledged letter there, and whole?
 //! ```
-//! The fill stops short of the bytes at which GraceDb would write its rows to disk, so that the most
-//! is left to be replayed. Invariant: what is acknowledged is noted in a file before more is made.
+//! The fill stops short of the bytes at which GraceDb would write its rows to disk, so that the
+//! most is left to be replayed. Invariant: what is acknowledged is noted in a file before more is
+//! made.
 //! Not here: who kills, and who empties the page cache (`plan`).
 
 use std::fs::{self, File};
