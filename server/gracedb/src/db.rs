@@ -179,17 +179,12 @@ impl Db {
             migrate::run(&self.inner.engine, migration)?;
             stored = Schema::migrated(&stored, migration);
             self.note_schema(local, &stored)?;
+            migrate::forget(&self.inner.engine, migration.old.id)?;
         }
         if schema.check(&stored)? {
             self.note_schema(local, &schema.text())?;
         }
-        for migration in migrations {
-            let table = migration.old.id;
-            if self.inner.engine.snapshot().get(&space::migration_key(table))?.is_some() {
-                migrate::forget(&self.inner.engine, table)?;
-            }
-        }
-        Ok(())
+        migrate::forget_all(&self.inner.engine)
     }
 
     fn note_schema(&self, local: &Local, text: &str) -> Result<(), Error> {

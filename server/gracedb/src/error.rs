@@ -103,7 +103,9 @@ pub enum Error {
         /// Why.
         reason: String,
     },
-    /// The large value was on its way to the disk when the disk ran full. Write it again.
+    /// The bytes of a large value are not there any more: the disk ran full while they were on their
+    /// way, or the row they were read from was changed, deleted or moved since. Write them again, or
+    /// read the row in the transaction that puts it elsewhere.
     LargeLost,
     /// The database is encrypted, and the key given is none, or another kind of key.
     KeyNeeded {
@@ -202,7 +204,10 @@ impl fmt::Display for Error {
             }
             Self::Row { table, reason } => write!(f, "{table}: {reason}"),
             Self::LargeLost => {
-                write!(f, "the large value was lost when the disk ran full; write it again")
+                write!(
+                    f,
+                    "the large value is not there any more; write it again, or read its row again"
+                )
             }
             Self::KeyNeeded { what } => {
                 write!(f, "the database is encrypted and is opened by {what}")

@@ -189,7 +189,7 @@ impl Schema {
     }
 }
 
-fn table_text(table: &TableDef) -> String {
+pub(crate) fn table_text(table: &TableDef) -> String {
     let mut text = String::new();
     write_table(&mut text, table);
     text

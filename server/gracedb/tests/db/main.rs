@@ -6,6 +6,7 @@ mod copies;
 mod damage;
 mod keys;
 mod large;
+mod migrations;
 mod rows;
 mod space;
 mod tables;
