@@ -23,6 +23,7 @@ pub(crate) struct Words {
 struct TableWords {
     id: u16,
     name: String,
+    is_counter: bool,
     /// Name and type of each field of the key.
     key: Vec<(String, String)>,
     /// Number, name and fields of each index.
@@ -49,6 +50,11 @@ impl Words {
     pub(crate) fn table(&self, id: u16) -> String {
         let known = self.tables.iter().find(|table| table.id == id);
         known.map_or_else(|| format!("table {id}"), |table| table.name.clone())
+    }
+
+    /// Whether a table holds numbers that are added to, instead of rows.
+    pub(crate) fn is_counter(&self, id: u16) -> bool {
+        self.tables.iter().any(|table| table.id == id && table.is_counter)
     }
 
     /// One of the engine's own keys.
@@ -102,7 +108,8 @@ fn table(head: &str, lines: &[&str]) -> Option<TableWords> {
         Some((id.parse().ok()?, name.to_owned(), with_kinds(fields)))
     });
     let indexes = indexes.collect();
-    Some(TableWords { id, name, key, indexes })
+    let is_counter = head.starts_with("counter ");
+    Some(TableWords { id, name, is_counter, key, indexes })
 }
 
 /// The fields that stand in a key, and in hexadecimal digits what follows those that are known.
