@@ -21,6 +21,7 @@ use crate::db::Db;
 use crate::disk::Disk;
 use crate::disk::sim::SimDisk;
 use crate::dump::{self, Wanted};
+use crate::engine::Reader;
 use crate::files::Files;
 use crate::format::{FileHeader, FileKind, Place};
 use crate::index::run::RunInfo;
@@ -157,6 +158,8 @@ fn plain() -> SimDisk {
         let row = letter(4, uid, Some(1), &format!("letter {uid} of mailbox 4"), Large::default());
         write(&db, &[row], |_| {});
     }
+    let other = "another name that is longer than fits a row, ".repeat(2);
+    write(&db, &[letter(4, 300, Some(127), &other, Large::default())], |_| {});
     stepper.freeze();
     assert!(stepper.flush().unwrap());
     while stepper.compact().unwrap() || stepper.clean().unwrap() {}
@@ -307,19 +310,44 @@ pub(crate) fn golden_disk(name: &str) -> SimDisk {
     disk
 }
 
-/// Every row, in hexadecimal digits; below a row the length and checksum of its large values.
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A row in words: texts in hexadecimal digits, large values by their number.
+fn words(key: &[u8], value: &[u8], reader: &dyn Reader) -> String {
+    match key {
+        [0, 1, ..] => {
+            let row: Letter = row::decode("letter", value, reader).unwrap();
+            let tag = row.tag.map_or("none".to_owned(), |tag| tag.to_string());
+            let (mailbox, uid, name) = (row.mailbox, row.uid, hex(row.name.as_bytes()));
+            format!("letter mailbox={mailbox} uid={uid} tag={tag} name={name} body=#0")
+        }
+        [0, 2, ..] => {
+            let Town { name, height, known } = row::decode("town", value, reader).unwrap();
+            format!("town name={} height={height} known={known}", hex(name.as_bytes()))
+        }
+        _ => {
+            let day = u32::from_be_bytes(key[3..].try_into().unwrap());
+            format!("read day={day} count {}", row::decode_count("read", value).unwrap())
+        }
+    }
+}
+
+/// Every row, in hexadecimal digits; below it its fields, and the length and checksum of its large
+/// values.
 fn rows(db: &Db) -> String {
-    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     let reader = db.engine().snapshot();
     let mut walk = reader.scan(&[], None).unwrap();
     let mut text = String::new();
     while let Some((key, value)) = walk.next().unwrap() {
         writeln!(text, "{} {}", hex(key), hex(value)).unwrap();
         if crate::space::is_row(key) {
+            writeln!(text, "  {}", words(key, value, reader.as_ref())).unwrap();
             for large in row::larges_of(value).unwrap() {
                 let bytes = crate::large::read_all(reader.as_ref(), &large, 1 << 20).unwrap();
-                writeln!(text, "  {} bytes, crc32c {:08x}", bytes.len(), crate::crc::of(&bytes))
-                    .unwrap();
+                let (len, crc) = (bytes.len(), crate::crc::of(&bytes));
+                writeln!(text, "  {len} bytes, crc32c {crc:08x}").unwrap();
             }
         }
     }
