@@ -90,3 +90,36 @@ fn the_reader_checks_what_it_reads() {
         fs::write(&path, whole).unwrap();
     }
 }
+
+/// The bytes at the start of a line of an example.
+fn pairs(line: &str) -> Vec<u8> {
+    let words = line.split_whitespace();
+    let pairs = words.map(|word| (word.len() == 2).then(|| u8::from_str_radix(word, 16).ok()));
+    pairs.map_while(Option::flatten).collect()
+}
+
+#[test]
+fn the_examples_of_the_page_stand_in_the_golden_files() {
+    let page = here().join("../../../docs/gracedb-format.md");
+    let page = fs::read_to_string(page).unwrap();
+    let (mut golden, mut is_code, mut compared) = (None, false, 0);
+    for line in page.lines() {
+        if line.starts_with("```") {
+            is_code = !is_code;
+            golden = golden.filter(|_| is_code);
+        } else if !is_code {
+            let mut names = line.split('`').skip(1).step_by(2);
+            let file = names.find(|name| name.ends_with(".gj") || name.ends_with(".gm"));
+            let path = file.map(|file| here().join(format!("golden/{file}.hex")));
+            golden = path.filter(|path| path.is_file()).or(golden);
+        } else if let Some(golden) = &golden {
+            let golden = bytes(&fs::read_to_string(golden).unwrap());
+            let example = pairs(line);
+            assert!(!example.is_empty(), "an example without bytes: {line}");
+            let found = golden.windows(example.len()).any(|window| window == example);
+            assert!(found, "docs/gracedb-format.md: no golden file has these bytes: {line}");
+            compared += example.len();
+        }
+    }
+    assert!(compared > 100, "only {compared} bytes of examples found");
+}

@@ -110,7 +110,7 @@ class Record:
     """What stands at an offset of a journal segment or meta file, if it is a record."""
 
     def __init__(self, file, offset):
-        self.offset = offset
+        self.number, self.offset = file.number, offset
         head = file.data[offset : offset + 48]
         self.is_one = False
         if len(head) < 48 or head[:4] != b"GrRc":
@@ -305,7 +305,17 @@ def apply_transaction(rows, payload):
             raise ValueError(f"operation {code}")
 
 
-def records_of(file, offset, life, sequence):
+def is_complete(folder, records, life):
+    """Whether what ends a segment is not a part of a torn write."""
+    following = records[-1].number + 1
+    if has_segment(folder, following):
+        first = Record(File(folder, following, "gj"), FIRST)
+        if first.is_one and (first.kind == LIFE or first.life == life):
+            return True
+    return all(record.is_whole() for record in records)
+
+
+def records_of(folder, file, offset, life, sequence):
     """The records of a segment that count, as what opening does says."""
     records = []
     while True:
@@ -320,7 +330,7 @@ def records_of(file, offset, life, sequence):
         if record.kind == TRANSACTION:
             assert record.sequence == sequence + 1
             sequence = record.sequence
-        if record.kind == END:
+        if record.kind == END and is_complete(folder, records, life):
             return records, life, sequence, True
     vouched = max([record.synced for record in records], default=0)
     count = sum(record.end <= vouched for record in records)
@@ -332,17 +342,21 @@ def records_of(file, offset, life, sequence):
     return records[:count], life, sequence, False
 
 
+def has_segment(folder, number):
+    return os.path.exists(os.path.join(folder, f"{number:010}.gj"))
+
+
 def replay(folder, manifest, rows):
     sequence, segment, offset, life = manifest.flushed
     if segment == 0:
         segment, offset = 1, FIRST
-    while os.path.exists(os.path.join(folder, f"{segment:010}.gj")):
+    while has_segment(folder, segment):
         file = File(folder, segment, "gj")
-        records, life, sequence, is_complete = records_of(file, offset, life, sequence)
+        records, life, sequence, goes_on = records_of(folder, file, offset, life, sequence)
         for record in records:
             if record.kind == TRANSACTION:
                 apply_transaction(rows, record.payload)
-        if not is_complete:
+        if not goes_on:
             return
         segment, offset = segment + 1, FIRST
 

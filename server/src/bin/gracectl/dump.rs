@@ -2,7 +2,7 @@
 //!
 //! Needs no daemon and disturbs none. Not here: how it is laid out (`gracedb::dump`).
 
-use std::io::{self, BufWriter, Write as _};
+use std::io::{self, BufWriter};
 use std::path::PathBuf;
 use std::sync::Arc;
 
