@@ -109,17 +109,18 @@ fn the_examples_of_the_page_stand_in_the_golden_files() {
             golden = golden.filter(|_| is_code);
         } else if !is_code {
             let mut names = line.split('`').skip(1).step_by(2);
-            let file = names.find(|name| name.ends_with(".gj") || name.ends_with(".gm"));
+            let file = names.find(|name| name.contains(".g"));
             let path = file.map(|file| here().join(format!("golden/{file}.hex")));
             golden = path.filter(|path| path.is_file()).or(golden);
         } else if let Some(golden) = &golden {
             let golden = bytes(&fs::read_to_string(golden).unwrap());
-            let example = pairs(line);
-            assert!(!example.is_empty(), "an example without bytes: {line}");
-            let found = golden.windows(example.len()).any(|window| window == example);
+            // What an example begins with are its bytes; a line of blanks and words has none.
+            let example = if line.starts_with("          ") { Vec::new() } else { pairs(line) };
+            let mut places = golden.windows(example.len().max(1));
+            let found = example.is_empty() || places.any(|place| place == example);
             assert!(found, "docs/gracedb-format.md: no golden file has these bytes: {line}");
             compared += example.len();
         }
     }
-    assert!(compared > 100, "only {compared} bytes of examples found");
+    assert!(compared > 150, "only {compared} bytes of examples found");
 }
