@@ -265,11 +265,21 @@ mod tests {
     #[test]
     fn no_bytes_make_it_fail() {
         let mut random = 77;
-        for name in ["0000000001.gj", "0000000003.gj", "0000000001.gi", "0000000002.gm"] {
-            let golden = golden::golden_disk("plain").file(name).unwrap();
+        let files = [
+            ("plain", "0000000001.gj"),
+            ("plain", "0000000001.gi"),
+            ("plain", "0000000002.gm"),
+            ("sealed", "0000000003.gj"),
+            ("sealed", "0000000001.gi"),
+            ("sealed", "0000000004.gm"),
+            ("sealed", "0000000004.gk"),
+        ];
+        for (sample, name) in files {
+            let key = golden::key_of(sample);
+            let golden = golden::golden_disk(sample);
+            let whole = golden.file(name).unwrap();
             for case in 0..60 {
-                let disk = golden::golden_disk("plain");
-                let mut bytes = golden.clone();
+                let mut bytes = whole.clone();
                 let mut below = |below: usize| {
                     usize::try_from(next_random(&mut random) % below as u64).unwrap()
                 };
@@ -282,10 +292,11 @@ mod tests {
                 if case % 3 == 0 {
                     bytes.truncate(below(bytes.len()));
                 }
+                let disk = golden.fork(0);
                 disk.put_file(name, &bytes);
-                let wanted = Wanted { at: below(9_000) as u64, records: u64::MAX };
-                part(&disk, name, wanted);
-                dump_of(&disk, None, name);
+                let from = below(9_000) as u64;
+                part(&disk, name, Wanted { at: from, records: u64::MAX });
+                dump_of(&disk, key.as_ref(), name);
             }
         }
     }

@@ -17,6 +17,9 @@ use crate::seal::{self, TAG_LEN};
 use super::sheet::{Row, Sheet, number};
 use super::{Shown, value_words};
 
+/// Any bytes may look like the head of a large section. After so many bytes whose checksum was
+/// made for nothing, some tenths of a second, only blocks of rows are looked for, which are small.
+const IN_VAIN_MAX: u64 = 1 << 30;
 /// Bytes of a key's suffix in a slot.
 const SLOT_SAMPLE: usize = 2;
 
@@ -60,13 +63,16 @@ fn is_whole(shown: &Shown<'_>, kind: SectionKind, (at, len): Section) -> Result<
 
 /// Goes on to the next section, and shows what stands before it; says where it is.
 fn gap(sheet: &mut Sheet<'_>, shown: &Shown<'_>, from: u64, footer: u64) -> Result<u64, Error> {
-    let mut at = from;
+    let (mut at, mut in_vain) = (from, 0);
     while at < footer {
         at += ALIGN;
-        if let Some((kind, section)) = head_at(shown.file.as_ref(), at, shown.len)
-            && is_whole(shown, kind, section)?
-        {
-            break;
+        let found = head_at(shown.file.as_ref(), at, shown.len);
+        let found = found.filter(|(kind, _)| *kind == SectionKind::Rows || in_vain < IN_VAIN_MAX);
+        if let Some((kind, section)) = found {
+            if is_whole(shown, kind, section)? {
+                break;
+            }
+            in_vain += section.1 as u64;
         }
     }
     let end = at.min(footer);
