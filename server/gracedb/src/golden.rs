@@ -1,12 +1,12 @@
 //! Small databases whose files never change: the format, frozen.
 //!
 //! ```text
-//!   script ─▶ files ─▶ compared with tests/golden/<database>/<file>.hex, and their dumps with .dump
-//!   tests/golden ─▶ a disk ─▶ opened, checked, the rows compared with tests/golden/<database>/rows.txt
+//!   script ─▶ files ─▶ compared with tests/golden/<database>/<file>.hex, their dumps with .dump
+//!   tests/golden ─▶ a disk ─▶ opened, checked, the rows compared with rows.txt beside them
 //! ```
-//! A file that differs means that databases in the world can no longer be read, or that new ones can
-//! no longer be read by older programs: it takes a new format version. What has become different on
-//! purpose is written anew by `GRACE_BLESS=1 cargo test -p gracedb golden`.
+//! A file that differs means that databases in the world can no longer be read, or that new ones
+//! can no longer be read by older programs: it takes a new format version. What has become
+//! different on purpose is written anew by `GRACE_BLESS=1 cargo test -p gracedb golden`.
 //! Invariants: chance and time are fixed, for this thread of this test alone; the files are both
 //! written and read. Not here: a reader that knows nothing but the page (`tests/format`).
 

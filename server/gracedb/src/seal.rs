@@ -139,8 +139,8 @@ pub(crate) fn random<const N: usize>() -> Result<[u8; N], Error> {
     Ok(bytes)
 }
 
-/// Random bytes that are the same every time, for the golden files. They are in no program: only the
-/// crate's own tests are compiled with them, and only the thread that asks for them has them.
+/// Random bytes that are the same every time, for the golden files. They are in no program: only
+/// the crate's own tests are compiled with them, and only the thread that asks for them has them.
 #[cfg(test)]
 pub(crate) mod fixed {
     use std::cell::Cell;

@@ -73,7 +73,7 @@ pub fn file(
     out: &mut dyn Write,
 ) -> Result<Dumped, Error> {
     let (kind, number) = FileKind::parse(name).ok_or(Error::Settings {
-        what: "only files that end with .gj, .gi, .gm or .gk, and have ten digits before, are shown",
+        what: "only files named by ten digits and .gj, .gi, .gm or .gk are shown",
     })?;
     let file = disk.open(name).map_err(|error| Error::io("open", name, error))?;
     let len = file.len().map_err(|error| Error::io("measure", name, error))?;

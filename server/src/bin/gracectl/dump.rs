@@ -34,7 +34,7 @@ pub(crate) struct Dump {
 /// Shows it on standard output. What is broken is shown, too, and ends with an error.
 pub(crate) fn run(arguments: &Dump) -> Result<(), String> {
     let Dump { dir, key_file, file, at, records } = arguments;
-    let key = key_file.as_deref().map(Key::read_file).transpose().map_err(words)?;
+    let key = key_file.as_deref().map(Key::read_file).transpose().map_err(|error| words(&error))?;
     let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(dir));
     let mut out = BufWriter::new(io::stdout().lock());
     let wanted = Wanted { at: *at, records: *records };
@@ -44,7 +44,7 @@ pub(crate) fn run(arguments: &Dump) -> Result<(), String> {
         Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::BrokenPipe => {
             return Ok(());
         }
-        other => other.map_err(words)?,
+        other => other.map_err(|error| words(&error))?,
     };
     match dumped.broken {
         0 => Ok(()),
@@ -62,8 +62,8 @@ fn flush(out: &mut impl io::Write) -> Result<(), Error> {
 }
 
 /// What went wrong, with what the system said of it.
-fn words(error: Error) -> String {
-    match &error {
+fn words(error: &Error) -> String {
+    match error {
         Error::Io { source, .. } => format!("{error}: {source}"),
         _ => error.to_string(),
     }
