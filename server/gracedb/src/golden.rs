@@ -256,8 +256,10 @@ fn edits() -> SimDisk {
     disk
 }
 
-/// Name and script of each.
-const SAMPLES: [(&str, fn() -> SimDisk); 4] =
+/// Name and script.
+type Sample = (&'static str, fn() -> SimDisk);
+
+const SAMPLES: [Sample; 4] =
     [("plain", plain), ("sealed", sealed), ("backup", backup), ("edits", edits)];
 
 fn folder(name: &str) -> PathBuf {
