@@ -90,7 +90,7 @@ impl FileKind {
         }
     }
 
-    const fn words(self) -> &'static str {
+    pub(crate) const fn words(self) -> &'static str {
         match self {
             Self::Journal => "a journal segment",
             Self::Index => "an index segment",

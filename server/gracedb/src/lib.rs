@@ -29,12 +29,15 @@ pub mod copy;
 mod crc;
 pub mod db;
 pub mod disk;
+pub mod dump;
 pub mod engine;
 pub mod error;
 mod files;
 mod flush;
 mod format;
 mod frame;
+#[cfg(test)]
+mod golden;
 mod index;
 mod journal;
 pub mod key;

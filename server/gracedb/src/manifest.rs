@@ -339,11 +339,17 @@ pub(crate) fn encode(when: When, edits: &[Edit], out: &mut Vec<u8>) {
 pub(crate) fn decode(mut bytes: &[u8]) -> Option<(When, Vec<Edit>)> {
     let when = When { edition: take_varint(&mut bytes)?, time_ms: take_varint(&mut bytes)? };
     let mut edits = Vec::new();
-    while let Some((&code, rest)) = bytes.split_first() {
-        bytes = rest;
-        edits.push(decode_edit(code, &mut bytes)?);
+    while !bytes.is_empty() {
+        edits.push(take_edit(&mut bytes)?);
     }
     Some((when, edits))
+}
+
+/// Takes the first edit off; `None`: there is none.
+pub(crate) fn take_edit(bytes: &mut &[u8]) -> Option<Edit> {
+    let (&code, rest) = bytes.split_first()?;
+    *bytes = rest;
+    decode_edit(code, bytes)
 }
 
 fn decode_edit(code: u8, bytes: &mut &[u8]) -> Option<Edit> {

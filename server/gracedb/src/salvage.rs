@@ -13,7 +13,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::disk::Disk;
+use crate::disk::{Disk, DiskFile};
 use crate::error::Error;
 use crate::files::{Files, OpenFile};
 use crate::format::{
@@ -223,7 +223,7 @@ impl Wreck {
         let mut sections = Vec::new();
         let (mut at, mut lost_from) = (FILE_HEADER_LEN as u64, None);
         while at + ALIGN <= len {
-            match head_at(file, at, len) {
+            match head_at(file.file.as_ref(), at, len) {
                 Some((kind, section)) if read_section(file, section, kind).is_some() => {
                     if let Some(from) = lost_from.take() {
                         let what = format!("lost are the rows in {} bytes", at - from);
@@ -440,9 +440,13 @@ fn head_of(file: &OpenFile, len: u64) -> Result<(Guide, Ranges), Error> {
 }
 
 /// What the head of a section at `offset` says, if it may be one.
-fn head_at(file: &OpenFile, offset: u64, len: u64) -> Option<(SectionKind, Section)> {
+pub(crate) fn head_at(
+    file: &dyn DiskFile,
+    offset: u64,
+    len: u64,
+) -> Option<(SectionKind, Section)> {
     let mut head = [0; HEAD_LEN];
-    let read = file.file.read_at(offset, &mut head).ok()?;
+    let read = file.read_at(offset, &mut head).ok()?;
     let (kind, stored) = SectionKind::of_head(head).filter(|_| read == HEAD_LEN)?;
     let is_plausible = stored > 0
         && (kind != SectionKind::Rows || stored <= BLOCK_BYTES_MAX)

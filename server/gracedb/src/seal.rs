@@ -26,7 +26,7 @@ const KEY_LEN: usize = 32;
 /// Bytes that encryption adds to what it seals.
 pub(crate) const TAG_LEN: usize = 16;
 /// Bytes of a wrapped key: number, nonce, key, tag.
-const WRAPPED_LEN: usize = 4 + 12 + KEY_LEN + TAG_LEN;
+pub(crate) const WRAPPED_LEN: usize = 4 + 12 + KEY_LEN + TAG_LEN;
 /// Data keys a database can have at once: what fits the meta file's header. `compact` drops those
 /// that no file is written with any more.
 pub(crate) const KEYS_MAX: usize = 32;
@@ -130,9 +130,51 @@ impl Key {
 /// Random bytes from the system.
 pub(crate) fn random<const N: usize>() -> Result<[u8; N], Error> {
     let mut bytes = [0; N];
+    #[cfg(test)]
+    if fixed::fill(&mut bytes) {
+        return Ok(bytes);
+    }
     getrandom::fill(&mut bytes)
         .map_err(|error| Error::io("ask the system for random bytes", "", error.into()))?;
     Ok(bytes)
+}
+
+/// Random bytes that are the same every time, for the golden files. They are in no program: only
+/// the crate's own tests are compiled with them, and only the thread that asks for them has them.
+#[cfg(test)]
+pub(crate) mod fixed {
+    use std::cell::Cell;
+
+    thread_local! {
+        static SEED: Cell<Option<u64>> = const { Cell::new(None) };
+    }
+
+    /// While this is held, random bytes follow from a seed.
+    pub(crate) struct Fixed;
+
+    impl Fixed {
+        pub(crate) fn new(seed: u64) -> Self {
+            SEED.set(Some(seed));
+            Self
+        }
+    }
+
+    impl Drop for Fixed {
+        fn drop(&mut self) {
+            SEED.set(None);
+        }
+    }
+
+    /// Fills bytes, if that is asked for.
+    pub(super) fn fill(bytes: &mut [u8]) -> bool {
+        let Some(mut seed) = SEED.get() else { return false };
+        for word in bytes.chunks_mut(8) {
+            let random = crate::disk::sim::next_random(&mut seed).to_le_bytes();
+            word.copy_from_slice(&random[..word.len()]);
+        }
+        SEED.set(Some(seed));
+        true
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -23,11 +23,21 @@ pub(crate) struct Words {
 struct TableWords {
     id: u16,
     name: String,
-    /// Name and type of each field of the key.
-    key: Vec<(String, String)>,
-    /// Number, name and fields of each index.
-    indexes: Vec<(u8, String, Vec<(String, String)>)>,
+    is_counter: bool,
+    key: Fields,
+    indexes: Vec<IndexWords>,
 }
+
+#[derive(Debug)]
+struct IndexWords {
+    id: u8,
+    name: String,
+    /// What stands in its keys: its fields, and unless it is unique, the fields of the row's key.
+    fields: Fields,
+}
+
+/// Name and type of each field of a key.
+type Fields = Vec<(String, String)>;
 
 impl Words {
     /// Reads a schema's text; what is not understood is left out.
@@ -49,6 +59,11 @@ impl Words {
     pub(crate) fn table(&self, id: u16) -> String {
         let known = self.tables.iter().find(|table| table.id == id);
         known.map_or_else(|| format!("table {id}"), |table| table.name.clone())
+    }
+
+    /// Whether a table holds numbers that are added to, instead of rows.
+    pub(crate) fn is_counter(&self, id: u16) -> bool {
+        self.tables.iter().any(|table| table.id == id && table.is_counter)
     }
 
     /// One of the engine's own keys.
@@ -74,8 +89,8 @@ impl Words {
             (space::COUNTER, _) => format!("{name} counter of ids"),
             (space::ROWS, Some(table)) => with_fields(name, &table.key),
             (space::STAGE, Some(table)) => with_fields(format!("{name} in migration"), &table.key),
-            (index, Some(table)) => match table.indexes.iter().find(|(id, ..)| *id == index) {
-                Some((_, index, fields)) => with_fields(format!("{name} index {index}"), fields),
+            (index, Some(table)) => match table.indexes.iter().find(|each| each.id == index) {
+                Some(index) => with_fields(format!("{name} index {}", index.name), &index.fields),
                 None => format!("{name} index {index} {}", hex(rest)),
             },
             (space, None) => format!("{name} space {space} {}", hex(rest)),
@@ -91,18 +106,22 @@ fn table(head: &str, lines: &[&str]) -> Option<TableWords> {
         let mut fields = fields.filter_map(|field| field.split_once(' '));
         fields.find(|(field, _)| *field == name).map_or(String::new(), |(_, kind)| kind.to_owned())
     };
-    let with_kinds = |names: &str| -> Vec<(String, String)> {
+    let with_kinds = |names: &str| -> Fields {
         names.split(' ').map(|name| (name.to_owned(), kind_of(name))).collect()
     };
     let key = lines.iter().find_map(|line| line.strip_prefix("key ")).map(with_kinds)?;
     let indexes = lines.iter().filter_map(|line| {
         let (id, rest) = line.strip_prefix("index ")?.split_once(' ')?;
         let (name, fields) = rest.split_once(' ')?;
-        let fields = fields.strip_prefix("unique ").unwrap_or(fields);
-        Some((id.parse().ok()?, name.to_owned(), with_kinds(fields)))
+        let fields = match fields.strip_prefix("unique ") {
+            Some(fields) => with_kinds(fields),
+            None => with_kinds(fields).into_iter().chain(key.iter().cloned()).collect(),
+        };
+        Some(IndexWords { id: id.parse().ok()?, name: name.to_owned(), fields })
     });
     let indexes = indexes.collect();
-    Some(TableWords { id, name, key, indexes })
+    let is_counter = head.starts_with("counter ");
+    Some(TableWords { id, name, is_counter, key, indexes })
 }
 
 /// The fields that stand in a key, and in hexadecimal digits what follows those that are known.
@@ -188,6 +207,9 @@ mod tests {
         let mut index = space::head(3, 1);
         index.extend_from_slice(&[1, 0, 0]);
         assert_eq!(words.key(&index), "message index ByFlag seen=true …0000");
+        index.truncate(space::HEAD_LEN + 1);
+        index.extend_from_slice(row.get(space::HEAD_LEN..).unwrap());
+        assert_eq!(words.key(&index), "message index ByFlag seen=true mailbox=7 uid=9");
         let mut unique = space::head(3, 2);
         unique.extend_from_slice(&[0xAB, 0xCD]);
         assert_eq!(words.key(&unique), "message index ById id=abcd");

@@ -110,6 +110,11 @@ impl<'a> Block<'a> {
         (end <= self.bytes.len()).then_some(Entry { suffix, value })
     }
 
+    /// Where an entry starts, within the block.
+    pub(crate) fn start(&self, at: usize) -> Option<usize> {
+        self.slot(at).map(|(start, _)| start)
+    }
+
     /// What follows the prefix in the key of an entry.
     pub(crate) fn suffix(&self, at: usize) -> Option<&'a [u8]> {
         let (start, _) = self.slot(at)?;

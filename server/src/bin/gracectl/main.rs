@@ -6,6 +6,7 @@
 //! every user of the machine could read them.
 //! Not here: how answers are printed ([`mod@print`]), how the daemon is found ([`find`]).
 
+mod dump;
 mod find;
 mod password;
 mod print;
@@ -43,6 +44,9 @@ enum Command {
     /// Accounts: people and places with a mailbox
     #[command(subcommand)]
     Account(Account),
+    /// The database's files
+    #[command(subcommand)]
+    Db(Db),
     /// What happens, as it happens
     Events(watch::Events),
     /// Counters
@@ -94,6 +98,12 @@ enum Account {
         #[command(flatten)]
         password: password::Source,
     },
+}
+
+#[derive(Debug, Subcommand)]
+enum Db {
+    /// Show a file byte by byte, beside a running daemon or without one
+    Dump(dump::Dump),
 }
 
 fn main() -> ExitCode {
@@ -156,6 +166,7 @@ fn run(arguments: Arguments) -> Result<(), String> {
             order(client, RequestBody::AccountSetPassword { address: address.clone(), password })?;
             print::done(form, "password changed", &address)
         }
+        Command::Db(Db::Dump(arguments)) => dump::run(&arguments),
         Command::Events(events) => watch::events(connect(Role::Viewer)?, form, &events),
         Command::Stats => {
             let stats = connect(Role::Viewer)?.stats().map_err(|e| e.to_string())?;
