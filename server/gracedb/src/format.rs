@@ -348,7 +348,7 @@ impl RecordHeader {
         else {
             return Some(RecordAt::Unknown(kind, flags));
         };
-        Some(RecordAt::Record(Self {
+        let header = Self {
             kind,
             last: flags & LAST != 0,
             sealed: flags & SEALED != 0,
@@ -357,7 +357,12 @@ impl RecordHeader {
             life: fields.u64()?,
             sequence: fields.u64()?,
             synced: fields.u64()?,
-        }))
+        };
+        // What a newer program writes here may be what the record means.
+        Some(match fields.u32()? {
+            0 => RecordAt::Record(header),
+            _ => RecordAt::Unknown(kind as u8, flags),
+        })
     }
 }
 

@@ -35,6 +35,10 @@ use crate::scan::{FIRST, Scan};
 use crate::seal::{Key, Keyring};
 use crate::words::Words;
 
+/// Any bytes may look like the head of a large section. After so many bytes whose checksum was made
+/// for nothing, some tenths of a second, only blocks of rows are looked for, which are small.
+pub(crate) const IN_VAIN_MAX: u64 = 1 << 30;
+
 /// Something that could not be read.
 pub(crate) type Told<'a> = &'a mut dyn FnMut(&str, Option<u64>, String);
 
@@ -222,9 +226,15 @@ impl Wreck {
     ) -> Result<(), Error> {
         let mut sections = Vec::new();
         let (mut at, mut lost_from) = (FILE_HEADER_LEN as u64, None);
+        let mut in_vain = 0;
         while at + ALIGN <= len {
-            match head_at(file.file.as_ref(), at, len) {
+            let found = head_at(file.file.as_ref(), at, len);
+            let found =
+                found.filter(|(kind, _)| *kind == SectionKind::Rows || in_vain < IN_VAIN_MAX);
+            in_vain += found.map_or(0, |(_, section)| section.1 as u64);
+            match found {
                 Some((kind, section)) if read_section(file, section, kind).is_some() => {
+                    in_vain = in_vain.saturating_sub(section.1 as u64);
                     if let Some(from) = lost_from.take() {
                         let what = format!("lost are the rows in {} bytes", at - from);
                         told(&file.name(), Some(from), what);

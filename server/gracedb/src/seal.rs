@@ -34,6 +34,8 @@ pub(crate) const KEYS_MAX: usize = 32;
 const MEMORY_KIB: u32 = 64 << 10;
 const PASSES: u32 = 3;
 const LANES: u32 = 1;
+/// Costs that a meta file may ask for; a forged one must not take the machine.
+const COSTS_MAX: [u32; 3] = [1 << 20, 64, 16];
 
 type Bytes32 = Zeroizing<[u8; KEY_LEN]>;
 
@@ -108,6 +110,11 @@ impl Key {
             (Secret::Bytes(bytes), LockKind::KeyFile) => Ok(bytes.clone()),
             (Secret::Passphrase(words), LockKind::Passphrase) => {
                 let mut master = Zeroizing::new([0; KEY_LEN]);
+                if lock.cost.iter().zip(COSTS_MAX).any(|(cost, max)| *cost > max) {
+                    return Err(Error::Settings {
+                        what: "the meta file asks for Argon2id beyond 1 GiB, 64 passes or 16 lanes",
+                    });
+                }
                 let [memory, passes, lanes] = lock.cost;
                 let made =
                     argon2::Params::new(memory, passes, lanes, Some(KEY_LEN)).and_then(|p| {

@@ -11,15 +11,12 @@ use crate::index::run::{
     section_room,
 };
 use crate::row;
-use crate::salvage::head_at;
+use crate::salvage::{IN_VAIN_MAX, head_at};
 use crate::seal::{self, TAG_LEN};
 
 use super::sheet::{Row, Sheet, number};
 use super::{Shown, value_words};
 
-/// Any bytes may look like the head of a large section. After so many bytes whose checksum was
-/// made for nothing, some tenths of a second, only blocks of rows are looked for, which are small.
-const IN_VAIN_MAX: u64 = 1 << 30;
 /// Bytes of a key's suffix in a slot.
 const SLOT_SAMPLE: usize = 2;
 
