@@ -40,7 +40,7 @@ struct RealFile {
 }
 
 /// The system releases the lock with the file.
-struct RealLock(#[expect(dead_code, reason = "held, not used")] File);
+struct RealLock(#[expect(dead_code, reason = "held, not used")] Option<File>);
 
 impl DiskLock for RealLock {}
 
@@ -57,8 +57,14 @@ impl Disk for RealDisk {
         let parent = self.dir.parent().filter(|parent| !parent.as_os_str().is_empty());
         sync_folder(parent.unwrap_or(Path::new(".")))?;
         let path = self.dir.join(LOCK_NAME);
-        let mut file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+        let mut options = Self::open_options();
+        let mut file = match options.create(true).truncate(false).open(path) {
+            // Nobody writes there, so nobody is in the way; whoever tries to will be told.
+            Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => {
+                return Ok(Some(Box::new(RealLock(None))));
+            }
+            opened => opened?,
+        };
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Ok(None),
@@ -66,7 +72,7 @@ impl Disk for RealDisk {
         }
         file.set_len(0)?;
         writeln!(file, "{}", std::process::id())?;
-        Ok(Some(Box::new(RealLock(file))))
+        Ok(Some(Box::new(RealLock(Some(file)))))
     }
 
     fn list(&self) -> io::Result<Vec<String>> {
@@ -88,7 +94,12 @@ impl Disk for RealDisk {
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
-        let file = Self::open_options().open(self.dir.join(name))?;
+        let path = self.dir.join(name);
+        let file = match Self::open_options().open(&path) {
+            // A backup on a medium of its own can still be checked and copied.
+            Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => File::open(&path)?,
+            opened => opened?,
+        };
         Ok(Arc::new(RealFile { file, direct: None }))
     }
 
