@@ -224,6 +224,8 @@ pub struct DbCompacted {
     pub bytes_before: u64,
     /// Bytes of all files after.
     pub bytes_after: u64,
+    /// Those of them that are kept for restore points only, and go when their time is over.
+    pub kept_bytes: u64,
 }
 
 /// The database is encrypted anew.

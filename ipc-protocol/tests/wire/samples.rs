@@ -98,6 +98,7 @@ pub(crate) fn answers() -> Vec<(String, ServerMessage)> {
             reply(Outcome::Done(Answer::DbCompacted(DbCompacted {
                 bytes_before: 65_536,
                 bytes_after: 251,
+                kept_bytes: 250,
             }))),
         ),
         ("reply-DbKeyChanged", reply(Outcome::Done(Answer::DbKeyChanged(key_changed())))),

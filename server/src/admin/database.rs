@@ -164,9 +164,8 @@ impl Thread {
             RequestBody::DbBackup { to } => self.copy(&to, None),
             RequestBody::DbRestore { to, moment } => self.copy(&to, Some(moment)),
             RequestBody::DbCompact => {
-                let compacted = self.db.compact(&mut |progress| self.goes_on(progress));
-                let compacted = compacted.map_err(|e| self.failed(&e))?;
-                Ok(Outcome::Answer(Answer::DbCompacted(report::compacted(compacted))))
+                let compacted = report::compact(&self.db, &mut |progress| self.goes_on(progress));
+                Ok(Outcome::Answer(Answer::DbCompacted(compacted.map_err(|e| self.failed(&e))?)))
             }
             RequestBody::DbChangeKey { new_key_file } => self.change_key(new_key_file),
             other => {

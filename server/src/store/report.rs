@@ -2,15 +2,15 @@
 //!
 //! Invariant: nothing is left out but what the protocol has no place for; times become
 //! microseconds.
-//! Not here: asking the database (`admin` for an open one, `gracectl` for one that is not).
+//! Not here: most of the asking (`admin` for an open one, `gracectl` for one that is not).
 
 use std::error::Error as _;
 
 use gracedb::copy::{Copied, Moment};
-use gracedb::db::Stats;
+use gracedb::db::{Db, Stats};
 use gracedb::error::Error;
 use gracedb::inventory::{Inventory, Purpose};
-use gracedb::progress::Progress;
+use gracedb::progress::{Progress, Watcher};
 use gracedb::seal::LockedBy;
 use gracedb::upkeep::Compacted;
 use gracedb::verify::{Problem, Report};
@@ -19,6 +19,7 @@ use grace_ipc::database::{
     DbCompacted, DbCopied, DbCounters, DbFiles, DbLevel, DbLock, DbMoment, DbProblem, DbProgress,
     DbPurpose, DbSegment, DbStats, DbVerified,
 };
+use grace_mail::date::Date;
 
 /// Microseconds in a millisecond.
 const US_PER_MS: u64 = 1_000;
@@ -26,6 +27,14 @@ const US_PER_MS: u64 = 1_000;
 /// The error with what caused it: its own text names the file and what to do, the system's says why.
 #[must_use]
 pub fn error(error: &Error) -> String {
+    if let Error::NotRestorable { moment: Moment::Time { ms }, first, last } = error {
+        let time = i64::try_from(ms / 1_000).ok().and_then(Date::from_timestamp);
+        let time = time.map_or_else(|| format!("{ms} ms since 1970"), |time| time.to_rfc5322());
+        return format!(
+            "{time} is not a time that the database can be brought back to; those are the ones \
+             right after transactions {first} to {last}"
+        );
+    }
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(source) = cause {
@@ -169,11 +178,15 @@ pub fn copied(folder: String, copied: &Copied) -> DbCopied {
     }
 }
 
-/// What tidying up gave back.
-#[must_use]
-pub fn compacted(compacted: Compacted) -> DbCompacted {
-    let Compacted { bytes_before, bytes_after } = compacted;
-    DbCompacted { bytes_before, bytes_after }
+/// Tidies everything up.
+///
+/// # Errors
+/// As those of `Db::compact`.
+pub fn compact(db: &Db, watcher: Watcher<'_>) -> Result<DbCompacted, Error> {
+    let Compacted { bytes_before, bytes_after } = db.compact(watcher)?;
+    let files = db.inventory()?.files;
+    let kept = files.iter().filter(|files| files.purpose == Purpose::Kept);
+    Ok(DbCompacted { bytes_before, bytes_after, kept_bytes: kept.map(|files| files.bytes).sum() })
 }
 
 #[cfg(test)]
@@ -189,6 +202,10 @@ mod tests {
         let io = Error::Io { doing: "create", file: "a.gj".to_owned(), source: full };
         assert_eq!(error(&io), "a.gj: create failed: no permission");
         assert_eq!(error(&Error::Stopped), "stopped");
+        let moment = Moment::Time { ms: 1_790_000_000_000 };
+        let late = error(&Error::NotRestorable { moment, first: 3, last: 9 });
+        assert!(late.starts_with("Mon, 21 Sep 2026 14:13:20 +0000 is not a time"), "{late}");
+        assert!(late.ends_with("transactions 3 to 9"), "{late}");
     }
 
     #[test]

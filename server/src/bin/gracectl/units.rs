@@ -38,6 +38,11 @@ pub(crate) fn count(number: u64) -> String {
     text
 }
 
+/// `1 file`, `1,234 files`.
+pub(crate) fn some(number: u64, one: &str, more: &str) -> String {
+    format!("{} {}", count(number), if number == 1 { one } else { more })
+}
+
 /// `3 s`, `12 min`, `4 h 5 min`, `2 d 3 h`.
 pub(crate) fn span(time: Duration) -> String {
     let seconds = time.as_secs();
@@ -91,6 +96,8 @@ mod tests {
         assert_eq!(count(0), "0");
         assert_eq!(count(999), "999");
         assert_eq!(count(1_234_567), "1,234,567");
+        assert_eq!(some(1, "file", "files"), "1 file");
+        assert_eq!(some(1_000, "file", "files"), "1,000 files");
         assert_eq!((times(130, 100), times(1, 0)), ("1.30".to_owned(), "-".to_owned()));
         assert_eq!((percent(1, 3), percent(1, 0)), ("33%".to_owned(), "-".to_owned()));
     }

@@ -90,9 +90,12 @@ impl Closed {
     fn failed(&self, error: &Error) -> String {
         match (error, &self.key_file) {
             (Error::Locked { dir }, _) if *dir == self.name() => is_open(&self.folder),
-            (Error::WrongKey { .. } | Error::KeyNeeded { .. }, Some(file)) => {
-                format!("{}/{}; it was {}", self.name(), report::error(error), file.display())
-            }
+            (Error::WrongKey { .. }, Some(file)) => format!(
+                "{} does not open the database in {}; nothing was changed. Name its key with \
+                 --key-file",
+                file.display(),
+                self.name()
+            ),
             (Error::WrongKey { .. }, None) => {
                 format!("the passphrase does not open the database in {}", self.name())
             }
@@ -197,9 +200,10 @@ impl Closed {
 
     pub(super) fn compact(&self, meter: &mut Meter) -> Result<DbCompacted, String> {
         let db = self.open(self.key.clone())?;
-        let compacted = db.compact(&mut |progress| meter.hear(&report::progress(progress)));
+        let compacted =
+            report::compact(&db, &mut |progress| meter.hear(&report::progress(progress)));
         db.close();
-        compacted.map(report::compacted).map_err(|e| self.failed(&e))
+        compacted.map_err(|e| self.failed(&e))
     }
 
     /// Another key; `key` is the one that was named or typed.
@@ -256,6 +260,9 @@ impl Closed {
                 "{} is there, left by a repair that was cut short; remove it first",
                 scratch.display()
             ));
+        }
+        for folder in [&folder, &scratch] {
+            fs::create_dir_all(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
         }
         let options = |folder: &Path| closed::options(folder, &self.config, self.key.clone());
         let watcher: gracedb::progress::Watcher<'_> =

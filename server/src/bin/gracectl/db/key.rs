@@ -32,14 +32,14 @@ pub(crate) struct New {
 
 impl New {
     /// Whether the daemon is to make a new key file.
-    pub(super) fn for_daemon(&self) -> Result<bool, String> {
+    pub(super) fn for_daemon(&self) -> bool {
         if self.new_key_file.is_some() || self.new_passphrase {
-            return Err("a running graced keeps its key where it is; --new-key makes a new one \
-                        there. Another file or a passphrase is for a database that no daemon has \
-                        open: --dir"
-                .to_owned());
+            super::wrong_usage(
+                "a running graced keeps its key where it is: --new-key makes a new one there. \
+                 Another file, or a passphrase, is for a database that no daemon has open (--dir)\n",
+            );
         }
-        Ok(self.new_key)
+        self.new_key
     }
 
     pub(super) fn is_in_place(&self) -> bool {

@@ -143,7 +143,7 @@ fn line(progress: &DbProgress, bytes_s: f64) -> String {
     if bytes_s >= 1.0 {
         let left_s = float(total - done.min(total)) / bytes_s;
         let rate = Duration::from_secs_f64(1.0).mul_f64(bytes_s.min(1e15)).as_secs();
-        let left = Duration::from_secs_f64(left_s.min(1e9));
+        let left = Duration::from_secs_f64(left_s.ceil().clamp(1.0, 1e9));
         line.push_str(&format!("  {}/s  {} left", bytes(rate), span(left)));
     }
     line

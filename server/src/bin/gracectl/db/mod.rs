@@ -102,10 +102,10 @@ pub(crate) struct Place {
 pub(crate) struct Access {
     /// With --dir: file with the key, where the database is encrypted [default: the one graced would
     /// use]. A passphrase is asked for, or read from standard input
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", requires = "dir")]
     key_file: Option<PathBuf>,
     /// With --dir: configuration of the graced that the database belongs to [default: as graced]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", requires = "dir")]
     config: Option<PathBuf>,
 }
 
@@ -117,14 +117,8 @@ enum Worker {
 
 impl Place {
     fn worker(&self, connect: impl FnOnce() -> Result<Client, String>) -> Result<Worker, String> {
-        if let Some(dir) = &self.dir {
-            return Closed::find(dir, &self.access).map(Worker::Closed);
-        }
-        let given = [("--key-file", &self.access.key_file), ("--config", &self.access.config)];
-        match given.into_iter().find(|(_, value)| value.is_some()) {
-            Some((name, _)) => Err(format!(
-                "{name} is for a database that no daemon has open; name its folder with --dir"
-            )),
+        match &self.dir {
+            Some(dir) => Closed::find(dir, &self.access).map(Worker::Closed),
             None => connect().map(Worker::Live),
         }
     }
@@ -158,7 +152,7 @@ pub(crate) fn run(
             let (worker, mut meter) = (place.worker(owner)?, Meter::start());
             let copied = match worker {
                 Worker::Closed(closed) => closed.backup(&to, &mut meter)?,
-                Worker::Live(client) => live::backup(client, &whole(&to)?, &mut meter)?,
+                Worker::Live(client) => live::backup(client, &whole(&to), &mut meter)?,
             };
             show::backed_up(form, &copied, meter.stop())?;
         }
@@ -167,7 +161,7 @@ pub(crate) fn run(
             let moment = moment.of(moment::now_us());
             let copied = match worker {
                 Worker::Closed(closed) => closed.restore(&to, moment, &mut meter)?,
-                Worker::Live(client) => live::restore(client, &whole(&to)?, moment, &mut meter)?,
+                Worker::Live(client) => live::restore(client, &whole(&to), moment, &mut meter)?,
             };
             show::restored(form, &copied, meter.stop())?;
         }
@@ -185,7 +179,7 @@ pub(crate) fn run(
                     closed.change_key(&new, new.read()?, &mut Meter::start())?
                 }
                 Worker::Live(client) => {
-                    live::change_key(client, new.for_daemon()?, &mut Meter::start())?
+                    live::change_key(client, new.for_daemon(), &mut Meter::start())?
                 }
             };
             show::key_changed(form, &changed, new.is_passphrase())?;
@@ -204,14 +198,20 @@ fn ends_with(is_sound: bool) -> ExitCode {
     if is_sound { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// A path for the daemon, which has another current folder, and may be on another machine.
-fn whole(to: &Path) -> Result<String, String> {
-    let name = to.display();
-    if !to.is_absolute() {
-        return Err(format!(
-            "{name} is not a whole path; name the folder from the root on, such as /backup/grace, \
-             for it is one of the daemon's machine"
-        ));
+/// A path for the daemon, which has another current folder, and may be on another machine. Anything
+/// else is wrong usage, and ends the program as such.
+fn whole(to: &Path) -> String {
+    match to.to_str() {
+        Some(whole) if to.is_absolute() => whole.to_owned(),
+        _ => wrong_usage(&format!(
+            "{} is not a whole path; name the folder from the root on, such as /backup/grace, for \
+             it is one of the daemon's machine\n",
+            to.display()
+        )),
     }
-    to.to_str().map(str::to_owned).ok_or_else(|| format!("{name} is not UTF-8"))
+}
+
+/// What cannot be told from one argument alone.
+fn wrong_usage(text: &str) -> ! {
+    clap::Error::raw(clap::error::ErrorKind::ArgumentConflict, text).exit()
 }

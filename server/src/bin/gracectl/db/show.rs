@@ -16,7 +16,7 @@ use grace_ipc::database::{
 use grace_ipc::text::Plain;
 
 use crate::print::{Form, json_line, line, second, table};
-use crate::units::{bytes, count, percent, span, times};
+use crate::units::{bytes, count, percent, some, span, times};
 
 /// What a repair saved, and what not.
 #[derive(Debug, Serialize)]
@@ -50,8 +50,8 @@ pub(super) fn stats(
     line(&head(stats))?;
     line(&window(stats))?;
     if stats.missing_files > 0 {
-        let missing = count(stats.missing_files);
-        line(&format!("{missing} files that rows need are missing: run `gracectl db verify`"))?;
+        let missing = some(stats.missing_files, "file", "files");
+        line(&format!("missing: {missing} that rows need; run `gracectl db verify`"))?;
     }
     line("")?;
     files(&stats.files)?;
@@ -103,11 +103,11 @@ fn window(stats: &DbStats) -> String {
         return format!("newest transaction {newest}; nothing earlier can be restored{kept}");
     }
     format!(
-        "newest transaction {newest}; restorable from transaction {} on, since {} UTC ({} restore \
-         points{kept})",
+        "newest transaction {newest}; restorable from transaction {} on, since {} UTC \
+         ({}{kept})",
         count(stats.restorable_transaction),
         second(stats.restorable_us),
-        count(stats.restore_points),
+        some(stats.restore_points, "restore point", "restore points"),
     )
 }
 
@@ -196,11 +196,19 @@ fn counters(counters: &DbCounters) -> Result<(), String> {
         ),
         (
             "rows written",
-            format!("{} in {} runs", bytes(counters.flushed_bytes), count(counters.flushes)),
+            format!(
+                "{} in {}",
+                bytes(counters.flushed_bytes),
+                some(counters.flushes, "run", "runs")
+            ),
         ),
         (
             "rows merged",
-            format!("{} in {} merges", bytes(counters.merged_bytes), count(counters.merges)),
+            format!(
+                "{} in {}",
+                bytes(counters.merged_bytes),
+                some(counters.merges, "merge", "merges")
+            ),
         ),
         ("segments given back", count(counters.segments_cleaned)),
         ("mail moved for that", bytes(counters.moved_bytes)),
@@ -233,6 +241,22 @@ fn list(problems: &[DbProblem], all: u64) -> Result<(), String> {
     }
 }
 
+/// What a check went through.
+fn went(verified: &DbVerified, took: Duration) -> String {
+    format!(
+        "checked {} in {}: {}, {}, {}, {}, {}; up to transaction {}, in {}",
+        bytes(verified.bytes),
+        some(verified.files, "file", "files"),
+        some(verified.records, "record", "records"),
+        some(verified.blocks, "block", "blocks"),
+        some(verified.rows, "row", "rows"),
+        some(verified.entries, "index entry", "index entries"),
+        some(verified.pieces, "piece of mail", "pieces of mail"),
+        count(verified.transaction),
+        span(took),
+    )
+}
+
 /// What a check found.
 pub(super) fn verified(
     form: Form,
@@ -243,29 +267,15 @@ pub(super) fn verified(
     if form == Form::Json {
         return json_line(&json!({ "verified": verified, "problems": problems }));
     }
-    let went = format!(
-        "{} in {} files, {} records, {} blocks, {} rows, {} index entries, {} pieces of mail; up \
-         to transaction {}, in {}",
-        bytes(verified.bytes),
-        count(verified.files),
-        count(verified.records),
-        count(verified.blocks),
-        count(verified.rows),
-        count(verified.entries),
-        count(verified.pieces),
-        count(verified.transaction),
-        span(took),
-    );
     if verified.problems == 0 {
         line("sound")?;
-        return line(&format!("checked {went}"));
+        return line(&went(verified, took));
     }
-    line(&match verified.problems {
-        1 => "1 problem".to_owned(),
-        more => format!("{} problems", count(more)),
-    })?;
+    line(&some(verified.problems, "problem", "problems"))?;
     list(problems, verified.problems)?;
-    line(&format!("checked {went}"))?;
+    if verified.files > 0 {
+        line(&went(verified, took))?;
+    }
     line(
         "what to do: restore a backup (`gracectl db restore`), or save what can be read \
          (`gracectl db repair`)",
@@ -284,11 +294,11 @@ pub(super) fn backed_up(form: Form, copied: &DbCopied, took: Duration) -> Result
     }
     line(&format!("backed up to {} up to {}", Plain(&copied.folder), moment(copied)))?;
     line(&format!(
-        "{} in {} files, of which {} in {} files are new, in {}",
+        "{} in {}, new of them {} in {}; took {}",
         bytes(copied.bytes),
-        count(copied.files),
+        some(copied.files, "file", "files"),
         bytes(copied.new_bytes),
-        count(copied.new_files),
+        some(copied.new_files, "file", "files"),
         span(took),
     ))
 }
@@ -299,8 +309,8 @@ pub(super) fn restored(form: Form, copied: &DbCopied, took: Duration) -> Result<
         return json_line(copied);
     }
     line(&format!("restored to {} as of {}", Plain(&copied.folder), moment(copied)))?;
-    let (size, files) = (bytes(copied.bytes), count(copied.files));
-    line(&format!("{size} in {files} files, in {}", span(took)))?;
+    let files = some(copied.files, "file", "files");
+    line(&format!("{} in {files}; took {}", bytes(copied.bytes), span(took)))?;
     use_it()
 }
 
@@ -315,16 +325,20 @@ fn use_it() -> Result<(), String> {
 
 /// The database is tidied up.
 pub(super) fn compacted(form: Form, compacted: DbCompacted, took: Duration) -> Result<(), String> {
-    let DbCompacted { bytes_before, bytes_after } = compacted;
-    match form {
-        Form::Json => json_line(&compacted),
-        Form::Text => line(&format!(
-            "{} before, {} after, in {}",
-            bytes(bytes_before),
-            bytes(bytes_after),
-            span(took)
-        )),
+    if form == Form::Json {
+        return json_line(&compacted);
     }
+    let DbCompacted { bytes_before, bytes_after, kept_bytes } = compacted;
+    let (before, after) = (bytes(bytes_before), bytes(bytes_after));
+    line(&format!("{before} before, {after} after; took {}", span(took)))?;
+    if kept_bytes == 0 {
+        return Ok(());
+    }
+    line(&format!(
+        "{} of it are kept for restoring, and given back when their time is over \
+         (store.restore_hours)",
+        bytes(kept_bytes)
+    ))
 }
 
 /// The database is encrypted anew.
@@ -359,8 +373,8 @@ pub(super) fn repaired(form: Form, repaired: &Repaired, took: Duration) -> Resul
         return json_line(repaired);
     }
     line(&format!(
-        "saved {} rows and {} of mail into {}, in {}",
-        count(repaired.rows),
+        "saved {} and {} of mail into {}; took {}",
+        some(repaired.rows, "row", "rows"),
         bytes(repaired.large_bytes),
         Plain(&repaired.folder),
         span(took),
