@@ -238,6 +238,7 @@ impl Thread {
             Error::NotEmpty { .. } => Code::NotEmpty,
             Error::NotRestorable { .. } => Code::NotFound,
             Error::Locked { .. } => Code::Busy,
+            Error::Settings { .. } => Code::Unsupported,
             _ => Code::Internal,
         };
         Failure::new(code, report::error(error))
