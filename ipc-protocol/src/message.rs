@@ -319,7 +319,7 @@ pub enum Answer {
         subscription: u32,
     },
     /// Figures of the database. Version 2.
-    DbStats(DbStats),
+    DbStats(Box<DbStats>),
     /// The database was checked. Version 2.
     DbVerified(DbVerified),
     /// A copy of the database is there. Version 2.

@@ -231,8 +231,9 @@ fn a_moment_comes_back_running_or_stopped() {
     }
 }
 
-/// Changes one byte of a segment so that it hits a letter and nothing else; says where, and what the
-/// check then says. Between two letters there are rows, and which byte is whose is the engine's.
+/// Changes one byte of a segment so that it hits a letter and nothing else; says where, and what
+/// the check then says. Between two letters there are rows, and which byte is whose is the
+/// engine's.
 fn hit_a_letter(store: &Path, name: &str, from: u64) -> (u64, String) {
     let file = fs::OpenOptions::new().read(true).write(true).open(store.join(name));
     let file = file.expect("the segment is there");

@@ -7,9 +7,9 @@
 //! The driver feeds [`Session::receive`], walks [`Session::poll`] until it gives `None`, sends
 //! `Session::outgoing`, and wakes at [`Session::deadline`].
 //! Invariants: one request is open at a time and the next is not even decoded before it is
-//! answered, but for the one behind long work, which may say to cancel it; what waits to be sent is bounded, for replies by not reading on, for events by
-//! dropping the oldest, for counters by leaving them out; a request is given to the driver only if
-//! the role allows it.
+//! answered, but for the one behind long work, which may say to cancel it; what waits to be sent is
+//! bounded, for replies by not reading on, for events by dropping the oldest, for counters by
+//! leaving them out; a request is given to the driver only if the role allows it.
 //! Not here: what the requests do (the daemon).
 
 use std::sync::Arc;
@@ -169,7 +169,7 @@ impl Session {
                 // A cancel behind long work must be seen, so one request is looked at.
                 let may_look = self.is_long && self.held.is_none();
                 let next_waits = self.open.is_some() && self.decoder.is_inside_frame();
-                !(next_waits && !may_look) && self.outgoing().len() < READ_BELOW_BYTES
+                (may_look || !next_waits) && self.outgoing().len() < READ_BELOW_BYTES
             }
             Phase::Closing { .. } | Phase::Closed => false,
         }

@@ -89,8 +89,11 @@ pub(crate) fn answers() -> Vec<(String, ServerMessage)> {
         ("reply-Part-DbProgress", reply(Outcome::Part(Rows::DbProgress(progress())))),
         ("reply-Part-DbProblems", reply(Outcome::Part(Rows::DbProblems(problems())))),
         ("reply-Part-DbSegments", reply(Outcome::Part(Rows::DbSegments(segments())))),
-        ("reply-DbStats", reply(Outcome::Done(Answer::DbStats(db_stats())))),
-        ("reply-DbStats-closed", reply(Outcome::Done(Answer::DbStats(closed_db_stats())))),
+        ("reply-DbStats", reply(Outcome::Done(Answer::DbStats(Box::new(db_stats()))))),
+        (
+            "reply-DbStats-closed",
+            reply(Outcome::Done(Answer::DbStats(Box::new(closed_db_stats())))),
+        ),
         ("reply-DbVerified", reply(Outcome::Done(Answer::DbVerified(verified())))),
         ("reply-DbCopied", reply(Outcome::Done(Answer::DbCopied(copied())))),
         (

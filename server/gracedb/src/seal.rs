@@ -154,8 +154,8 @@ pub enum LockedBy {
 }
 
 impl LockedBy {
-    /// Says what opens the database, or backup, in a folder: from its meta file, or from the copy of
-    /// its keys if that one is broken. Needs no key.
+    /// Says what opens the database, or backup, in a folder: from its meta file, or from the copy
+    /// of its keys if that one is broken. Needs no key.
     pub fn of(disk: &dyn Disk) -> Result<Self, Error> {
         let label = disk.label();
         let names = disk.list().map_err(|error| Error::io("list", &label, error))?;

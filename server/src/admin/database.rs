@@ -5,8 +5,8 @@
 //!      ▲                                                     │ how far it is: the newest word only
 //!      └────── parts of progress, at most five a second ◀────┘ cancelled? stopping? then it ends
 //! ```
-//! Invariants: one work at a time; it ends soon after its connection, and after the daemon's word to
-//! stop; the thread waits for no admin program.
+//! Invariants: one work at a time; it ends soon after its connection, and after the daemon's word
+//! to stop; the thread waits for no admin program.
 //! Not here: who may ask (`grace_ipc`), the work itself (`gracedb`).
 
 use std::path::Path;
@@ -143,7 +143,7 @@ pub(super) async fn stats(services: &Services) -> Result<Outcome, Failure> {
             let rest = rows.split_off(rows.len().min(ROWS_PER_PART_MAX));
             parts.push(Rows::DbSegments(std::mem::replace(&mut rows, rest)));
         }
-        let answer = Answer::DbStats(report::stats(folder, &found, open));
+        let answer = Answer::DbStats(Box::new(report::stats(folder, &found, open)));
         Ok(Outcome::Parts(parts, answer))
     });
     looked.await.unwrap_or_else(|e| Err(Failure::new(Code::Internal, e.to_string())))

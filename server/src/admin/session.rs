@@ -2,7 +2,8 @@
 //! desk.
 //!
 //! Invariants: one loop owns the connection; a change that was begun is ended, and so told, even if
-//! the peer is gone by then, but long work is cancelled when the peer says no more; bytes, requests and events are bounded by the machine.
+//! the peer is gone by then, but long work is cancelled when the peer says no more; bytes, requests
+//! and events are bounded by the machine.
 //! Not here: what is said ([`grace_ipc::session::server`]), what is done ([`super::desk`]).
 
 use std::future::Future;

@@ -1,8 +1,8 @@
 //! The database while no daemon has it: finding its folder and its key, and opening it for work on
 //! all of it.
 //!
-//! Invariant: it is opened by the daemon's own settings; others would forget moments that the daemon
-//! keeps.
+//! Invariant: it is opened by the daemon's own settings; others would forget moments that the
+//! daemon keeps.
 //! Not here: what is done with it (`gracectl`, `gracedb`).
 
 use std::fs;

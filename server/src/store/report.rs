@@ -24,7 +24,8 @@ use grace_mail::date::Date;
 /// Microseconds in a millisecond.
 const US_PER_MS: u64 = 1_000;
 
-/// The error with what caused it: its own text names the file and what to do, the system's says why.
+/// The error with what caused it: its own text names the file and what to do, the system's says
+/// why.
 #[must_use]
 pub fn error(error: &Error) -> String {
     if let Error::NotRestorable { moment: Moment::Time { ms }, first, last } = error {

@@ -1,8 +1,8 @@
 //! Folders that a copy of the database may be written to.
 //!
-//! Invariant: a copy never lies in the folder it is a copy of, however the path is written; a folder
-//! that would have to be made with others around it is not made, for it may be a drive that is not
-//! there.
+//! Invariant: a copy never lies in the folder it is a copy of, however the path is written; a
+//! folder that would have to be made with others around it is not made, for it may be a drive that
+//! is not there.
 //! Not here: what may be in the folder already (`gracedb::copy`).
 
 use std::path::{Component, Path, PathBuf};

@@ -2,9 +2,9 @@
 //!
 //! Everything it can do to a running daemon is a message of the protocol, so it can do nothing that
 //! the console or a program of yours could not. Only a database that no daemon has open it works on
-//! itself ([`db`]). Exit codes: 0 done, 1 refused, failed (reason on standard error) or, by a check,
-//! found not to be sound, 2 wrong usage. Passwords come from a file or standard input, never from the command line, where
-//! every user of the machine could read them.
+//! itself ([`db`]). Exit codes: 0 done, 1 refused, failed (reason on standard error) or, by a
+//! check, found not to be sound, 2 wrong usage. Passwords come from a file or standard input, never
+//! from the command line, where every user of the machine could read them.
 //! Not here: how answers are printed ([`mod@print`]), how the daemon is found ([`find`]).
 
 mod db;

@@ -36,7 +36,7 @@ impl New {
         if self.new_key_file.is_some() || self.new_passphrase {
             super::wrong_usage(
                 "a running graced keeps its key where it is: --new-key makes a new one there. \
-                 Another file, or a passphrase, is for a database that no daemon has open (--dir)\n",
+                 Another file, or a passphrase, is for a database that nobody has open (--dir)\n",
             );
         }
         self.new_key

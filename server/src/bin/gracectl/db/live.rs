@@ -1,6 +1,7 @@
 //! The running daemon does the work.
 //!
-//! Invariant: an interrupt cancels the work and waits for its end, so that what is said last is true.
+//! Invariant: an interrupt cancels the work and waits for its end, so that what is said last is
+//! true.
 //! Not here: what the daemon does (`graced::admin`).
 
 use grace_ipc::client::Client;
@@ -22,7 +23,7 @@ pub(super) fn stats(mut client: Client) -> Result<(DbStats, Vec<DbSegment>), Str
         all.extend(rows);
     }
     let Answer::DbStats(stats) = complete.answer else { return Err(UNEXPECTED.to_owned()) };
-    Ok((stats, all))
+    Ok((*stats, all))
 }
 
 /// Asks for long work and follows it.

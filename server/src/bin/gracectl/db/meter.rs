@@ -5,8 +5,8 @@
 //!   journal [############------------]  50%  1.0 GiB of 2.0 GiB  320 MiB/s  3 s left
 //! ```
 //! Where standard error is no terminal there is a plain line every half minute, for logs.
-//! Invariants: nothing of it is left on the terminal when the work is over; the first interrupt asks
-//! the work to end, the second ends the program.
+//! Invariants: nothing of it is left on the terminal when the work is over; the first interrupt
+//! asks the work to end, the second ends the program.
 //! Not here: results ([`super::show`]).
 
 use std::io::{self, IsTerminal as _, Write as _};

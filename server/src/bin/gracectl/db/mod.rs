@@ -90,7 +90,8 @@ pub(crate) enum Db {
 /// Which database.
 #[derive(Debug, Args)]
 pub(crate) struct Place {
-    /// Folder of a database, of a backup, or a daemon's data folder [default: ask the running graced]
+    /// Folder of a database, of a backup, or a daemon's data folder [default: ask the running
+    /// graced]
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
     #[command(flatten)]
@@ -100,8 +101,8 @@ pub(crate) struct Place {
 /// How a database that is not open is opened.
 #[derive(Debug, Args)]
 pub(crate) struct Access {
-    /// With --dir: file with the key, where the database is encrypted [default: the one graced would
-    /// use]. A passphrase is asked for, or read from standard input
+    /// With --dir: file with the key, where the database is encrypted [default: the one graced
+    /// would use]. A passphrase is asked for, or read from standard input
     #[arg(long, value_name = "FILE", requires = "dir")]
     key_file: Option<PathBuf>,
     /// With --dir: configuration of the graced that the database belongs to [default: as graced]
@@ -112,13 +113,15 @@ pub(crate) struct Access {
 /// Who does the work.
 enum Worker {
     Live(Client),
-    Closed(Closed),
+    Closed(Box<Closed>),
 }
 
 impl Place {
     fn worker(&self, connect: impl FnOnce() -> Result<Client, String>) -> Result<Worker, String> {
         match &self.dir {
-            Some(dir) => Closed::find(dir, &self.access).map(Worker::Closed),
+            Some(dir) => {
+                Closed::find(dir, &self.access).map(|closed| Worker::Closed(Box::new(closed)))
+            }
             None => connect().map(Worker::Live),
         }
     }

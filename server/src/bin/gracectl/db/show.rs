@@ -1,7 +1,7 @@
 //! What came of the work: tables and sentences for people, JSON for programs.
 //!
-//! Invariants: JSON has the field names of the protocol and exact figures; what was wrong or lost is
-//! listed whole, as far as it was told.
+//! Invariants: JSON has the field names of the protocol and exact figures; what was wrong or lost
+//! is listed whole, as far as it was told.
 //! Not here: progress ([`super::meter`]).
 
 use std::time::Duration;
@@ -73,9 +73,9 @@ pub(super) fn stats(
         line("")?;
     }
     if all_segments {
-        each_segment(segments)?
+        each_segment(segments)?;
     } else {
-        shares(segments)?
+        shares(segments)?;
     }
     stats.counters.as_ref().map_or(Ok(()), counters)
 }
