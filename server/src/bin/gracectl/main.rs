@@ -53,7 +53,7 @@ enum Command {
     /// The daemon: version, doors, data folder
     Info,
     /// The database: figures, checks, backups, repair
-    #[command(subcommand)]
+    #[command(subcommand, after_help = db::WHO)]
     Db(db::Db),
 }
 

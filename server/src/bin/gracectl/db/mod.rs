@@ -28,8 +28,12 @@ use self::closed::Closed;
 use self::meter::Meter;
 use crate::print::Form;
 
-/// Without --dir the running graced does the work, and folders are those of its machine. With --dir
-/// this program does it, on a database that no daemon has open.
+/// Who does the work, for the help.
+pub(crate) const WHO: &str = "Without --dir the running graced does the work while mail goes on, \
+    and folders are those of its machine. With --dir this program does it, on a database that no \
+    daemon has open, or on a backup.";
+
+/// What can be done.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Db {
     /// Sizes, live bytes, levels, counters, and how far back it can be restored
