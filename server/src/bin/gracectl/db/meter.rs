@@ -2,7 +2,7 @@
 //! that ends the work.
 //!
 //! ```text
-//!   journal [############------------]  50%  1.0 GiB of 2.0 GiB  320 MiB/s  3 s left
+//!   journal [########--------]  50%  1.0 GiB of 2.0 GiB  320 MiB/s  3 s left
 //! ```
 //! Where standard error is no terminal there is a plain line every half minute, for logs.
 //! Invariants: nothing of it is left on the terminal when the work is over; the first interrupt
@@ -26,7 +26,7 @@ const LINE_WAIT: Duration = Duration::from_secs(30);
 /// Nothing is drawn for work that is over by then.
 const QUIET: Duration = Duration::from_millis(300);
 /// Columns of the bar.
-const BAR: usize = 24;
+const BAR: usize = 16;
 /// Columns of a terminal that does not tell.
 const COLUMNS: usize = 80;
 /// The rate is that of about the last so many seconds.
@@ -195,12 +195,11 @@ mod tests {
     #[test]
     fn the_line_says_how_far_and_how_long() {
         let half = line(&progress(1 << 30, 2 << 30), 256.0 * 1_048_576.0);
-        let expected =
-            "journal [############------------]  50%  1.0 GiB of 2.0 GiB  256 MiB/s  4 s left";
+        let expected = "journal [########--------]  50%  1.0 GiB of 2.0 GiB  256 MiB/s  4 s left";
         assert_eq!(half, expected);
         assert_eq!(line(&progress(0, 0), 0.0), "journal …");
         let full = line(&progress(5, 5), 0.0);
-        assert_eq!(full, "journal [########################] 100%  5 B of 5 B");
+        assert_eq!(full, "journal [################] 100%  5 B of 5 B");
         assert!(line(&progress(9, 5), 1.0).contains("100%"), "more than was known");
     }
 
