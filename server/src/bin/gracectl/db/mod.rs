@@ -116,7 +116,7 @@ pub(crate) struct Access {
 
 /// Who does the work.
 enum Worker {
-    Live(Client),
+    Live(Box<Client>),
     Closed(Box<Closed>),
 }
 
@@ -126,7 +126,7 @@ impl Place {
             Some(dir) => {
                 Closed::find(dir, &self.access).map(|closed| Worker::Closed(Box::new(closed)))
             }
-            None => connect().map(Worker::Live),
+            None => connect().map(|client| Worker::Live(Box::new(client))),
         }
     }
 }
@@ -142,7 +142,7 @@ pub(crate) fn run(
         Db::Stats { segments, place } => {
             let (stats, found) = match place.worker(|| connect(Role::Viewer))? {
                 Worker::Closed(closed) => closed.stats()?,
-                Worker::Live(client) => live::stats(client)?,
+                Worker::Live(client) => live::stats(*client)?,
             };
             show::stats(form, &stats, &found, segments)?;
         }
@@ -150,7 +150,7 @@ pub(crate) fn run(
             let (worker, mut meter) = (place.worker(owner)?, Meter::start());
             let (verified, problems) = match worker {
                 Worker::Closed(closed) => closed.verify(&mut meter)?,
-                Worker::Live(client) => live::verify(client, &mut meter)?,
+                Worker::Live(client) => live::verify(*client, &mut meter)?,
             };
             show::verified(form, &verified, &problems, meter.stop())?;
             return Ok(ends_with(verified.problems == 0));
@@ -159,7 +159,7 @@ pub(crate) fn run(
             let (worker, mut meter) = (place.worker(owner)?, Meter::start());
             let copied = match worker {
                 Worker::Closed(closed) => closed.backup(&to, &mut meter)?,
-                Worker::Live(client) => live::backup(client, &whole(&to), &mut meter)?,
+                Worker::Live(client) => live::backup(*client, &whole(&to), &mut meter)?,
             };
             show::backed_up(form, &copied, meter.stop())?;
         }
@@ -168,7 +168,7 @@ pub(crate) fn run(
             let moment = moment.of(moment::now_us());
             let copied = match worker {
                 Worker::Closed(closed) => closed.restore(&to, moment, &mut meter)?,
-                Worker::Live(client) => live::restore(client, &whole(&to), moment, &mut meter)?,
+                Worker::Live(client) => live::restore(*client, &whole(&to), moment, &mut meter)?,
             };
             show::restored(form, &copied, meter.stop())?;
         }
@@ -176,7 +176,7 @@ pub(crate) fn run(
             let (worker, mut meter) = (place.worker(owner)?, Meter::start());
             let compacted = match worker {
                 Worker::Closed(closed) => closed.compact(&mut meter)?,
-                Worker::Live(client) => live::compact(client, &mut meter)?,
+                Worker::Live(client) => live::compact(*client, &mut meter)?,
             };
             show::compacted(form, compacted, meter.stop())?;
         }
@@ -186,7 +186,7 @@ pub(crate) fn run(
                     closed.change_key(&new, new.read()?, &mut Meter::start())?
                 }
                 Worker::Live(client) => {
-                    live::change_key(client, new.for_daemon(), &mut Meter::start())?
+                    live::change_key(*client, new.for_daemon(), &mut Meter::start())?
                 }
             };
             show::key_changed(form, &changed, new.is_passphrase())?;
