@@ -155,6 +155,44 @@ impl Client {
         }
     }
 
+    /// Asks for long work and waits for its end. `hear` is given what is told meanwhile, and says
+    /// whether to go on; if not, the work is cancelled, and how it ended is the answer as ever.
+    ///
+    /// # Errors
+    /// As [`Client::request`]; [`crate::message::Code::Cancelled`] if it was cancelled in time.
+    pub fn work(
+        &mut self,
+        body: RequestBody,
+        hear: &mut dyn FnMut(Rows) -> bool,
+    ) -> Result<Answer, ClientError> {
+        let id = self.sender.send(body)?;
+        let mut is_cancelled = false;
+        loop {
+            let reply = match self.receiver.next_within(self.patience)? {
+                ServerMessage::Reply(reply) => reply,
+                ServerMessage::Push(push) => {
+                    self.keep(push);
+                    continue;
+                }
+                ServerMessage::Goodbye(failure) => return Err(ClientError::Goodbye(failure)),
+            };
+            // The answer to the cancel says nothing that the end of the work does not.
+            if reply.id != id {
+                continue;
+            }
+            match reply.outcome {
+                Outcome::Part(rows) => {
+                    if !hear(rows) && !is_cancelled {
+                        self.sender.send(RequestBody::Cancel { request: id })?;
+                        is_cancelled = true;
+                    }
+                }
+                Outcome::Done(answer) => return Ok(answer),
+                Outcome::Failed(failure) => return Err(ClientError::Failed(failure)),
+            }
+        }
+    }
+
     /// Asks for something that has no answer but "done".
     ///
     /// # Errors

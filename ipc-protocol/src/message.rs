@@ -10,6 +10,10 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::database::{
+    DbCompacted, DbCopied, DbKeyChanged, DbMoment, DbProblem, DbProgress, DbSegment, DbStats,
+    DbVerified,
+};
 use crate::event::{Event, Service, Topic, TraceId};
 use crate::role::Role;
 use crate::version::Version;
@@ -100,6 +104,40 @@ pub enum RequestBody {
         /// The subscription's id.
         subscription: u32,
     },
+    /// Figures of the database. Parts of [`Rows::DbSegments`], then [`Answer::DbStats`]. Version 2.
+    DbStats,
+    /// Checks every byte of the database while it goes on. Parts of [`Rows::DbProgress`] and
+    /// [`Rows::DbProblems`], then [`Answer::DbVerified`]. Version 2, long work.
+    DbVerify,
+    /// Copies the database while it goes on; into an earlier backup only what is new. Parts of
+    /// [`Rows::DbProgress`], then [`Answer::DbCopied`]. Version 2, long work.
+    DbBackup {
+        /// A folder of the daemon's machine, outside of its data folder, as a whole path.
+        to: String,
+    },
+    /// Merges and gives back what there is to be given back. Parts of [`Rows::DbProgress`], then
+    /// [`Answer::DbCompacted`]. Version 2, long work.
+    DbCompact,
+    /// Copies the database as it was at a moment into an empty folder. Parts of
+    /// [`Rows::DbProgress`], then [`Answer::DbCopied`]. Version 2, long work.
+    DbRestore {
+        /// As that of [`RequestBody::DbBackup`].
+        to: String,
+        /// Which moment.
+        moment: DbMoment,
+    },
+    /// Encrypts everything anew with a new data key. Parts of [`Rows::DbProgress`], then
+    /// [`Answer::DbKeyChanged`]. Version 2, long work.
+    DbChangeKey {
+        /// Make a new key file, too, in the place of the one there is.
+        new_key_file: bool,
+    },
+    /// Ends long work of this connection, without waiting for its end: that is told by the reply to
+    /// the work itself. Answered with [`Answer::Done`] while it goes on. Version 2.
+    Cancel {
+        /// The id of the request to end.
+        request: u32,
+    },
 }
 
 /// What a request needs.
@@ -119,7 +157,7 @@ impl RequestBody {
     #[rustfmt::skip]
     pub const fn rule(&self) -> Rule {
         use Role::{Operator, Owner, Viewer};
-        use Version::V1;
+        use Version::{V1, V2};
         let (name, needs, since) = match self {
             Self::Ping                      => ("Ping",               Viewer,   V1),
             Self::ServerInfo                => ("ServerInfo",         Viewer,   V1),
@@ -134,8 +172,29 @@ impl RequestBody {
             Self::SubscribeEvents { .. }    => ("SubscribeEvents",    Viewer,   V1),
             Self::SubscribeStats { .. }     => ("SubscribeStats",     Viewer,   V1),
             Self::Unsubscribe { .. }        => ("Unsubscribe",        Viewer,   V1),
+            Self::DbStats                   => ("DbStats",            Viewer,   V2),
+            Self::DbVerify                  => ("DbVerify",           Owner,    V2),
+            Self::DbBackup { .. }           => ("DbBackup",           Owner,    V2),
+            Self::DbCompact                 => ("DbCompact",          Owner,    V2),
+            Self::DbRestore { .. }          => ("DbRestore",          Owner,    V2),
+            Self::DbChangeKey { .. }        => ("DbChangeKey",        Owner,    V2),
+            Self::Cancel { .. }             => ("Cancel",             Viewer,   V2),
         };
         Rule { name, needs, since }
+    }
+
+    /// Is it long work: one that tells how far it is, that can be ended by
+    /// [`RequestBody::Cancel`], and that ends when its connection does?
+    #[must_use]
+    pub const fn is_long(&self) -> bool {
+        matches!(
+            self,
+            Self::DbVerify
+                | Self::DbBackup { .. }
+                | Self::DbCompact
+                | Self::DbRestore { .. }
+                | Self::DbChangeKey { .. }
+        )
     }
 }
 
@@ -199,13 +258,19 @@ pub enum Outcome {
     Failed(Failure),
 }
 
-/// A piece of a list.
+/// A piece of a list, or of what is told while work goes on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Rows {
     /// Domains, in the order of their names.
     Domains(Vec<DomainRow>),
     /// Accounts, in the order of their addresses.
     Accounts(Vec<AccountRow>),
+    /// How far long work is: when that has changed, and every few seconds. Version 2.
+    DbProgress(DbProgress),
+    /// Problems of the database. Version 2.
+    DbProblems(Vec<DbProblem>),
+    /// Segments of the journal that hold mail, in the order of their numbers. Version 2.
+    DbSegments(Vec<DbSegment>),
 }
 
 /// One local domain.
@@ -253,6 +318,16 @@ pub enum Answer {
         /// Its id: the request's id.
         subscription: u32,
     },
+    /// Figures of the database. Version 2.
+    DbStats(Box<DbStats>),
+    /// The database was checked. Version 2.
+    DbVerified(DbVerified),
+    /// A copy of the database is there. Version 2.
+    DbCopied(DbCopied),
+    /// The database is tidied up. Version 2.
+    DbCompacted(DbCompacted),
+    /// The database is encrypted anew. Version 2.
+    DbKeyChanged(DbKeyChanged),
 }
 
 /// The daemon.
@@ -419,6 +494,8 @@ pub enum Code {
     Stopping,
     /// The daemon failed; its log says how.
     Internal,
+    /// It was ended by [`RequestBody::Cancel`]. Version 2.
+    Cancelled,
 }
 
 impl Failure {

@@ -11,7 +11,8 @@ pub enum Version {
     /// The first one: ping, server info, counters, domains, accounts, event and counter
     /// subscriptions.
     V1 = 1,
-    /// The event that the database met damage.
+    /// The database: the event that it met damage, its figures, checks and copies; work that tells
+    /// how far it is and can be cancelled.
     V2 = 2,
 }
 

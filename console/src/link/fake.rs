@@ -109,7 +109,7 @@ fn serve(mut stream: UnixStream, world: &World) {
         while let Some(step) = session.poll(Instant::now()) {
             match step {
                 Step::Close { .. } => return,
-                Step::Opened { .. } => {}
+                Step::Opened { .. } | Step::Cancel { .. } => {}
                 Step::StatsDue => {
                     let stats = world.stats.lock().expect("as above").clone();
                     session.offer_stats(Instant::now(), &stats);

@@ -7,9 +7,9 @@
 //! The driver feeds [`Session::receive`], walks [`Session::poll`] until it gives `None`, sends
 //! `Session::outgoing`, and wakes at [`Session::deadline`].
 //! Invariants: one request is open at a time and the next is not even decoded before it is
-//! answered; what waits to be sent is bounded, for replies by not reading on, for events by
-//! dropping the oldest, for counters by leaving them out; a request is given to the driver only if
-//! the role allows it.
+//! answered, but for the one behind long work, which may say to cancel it; what waits to be sent is
+//! bounded, for replies by not reading on, for events by dropping the oldest, for counters by
+//! leaving them out; a request is given to the driver only if the role allows it.
 //! Not here: what the requests do (the daemon).
 
 use std::sync::Arc;
@@ -79,6 +79,11 @@ pub enum Step {
         /// What is asked; never one that the session answers itself.
         body: RequestBody,
     },
+    /// End the work on the open request soon, then answer that request as ever.
+    Cancel {
+        /// The open request's id.
+        id: u32,
+    },
     /// Call [`Session::begin_events`] with the events of the past, and from now on
     /// [`Session::offer`] every event.
     BeginEvents {
@@ -108,6 +113,13 @@ enum Phase {
     Closed,
 }
 
+/// What a frame of the peer was.
+enum Decoded {
+    Request(Request),
+    /// None of ours, and that was said.
+    Answered,
+}
+
 /// One connection.
 #[derive(Debug)]
 pub struct Session {
@@ -117,6 +129,10 @@ pub struct Session {
     decoder: Decoder,
     /// The request the driver works on.
     open: Option<u32>,
+    /// That one can be cancelled.
+    is_long: bool,
+    /// What came behind a long request and is not about it: it waits.
+    held: Option<Request>,
     events: Vec<Events>,
     counters: Vec<Counters>,
     out: Vec<u8>,
@@ -134,6 +150,8 @@ impl Session {
             opened: None,
             decoder: Decoder::new(TO_SERVER_BYTES_MAX),
             open: None,
+            is_long: false,
+            held: None,
             events: Vec::new(),
             counters: Vec::new(),
             out: Vec::new(),
@@ -148,8 +166,10 @@ impl Session {
         match self.phase {
             Phase::Greeting { .. } => true,
             Phase::Open { .. } => {
+                // A cancel behind long work must be seen, so one request is looked at.
+                let may_look = self.is_long && self.held.is_none();
                 let next_waits = self.open.is_some() && self.decoder.is_inside_frame();
-                !next_waits && self.outgoing().len() < READ_BELOW_BYTES
+                (may_look || !next_waits) && self.outgoing().len() < READ_BELOW_BYTES
             }
             Phase::Closing { .. } | Phase::Closed => false,
         }
@@ -251,39 +271,72 @@ impl Session {
     fn poll_request(&mut self, now: Instant, version: Version, role: Role) -> Option<Step> {
         // Every turn takes one frame off; those the session answers itself need no driver. What
         // they leave in `out` is bounded like every answer.
-        while self.open.is_none() && self.outgoing().len() < READ_BELOW_BYTES {
-            let body = match self.decoder.next() {
-                Ok(None) => return None,
-                Ok(Some(body)) => body,
-                Err(error) => {
-                    self.goodbye(now, Failure::new(Code::Malformed, error.to_string()));
-                    return None;
-                }
+        while self.may_take() && self.outgoing().len() < READ_BELOW_BYTES {
+            let request = match self.held.take_if(|_| self.open.is_none()) {
+                Some(held) => held,
+                None => match self.decode(now, version)? {
+                    Decoded::Request(request) => request,
+                    Decoded::Answered => continue,
+                },
             };
-            let request = match codec::decode::<Request>(body) {
-                Ok(request) => request,
-                Err(error) => {
-                    let failure = Failure::new(
-                        Code::Malformed,
-                        format!(
-                            "the request is none of version {}, or damaged: {error}",
-                            version.number()
-                        ),
-                    );
-                    // The id stands in front so that even a request from the future has an answer.
-                    let Ok((id, _)) = codec::decode_start::<u32>(body) else {
-                        self.goodbye(now, failure);
-                        return None;
-                    };
-                    self.reply(id, Outcome::Failed(failure));
-                    continue;
+            let step = match request {
+                Request { id, body: RequestBody::Cancel { request } } if self.open.is_some() => {
+                    self.cancel(id, request, version)
                 }
+                request if self.open.is_some() => {
+                    self.held = Some(request);
+                    None
+                }
+                request => self.take_request(now, request, version, role),
             };
-            if let Some(step) = self.take_request(now, request, version, role) {
-                return Some(step);
+            if step.is_some() {
+                return step;
             }
         }
         None
+    }
+
+    /// May a request be taken up, or looked at?
+    fn may_take(&self) -> bool {
+        self.open.is_none() || (self.is_long && self.held.is_none())
+    }
+
+    /// The next request; `None` if there is none, or never will be.
+    fn decode(&mut self, now: Instant, version: Version) -> Option<Decoded> {
+        let body = match self.decoder.next() {
+            Ok(None) => return None,
+            Ok(Some(body)) => body,
+            Err(error) => {
+                self.goodbye(now, Failure::new(Code::Malformed, error.to_string()));
+                return None;
+            }
+        };
+        let error = match codec::decode::<Request>(body) {
+            Ok(request) => return Some(Decoded::Request(request)),
+            Err(error) => error,
+        };
+        let text =
+            format!("the request is none of version {}, or damaged: {error}", version.number());
+        let failure = Failure::new(Code::Malformed, text);
+        // The id stands in front so that even a request from the future has an answer.
+        let Ok((id, _)) = codec::decode_start::<u32>(body) else {
+            self.goodbye(now, failure);
+            return None;
+        };
+        self.reply(id, Outcome::Failed(failure));
+        Some(Decoded::Answered)
+    }
+
+    /// Says yes or no to a cancel; the work's own reply says how it ended.
+    fn cancel(&mut self, id: u32, request: u32, version: Version) -> Option<Step> {
+        let known = version >= Version::V2 && self.is_long && self.open == Some(request);
+        if !known {
+            let text = format!("no work is going on for a request {request}");
+            self.reply(id, Outcome::Failed(Failure::new(Code::NotFound, text)));
+            return None;
+        }
+        self.reply(id, Outcome::Done(Answer::Done));
+        Some(Step::Cancel { id: request })
     }
 
     /// Answers what needs nobody else; hands on the rest.
@@ -316,6 +369,7 @@ impl Session {
                 self.reply(id, outcome);
                 None
             }
+            RequestBody::Cancel { request } => self.cancel(id, request, version),
             RequestBody::SubscribeStats { interval_ms } => {
                 if self.may_subscribe(id) {
                     self.reply(id, Outcome::Done(Answer::Subscribed { subscription: id }));
@@ -332,6 +386,7 @@ impl Session {
             }
             body => {
                 self.open = Some(id);
+                self.is_long = body.is_long();
                 Some(Step::Ask { id, body })
             }
         }
@@ -378,7 +433,7 @@ impl Session {
     /// open any more.
     pub fn part(&mut self, id: u32, rows: Rows) {
         if self.open == Some(id) && !self.reply(id, Outcome::Part(rows)) {
-            self.open = None;
+            self.close_request();
         }
     }
 
@@ -394,9 +449,14 @@ impl Session {
 
     fn settle(&mut self, id: u32, outcome: Outcome) {
         if self.open == Some(id) {
-            self.open = None;
+            self.close_request();
             self.reply(id, outcome);
         }
+    }
+
+    fn close_request(&mut self) {
+        self.open = None;
+        self.is_long = false;
     }
 
     /// Begins the event subscription of [`Step::BeginEvents`]. `past` holds what the daemon still

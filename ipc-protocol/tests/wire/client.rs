@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use grace_ipc::client::{Client, ClientError, Options};
+use grace_ipc::database::{DbCompacted, DbProgress};
 use grace_ipc::event::{Event, EventKind, TraceId};
 use grace_ipc::message::{
     AccountRow, Answer, Code, DomainRow, EventFilter, Failure, PushBody, RequestBody, Rows,
@@ -68,6 +69,9 @@ async fn serve(mut stream: Stream, peer: Peer) {
                     }
                 }
                 Step::StatsDue => session.offer_stats(now, &samples::stats()),
+                Step::Cancel { id } => {
+                    session.failed(id, Failure::new(Code::Cancelled, "it was cancelled"));
+                }
                 Step::Opened { .. } => {}
                 Step::Close { .. } => return,
             }
@@ -89,6 +93,12 @@ fn answer(session: &mut Session, id: u32, body: RequestBody) {
     match body {
         RequestBody::ServerInfo => session.done(id, Answer::ServerInfo(samples::server_info())),
         RequestBody::Stats => session.done(id, Answer::Stats(samples::stats())),
+        // Goes on until it is cancelled.
+        RequestBody::DbVerify => session.part(id, Rows::DbProgress(DbProgress::default())),
+        RequestBody::DbCompact => {
+            session.part(id, Rows::DbProgress(DbProgress::default()));
+            session.done(id, Answer::DbCompacted(DbCompacted::default()));
+        }
         RequestBody::DomainList => {
             for name in ["a.example", "b.example", "c.example"] {
                 let row = DomainRow { name: name.into(), accounts: 1, created_us: 0 };
@@ -154,6 +164,25 @@ fn a_client_asks_and_hears() {
         let failed = client.order(create).unwrap_err();
         assert!(matches!(&failed, ClientError::Failed(failure) if failure.code == Code::NotFound));
         client.order(RequestBody::Ping).expect("a refused request does not end the connection");
+    });
+}
+
+#[test]
+fn long_work_is_followed_and_cancelled() {
+    let folder = Folder::new("work");
+    with_daemon(&folder.socket(), || {
+        let mut client = Client::connect(&folder.socket(), &options()).unwrap();
+        let mut heard = Vec::new();
+        let done = client.work(RequestBody::DbCompact, &mut |rows| {
+            heard.push(rows);
+            true
+        });
+        assert_eq!(done.unwrap(), Answer::DbCompacted(DbCompacted::default()));
+        assert_eq!(heard, [Rows::DbProgress(DbProgress::default())]);
+        let ended = client.work(RequestBody::DbVerify, &mut |_| false).unwrap_err();
+        let ClientError::Failed(failure) = ended else { panic!("{ended}") };
+        assert_eq!(failure.code, Code::Cancelled);
+        client.order(RequestBody::Ping).expect("the connection goes on");
     });
 }
 

@@ -11,6 +11,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use grace_ipc::codec;
+use grace_ipc::database::{DbLock, DbMoment, DbPurpose};
 use grace_ipc::event::{Service, Topic};
 use grace_ipc::frame;
 use grace_ipc::hello::{ClientHello, Refusal, ServerHello, Verdict};
@@ -164,15 +165,24 @@ fn are_all_variants<T: Serialize + DeserializeOwned + Debug>(all: impl IntoItera
 #[test]
 fn every_variant_has_a_sample() {
     are_all_variants(samples::events().into_iter().map(|event| event.kind));
-    are_all_variants(samples::requests().into_iter().map(|(_, request)| request.body).take(13));
+    are_all_variants(samples::requests().into_iter().map(|(_, request)| request.body).take(20));
     are_all_variants(samples::CODES);
     are_all_variants(Service::ALL);
     are_all_variants(Topic::ALL);
     has_variants::<ServerMessage>(3);
     has_variants::<Outcome>(3);
-    has_variants::<Rows>(2);
-    has_variants::<Answer>(5);
+    has_variants::<Rows>(5);
+    has_variants::<Answer>(10);
     has_variants::<PushBody>(2);
+    are_all_variants([
+        DbPurpose::Rows,
+        DbPurpose::Journal,
+        DbPurpose::Kept,
+        DbPurpose::Spare,
+        DbPurpose::Meta,
+    ]);
+    are_all_variants([DbLock::Nothing, DbLock::KeyFile, DbLock::Passphrase]);
+    has_variants::<DbMoment>(3);
 
     let answers = samples::answers();
     let shown: BTreeSet<Vec<&str>> =

@@ -3,6 +3,10 @@
 //! The functions that name variants have no wildcard: a new variant does not compile until it is
 //! named here, and the golden test then asks for its sample.
 
+use grace_ipc::database::{
+    DbCompacted, DbCopied, DbCounters, DbFiles, DbKeyChanged, DbLevel, DbLock, DbMoment, DbProblem,
+    DbProgress, DbPurpose, DbSegment, DbStats, DbVerified,
+};
 use grace_ipc::event::{Event, EventKind, Service, Topic, TraceId};
 use grace_ipc::message::{
     AccountRow, Answer, Code, DomainRow, Door, EventCount, EventFilter, Failure, Outcome, Push,
@@ -39,19 +43,32 @@ pub(crate) fn requests() -> Vec<(String, Request)> {
         },
         RequestBody::SubscribeStats { interval_ms: 1_000 },
         RequestBody::Unsubscribe { subscription: 11 },
+        RequestBody::DbStats,
+        RequestBody::DbVerify,
+        RequestBody::DbBackup { to: "/backup/grace".into() },
+        RequestBody::DbCompact,
+        RequestBody::DbRestore {
+            to: "/restored/store".into(),
+            moment: DbMoment::Time { time_us: 1_790_000_000_000_000 },
+        },
+        RequestBody::DbChangeKey { new_key_file: true },
+        RequestBody::Cancel { request: 15 },
     ];
     let named = bodies.into_iter().enumerate().map(|(place, body)| {
         let id = u32::try_from(place).unwrap() + 1;
         (format!("request-{}", body.rule().name), Request { id, body })
     });
-    let extra = (
-        "request-AccountList-of-domain".to_owned(),
-        Request {
-            id: 70_000,
-            body: RequestBody::AccountList { domain: Some("example.org".into()) },
-        },
-    );
-    named.chain([extra]).collect()
+    let extra = |name: &str, body| (format!("request-{name}"), Request { id: 70_000, body });
+    let restore = |moment| RequestBody::DbRestore { to: "/restored".into(), moment };
+    let extras = [
+        extra(
+            "AccountList-of-domain",
+            RequestBody::AccountList { domain: Some("example.org".into()) },
+        ),
+        extra("DbRestore-newest", restore(DbMoment::Newest)),
+        extra("DbRestore-transaction", restore(DbMoment::Transaction { number: 251 })),
+    ];
+    named.chain(extras).collect()
 }
 
 fn failure(code: Code) -> Failure {
@@ -69,6 +86,25 @@ pub(crate) fn answers() -> Vec<(String, ServerMessage)> {
         ("reply-Subscribed", reply(Outcome::Done(Answer::Subscribed { subscription: 7 }))),
         ("reply-Part-Domains", reply(Outcome::Part(domains()))),
         ("reply-Part-Accounts", reply(Outcome::Part(accounts()))),
+        ("reply-Part-DbProgress", reply(Outcome::Part(Rows::DbProgress(progress())))),
+        ("reply-Part-DbProblems", reply(Outcome::Part(Rows::DbProblems(problems())))),
+        ("reply-Part-DbSegments", reply(Outcome::Part(Rows::DbSegments(segments())))),
+        ("reply-DbStats", reply(Outcome::Done(Answer::DbStats(Box::new(db_stats()))))),
+        (
+            "reply-DbStats-closed",
+            reply(Outcome::Done(Answer::DbStats(Box::new(closed_db_stats())))),
+        ),
+        ("reply-DbVerified", reply(Outcome::Done(Answer::DbVerified(verified())))),
+        ("reply-DbCopied", reply(Outcome::Done(Answer::DbCopied(copied())))),
+        (
+            "reply-DbCompacted",
+            reply(Outcome::Done(Answer::DbCompacted(DbCompacted {
+                bytes_before: 65_536,
+                bytes_after: 251,
+                kept_bytes: 250,
+            }))),
+        ),
+        ("reply-DbKeyChanged", reply(Outcome::Done(Answer::DbKeyChanged(key_changed())))),
         ("goodbye", ServerMessage::Goodbye(failure(Code::Stopping))),
         (
             "push-Stats",
@@ -102,7 +138,7 @@ pub(crate) fn event_pushes() -> Vec<(String, ServerMessage)> {
     pushes.collect()
 }
 
-pub(crate) const CODES: [Code; 10] = [
+pub(crate) const CODES: [Code; 11] = [
     Code::Malformed,
     Code::Unsupported,
     Code::Forbidden,
@@ -113,6 +149,7 @@ pub(crate) const CODES: [Code; 10] = [
     Code::Busy,
     Code::Stopping,
     Code::Internal,
+    Code::Cancelled,
 ];
 
 pub(crate) fn code_name(code: Code) -> &'static str {
@@ -127,6 +164,7 @@ pub(crate) fn code_name(code: Code) -> &'static str {
         Code::Busy => "Busy",
         Code::Stopping => "Stopping",
         Code::Internal => "Internal",
+        Code::Cancelled => "Cancelled",
     }
 }
 
@@ -142,6 +180,9 @@ pub(crate) fn server_variant(message: &ServerMessage) -> Vec<&'static str> {
         ServerMessage::Reply(reply) => match &reply.outcome {
             Outcome::Part(Rows::Domains(_)) => vec!["Reply", "Part", "Domains"],
             Outcome::Part(Rows::Accounts(_)) => vec!["Reply", "Part", "Accounts"],
+            Outcome::Part(Rows::DbProgress(_)) => vec!["Reply", "Part", "DbProgress"],
+            Outcome::Part(Rows::DbProblems(_)) => vec!["Reply", "Part", "DbProblems"],
+            Outcome::Part(Rows::DbSegments(_)) => vec!["Reply", "Part", "DbSegments"],
             Outcome::Failed(failure) => vec!["Reply", "Failed", code_name(failure.code)],
             Outcome::Done(answer) => match answer {
                 Answer::Done => vec!["Reply", "Done", "Done"],
@@ -149,13 +190,18 @@ pub(crate) fn server_variant(message: &ServerMessage) -> Vec<&'static str> {
                 Answer::Stats(_) => vec!["Reply", "Done", "Stats"],
                 Answer::ListEnd { .. } => vec!["Reply", "Done", "ListEnd"],
                 Answer::Subscribed { .. } => vec!["Reply", "Done", "Subscribed"],
+                Answer::DbStats(_) => vec!["Reply", "Done", "DbStats"],
+                Answer::DbVerified(_) => vec!["Reply", "Done", "DbVerified"],
+                Answer::DbCopied(_) => vec!["Reply", "Done", "DbCopied"],
+                Answer::DbCompacted(_) => vec!["Reply", "Done", "DbCompacted"],
+                Answer::DbKeyChanged(_) => vec!["Reply", "Done", "DbKeyChanged"],
             },
         },
     }
 }
 
 /// All of what [`server_variant`] can give.
-pub(crate) const SERVER_VARIANTS: [&[&str]; 9] = [
+pub(crate) const SERVER_VARIANTS: [&[&str]; 17] = [
     &["Push", "Events"],
     &["Push", "Stats"],
     &["Reply", "Part", "Domains"],
@@ -165,7 +211,110 @@ pub(crate) const SERVER_VARIANTS: [&[&str]; 9] = [
     &["Reply", "Done", "Stats"],
     &["Reply", "Done", "ListEnd"],
     &["Reply", "Done", "Subscribed"],
+    &["Reply", "Part", "DbProgress"],
+    &["Reply", "Part", "DbProblems"],
+    &["Reply", "Part", "DbSegments"],
+    &["Reply", "Done", "DbStats"],
+    &["Reply", "Done", "DbVerified"],
+    &["Reply", "Done", "DbCopied"],
+    &["Reply", "Done", "DbCompacted"],
+    &["Reply", "Done", "DbKeyChanged"],
 ];
+
+fn progress() -> DbProgress {
+    DbProgress { doing: "journal".into(), done: 4_194_304, total: 8_388_608 }
+}
+
+fn problems() -> Vec<DbProblem> {
+    let what = "the record's checksum is wrong".to_owned();
+    vec![
+        DbProblem { file: "0000000007.gj".into(), offset: Some(4_096), what },
+        DbProblem { file: "message".into(), offset: None, what: "why".into() },
+    ]
+}
+
+fn segments() -> Vec<DbSegment> {
+    vec![
+        DbSegment { number: 1, bytes: 67_108_864, live_bytes: 65_536 },
+        DbSegment { number: 251, bytes: 4_096, live_bytes: 0 },
+    ]
+}
+
+fn db_stats() -> DbStats {
+    DbStats {
+        folder: "/var/lib/grace/store".into(),
+        is_backup: false,
+        format: 2,
+        lock: DbLock::KeyFile,
+        data_keys: 1,
+        transaction: 3,
+        restorable_transaction: 4,
+        restorable_us: 5,
+        restore_points: 6,
+        missing_files: 7,
+        files: vec![
+            DbFiles { purpose: DbPurpose::Rows, files: 8, bytes: 9, live_bytes: Some(10) },
+            DbFiles { purpose: DbPurpose::Journal, files: 11, bytes: 12, live_bytes: Some(13) },
+            DbFiles { purpose: DbPurpose::Kept, files: 14, bytes: 15, live_bytes: None },
+            DbFiles { purpose: DbPurpose::Spare, files: 16, bytes: 17, live_bytes: None },
+            DbFiles { purpose: DbPurpose::Meta, files: 18, bytes: 19, live_bytes: None },
+        ],
+        levels: vec![DbLevel { runs: 20, bytes: 21, entries: 22, tombstones: 23 }],
+        counters: Some(DbCounters {
+            retention_s: 24,
+            rows_bytes: 25,
+            cache_bytes: 26,
+            cache_hits: 27,
+            cache_misses: 28,
+            commits: 29,
+            syncs: 30,
+            flushes: 31,
+            flushed_bytes: 32,
+            merges: 33,
+            merged_bytes: 34,
+            segments_cleaned: 35,
+            moved_bytes: 36,
+            damage: vec!["0000000007.gj: corrupt at byte 4096".into()],
+        }),
+    }
+}
+
+fn closed_db_stats() -> DbStats {
+    DbStats { is_backup: true, lock: DbLock::Passphrase, counters: None, ..db_stats() }
+}
+
+fn verified() -> DbVerified {
+    DbVerified {
+        transaction: 1,
+        files: 2,
+        bytes: 3,
+        records: 4,
+        blocks: 5,
+        rows: 6,
+        entries: 7,
+        pieces: 8,
+        problems: 9,
+    }
+}
+
+fn copied() -> DbCopied {
+    DbCopied {
+        folder: "/backup/grace".into(),
+        transaction: 1,
+        time_us: 1_790_000_000_000_000,
+        files: 2,
+        bytes: 3,
+        new_files: 4,
+        new_bytes: 5,
+    }
+}
+
+fn key_changed() -> DbKeyChanged {
+    DbKeyChanged {
+        key_file: Some("/var/lib/grace/store.key".into()),
+        earlier_key_file: Some("/var/lib/grace/store.key.until-20260921-141320".into()),
+    }
+}
 
 pub(crate) fn server_info() -> ServerInfo {
     ServerInfo {

@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use grace_ipc::codec;
+use grace_ipc::database::DbProgress;
 use grace_ipc::event::{Event, EventKind, TraceId};
 use grace_ipc::frame;
+use grace_ipc::hello::ClientHello;
 use grace_ipc::message::{
     Answer, Code, EventFilter, Failure, Outcome, PushBody, Reply, Request, RequestBody, Rows,
     ServerMessage, Stats,
@@ -13,6 +15,7 @@ use grace_ipc::message::{
 use grace_ipc::role::Role;
 use grace_ipc::session::asker::{Established, Greeting};
 use grace_ipc::session::server::{CLOSING_WAIT, HELLO_WAIT, Session, Settings, Step};
+use grace_ipc::version::Version;
 
 use crate::samples;
 
@@ -137,6 +140,92 @@ fn requests_are_answered_one_by_one() {
     assert_eq!(ids, [first, first, second]);
 }
 
+fn progress(done: u64) -> Rows {
+    Rows::DbProgress(DbProgress { doing: "journal".into(), done, total: 10 })
+}
+
+#[test]
+fn long_work_tells_how_far_it_is_and_can_be_cancelled() {
+    let mut talk = Talk::begin(Role::Owner);
+    let work = talk.ask(RequestBody::DbVerify);
+    assert_eq!(talk.poll(), Some(Step::Ask { id: work, body: RequestBody::DbVerify }));
+    talk.session.part(work, progress(1));
+    let told = ServerMessage::Reply(Reply { id: work, outcome: Outcome::Part(progress(1)) });
+    assert_eq!(talk.hear(), [told]);
+    let wrong = talk.ask(RequestBody::Cancel { request: work + 9 });
+    assert_eq!(talk.poll(), None);
+    let text = format!("no work is going on for a request {}", work + 9);
+    assert_eq!(talk.hear_failure(), (wrong, Code::NotFound, text));
+    let cancel = talk.ask(RequestBody::Cancel { request: work });
+    assert_eq!(talk.poll(), Some(Step::Cancel { id: work }));
+    assert_eq!(talk.hear(), [done(cancel)], "that it ends is told before it has ended");
+    talk.session.failed(work, Failure::new(Code::Cancelled, "it was cancelled"));
+    assert_eq!(talk.hear_failure().1, Code::Cancelled);
+    let late = talk.ask(RequestBody::Cancel { request: work });
+    assert_eq!(talk.poll(), None);
+    assert_eq!(talk.hear_failure().0, late, "there is nothing to cancel any more");
+}
+
+#[test]
+fn what_comes_behind_long_work_waits_its_turn() {
+    let mut talk = Talk::begin(Role::Owner);
+    let work = talk.ask(RequestBody::DbCompact);
+    talk.poll().unwrap();
+    assert!(talk.session.wants_bytes(), "a cancel may come");
+    let second = talk.ask(RequestBody::DomainList);
+    talk.ask(RequestBody::Ping);
+    assert_eq!(talk.poll(), None);
+    assert!(!talk.session.wants_bytes(), "one request waits, and nothing more is read");
+    talk.session.done(work, Answer::Done);
+    assert_eq!(talk.poll(), Some(Step::Ask { id: second, body: RequestBody::DomainList }));
+    // What is no long work is not cancelled, and what comes behind it is not looked at.
+    talk.ask(RequestBody::Cancel { request: second });
+    assert_eq!(talk.poll(), None);
+    talk.session.done(second, Answer::ListEnd { rows: 0 });
+    assert_eq!(talk.poll(), None);
+    assert_eq!(talk.hear_failure().1, Code::NotFound);
+}
+
+/// Who speaks version 1 goes on as before, and is told what it cannot have.
+#[test]
+fn a_peer_of_version_1_is_spared_the_database() {
+    let now = Instant::now();
+    let mut session = Session::new(settings(), now);
+    let hello = ClientHello { newest: 1, ..ClientHello::new("test 1", Role::Owner) };
+    session.receive(now, &hello.to_bytes());
+    let opened = session.poll(now);
+    assert!(matches!(opened, Some(Step::Opened { version: Version::V1, .. })), "{opened:?}");
+    let length = session.fill().len();
+    session.sent(length);
+    for (_, Request { body, .. }) in samples::requests() {
+        let rule = body.rule();
+        let mut frame = Vec::new();
+        let bytes = codec::encode(&Request { id: 1, body }).unwrap();
+        frame::write(&bytes, frame::TO_SERVER_BYTES_MAX, &mut frame).unwrap();
+        session.receive(now, &frame);
+        if rule.since == Version::V1 {
+            match session.poll(now) {
+                Some(Step::Ask { id, .. } | Step::BeginEvents { id, .. }) => {
+                    session.done(id, Answer::Done);
+                }
+                other => assert!(matches!(other, None | Some(Step::StatsDue)), "{other:?}"),
+            }
+            let length = session.fill().len();
+            session.sent(length);
+            continue;
+        }
+        while let Some(step) = session.poll(now) {
+            assert_eq!(step, Step::StatsDue, "{}", rule.name);
+            session.offer_stats(now, &Stats::default());
+        }
+        let said = String::from_utf8_lossy(session.fill()).into_owned();
+        let expected = format!("{} is not part of version 1", rule.name);
+        assert!(said.contains(&expected), "{said}");
+        let length = session.fill().len();
+        session.sent(length);
+    }
+}
+
 /// Walks the whole table: every request in every role, against the roles written down here.
 #[test]
 fn a_role_may_do_what_the_table_says() {
@@ -155,6 +244,13 @@ fn a_role_may_do_what_the_table_says() {
         ("SubscribeEvents",    Role::Viewer),
         ("SubscribeStats",     Role::Viewer),
         ("Unsubscribe",        Role::Viewer),
+        ("DbStats",            Role::Viewer),
+        ("DbVerify",           Role::Owner),
+        ("DbBackup",           Role::Owner),
+        ("DbCompact",          Role::Owner),
+        ("DbRestore",          Role::Owner),
+        ("DbChangeKey",        Role::Owner),
+        ("Cancel",             Role::Viewer),
     ];
     let mut walked = 0;
     for (_, Request { body, .. }) in samples::requests() {

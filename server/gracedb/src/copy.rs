@@ -8,7 +8,8 @@
 //! A copy is a database like any other: it is opened, checked and restored from as such. Copying
 //! into an earlier backup adds what is new and takes away what is gone.
 //! Invariants: whenever the power goes, the folder holds the earlier copy or the new one, whole;
-//! nothing but an earlier backup of the same database is ever written over.
+//! nothing but an earlier backup of the same database is ever written over. A backup that was cut
+//! short is begun again where it ended; of a restored database that was, nothing is left.
 //! Not here: whether what was copied is sound (`verify`).
 
 use std::collections::BTreeSet;
@@ -172,6 +173,23 @@ impl<'a> Copier<'a> {
         let lock = self.to.lock().map_err(|error| Error::io("lock", &label, error))?;
         let _lock = lock.ok_or_else(|| Error::Locked { dir: label.clone() })?;
         let meta = self.look()?;
+        let copied = self.copy(meta, watcher, pace);
+        if copied.is_err() && self.target == Target::Database {
+            self.undo();
+        }
+        copied
+    }
+
+    fn copy(
+        &mut self,
+        meta: u64,
+        watcher: &mut Watcher<'_>,
+        pace: &dyn Fn(u64) -> bool,
+    ) -> Result<Copied, Error> {
+        if self.target == Target::Backup {
+            // First of all, so that what is there of it counts when it is begun again.
+            self.note()?;
+        }
         let files: Vec<(FileKind, u64, u64)> = {
             let runs = self.frame.view.state.base.version.runs();
             let runs = runs.map(|(_, run)| (FileKind::Index, run.info.number, run.info.len));
@@ -188,9 +206,6 @@ impl<'a> Copier<'a> {
         let files = self.files_there();
         let manifest = self.manifest(&files)?;
         self.sync_names()?;
-        if self.target == Target::Backup {
-            self.note()?;
-        }
         let known: BTreeSet<String> = self.names(&manifest, meta).collect();
         drop(Meta::create(files, manifest, meta)?);
         self.tidy(&known)?;
@@ -217,6 +232,18 @@ impl<'a> Copier<'a> {
         }
         self.there = names.into_iter().collect();
         Ok(newest.unwrap_or(0) + 1)
+    }
+
+    /// Removes what was copied. What cannot be removed is in the way of whoever tries again, who is
+    /// told.
+    fn undo(&self) {
+        for name in self.to.list().unwrap_or_default() {
+            let whole = name.strip_suffix(DRAFT).unwrap_or(&name);
+            if FileKind::parse(whole).is_some() && !self.there.contains(&name) {
+                drop(self.to.remove(&name));
+            }
+        }
+        drop(self.to.sync_dir());
     }
 
     /// The files of the copy, for who writes them: with the keys of the original.

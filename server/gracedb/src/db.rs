@@ -18,6 +18,7 @@ use crate::disk::Disk;
 use crate::engine::{Durability, Engine};
 use crate::error::Error;
 use crate::flush;
+use crate::inventory::{self, Inventory};
 use crate::key::PrefixFor;
 use crate::large::LargeWriter;
 use crate::local::Local;
@@ -340,6 +341,11 @@ impl Db {
 
     pub(crate) fn local(&self) -> Result<&Arc<Local>, Error> {
         self.inner.local.as_ref().ok_or(Error::Settings { what: "this store is not one of files" })
+    }
+
+    /// What there is on disk, and what of it counts. Looks at every file's length.
+    pub fn inventory(&self) -> Result<Inventory, Error> {
+        inventory::open(self)
     }
 
     /// Figures as of now. Reads some rows of the engine's own.

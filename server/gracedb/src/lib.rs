@@ -10,7 +10,7 @@
 //!     flush, index, version, compact              rows on disk, level by level
 //!     clean, pins, upkeep                         giving room back
 //!     meta, manifest, recover, scan               which files count; opening them
-//!     frame, copy, verify, closed                 looking at all of it; backups
+//!     frame, copy, verify, inventory, closed      looking at all of it; backups
 //!     salvage, repair, words                      what is left of a broken one
 //!     seal, files, format, disk                   keys, files, bytes
 //! ```
@@ -39,6 +39,7 @@ mod frame;
 #[cfg(test)]
 mod golden;
 mod index;
+pub mod inventory;
 mod journal;
 pub mod key;
 pub mod large;

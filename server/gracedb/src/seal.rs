@@ -18,8 +18,9 @@ use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use aws_lc_rs::hkdf;
 use zeroize::Zeroizing;
 
+use crate::disk::Disk;
 use crate::error::Error;
-use crate::format::{Fields, FileHeader};
+use crate::format::{FILE_HEADER_LEN, Fields, FileHeader, FileKind};
 
 /// Bytes of a key.
 const KEY_LEN: usize = 32;
@@ -190,6 +191,59 @@ enum LockKind {
     Passphrase = 2,
 }
 
+/// What opens a database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LockedBy {
+    /// Nothing: it is not encrypted.
+    Nothing,
+    /// A key file.
+    KeyFile,
+    /// A passphrase.
+    Passphrase,
+}
+
+impl LockedBy {
+    /// Says what opens the database, or backup, in a folder: from its meta file, or from the copy
+    /// of its keys if that one is broken. Needs no key.
+    pub fn of(disk: &dyn Disk) -> Result<Self, Error> {
+        let label = disk.label();
+        let names = disk.list().map_err(|error| Error::io("list", &label, error))?;
+        let mut headers = Vec::new();
+        for wanted in [FileKind::Meta, FileKind::Keys] {
+            let files = names.iter().filter_map(|name| FileKind::parse(name));
+            let numbers = files.filter(|(kind, _)| *kind == wanted).map(|(_, number)| number);
+            headers.extend(numbers.max().map(|number| (wanted, number)));
+        }
+        let mut failed = Error::MetaMissing { dir: label };
+        for (kind, number) in headers {
+            match read_own(disk, kind, number) {
+                Ok(own) => return Ok(kind_of(&own)),
+                Err(error) => failed = error,
+            }
+        }
+        Err(failed)
+    }
+}
+
+/// The part of a file's header that is about keys.
+fn read_own(disk: &dyn Disk, kind: FileKind, number: u64) -> Result<Vec<u8>, Error> {
+    let name = kind.name(number);
+    let file = disk.open(&name).map_err(|error| Error::io("open", &name, error))?;
+    let mut bytes = vec![0; FILE_HEADER_LEN];
+    let read = file.read_at(0, &mut bytes).map_err(|error| Error::io("read", &name, error))?;
+    bytes.truncate(read);
+    let (_, own) = FileHeader::read(&name, kind, number, &bytes)?;
+    Ok(own.to_vec())
+}
+
+fn kind_of(own: &[u8]) -> LockedBy {
+    match Fields(own).u32() {
+        Some(1) => LockedBy::KeyFile,
+        Some(2) => LockedBy::Passphrase,
+        _ => LockedBy::Nothing,
+    }
+}
+
 /// How the master key comes about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Lock {
@@ -237,6 +291,14 @@ impl Keyring {
 
     pub(crate) fn current(&self) -> u32 {
         self.current
+    }
+
+    pub(crate) fn locked_by(&self) -> LockedBy {
+        match self.lock.as_ref().map(|lock| lock.kind) {
+            None => LockedBy::Nothing,
+            Some(LockKind::KeyFile) => LockedBy::KeyFile,
+            Some(LockKind::Passphrase) => LockedBy::Passphrase,
+        }
     }
 
     pub(crate) fn numbers(&self) -> Vec<u32> {
@@ -429,7 +491,6 @@ pub(crate) fn nonce(life: u64, offset: u64) -> [u8; 12] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::FileKind;
 
     const DATABASE: [u8; 16] = [7; 16];
 

@@ -32,12 +32,13 @@ use crate::scan::{FIRST, Scan};
 use crate::schema::Schema;
 use crate::space;
 use crate::transact::parts_of;
+use crate::words::Words;
 
 /// Problems told one by one; beyond that they are only counted.
 const PROBLEMS_MAX: usize = 1_000;
 
 /// Something that is not as it should be.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Problem {
     /// The file, or the table.
     pub file: String,
@@ -81,6 +82,8 @@ pub struct Report {
     pub problems: Vec<Problem>,
     /// How many problems there are in all.
     pub problems_count: u64,
+    /// Those that were told: a broken block is met once for each row that is looked for in it.
+    told: BTreeSet<Problem>,
 }
 
 impl Report {
@@ -91,9 +94,15 @@ impl Report {
     }
 
     fn note(&mut self, file: &str, offset: Option<u64>, what: impl Into<String>) {
+        let problem = Problem { file: file.to_owned(), offset, what: what.into() };
+        // The same problem twice is one. Beyond what is told, nobody compares.
+        if self.told.contains(&problem) {
+            return;
+        }
         self.problems_count += 1;
         if self.problems.len() < PROBLEMS_MAX {
-            self.problems.push(Problem { file: file.to_owned(), offset, what: what.into() });
+            self.told.insert(problem.clone());
+            self.problems.push(problem);
         }
     }
 
@@ -135,6 +144,8 @@ pub fn closed(
 struct Check {
     files: Arc<files::Files>,
     schema: Schema,
+    /// Keys in words.
+    words: Words,
     view: View,
     /// Journal segments with their ends.
     segments: BTreeMap<u64, u64>,
@@ -144,8 +155,9 @@ struct Check {
 impl Check {
     fn new(frame: Frame, schema: Schema) -> Self {
         let report = Report { sequence: frame.view.state.sequence, ..Report::default() };
-        let Frame { reading, view, segments, .. } = frame;
-        Self { files: Arc::clone(&reading.files), schema, view, segments, report }
+        let Frame { reading, manifest, view, segments, .. } = frame;
+        let words = Words::new(manifest.schema.as_deref().unwrap_or_default());
+        Self { files: Arc::clone(&reading.files), schema, words, view, segments, report }
     }
 
     fn run(mut self, watcher: &mut Watcher<'_>) -> Result<Report, Error> {
@@ -339,7 +351,7 @@ impl Check {
                 self.report.note(table.name, None, "a row points to bytes without a use of them");
             }
             let read = read_part(&self.files, &part, &mut vec![0; part.bytes()]);
-            self.keep_going(read)?;
+            self.keep_going(read.map_err(|error| self.hits(error, key)))?;
         }
         let entries = (table.entries)(key, value, view)?;
         for (entry, expected) in &entries {
@@ -348,6 +360,17 @@ impl Check {
             }
         }
         Ok(entries.len() as u64)
+    }
+
+    /// Damage, with the row that it hits.
+    fn hits(&self, error: Error, key: &[u8]) -> Error {
+        match error {
+            Error::Corrupt { file, offset, what } => {
+                let what = format!("{what}; it is part of {}", self.words.key(key));
+                Error::Corrupt { file, offset, what }
+            }
+            error => error,
+        }
     }
 
     /// Uses and live bytes agree.

@@ -17,6 +17,7 @@ use grace_ipc::message::{
     ServerInfo,
 };
 
+use super::database::{self, Job, Turn};
 use super::figures::{self, Sums};
 use crate::directory::Refusal;
 use crate::services::Services;
@@ -32,6 +33,7 @@ pub(super) struct Desk {
     started_us: u64,
     doors: Vec<Door>,
     sums: Sums,
+    turn: Turn,
     sessions_total: AtomicU64,
     sessions_open: AtomicU64,
 }
@@ -41,8 +43,8 @@ pub(super) struct Desk {
 pub(super) enum Outcome {
     /// One answer.
     Answer(Answer),
-    /// A list, cut into parts that fit a frame.
-    List(Vec<Rows>, u64),
+    /// A list, cut into parts that fit a frame, and what is said after it.
+    Parts(Vec<Rows>, Answer),
 }
 
 /// Counts a session as long as it lives.
@@ -76,6 +78,7 @@ impl Desk {
             started_us: u64::try_from(now.as_micros()).unwrap_or(u64::MAX),
             doors,
             sums: Sums::default(),
+            turn: Turn::default(),
             sessions_total: AtomicU64::new(0),
             sessions_open: AtomicU64::new(0),
         }
@@ -120,11 +123,22 @@ impl Desk {
             }
             RequestBody::DomainList => self.domains(),
             RequestBody::AccountList { domain } => self.accounts(domain.as_deref()),
+            RequestBody::DbStats => database::stats(&self.services).await,
             change => {
                 self.change(change, by).await?;
                 Ok(Outcome::Answer(Answer::Done))
             }
         }
+    }
+
+    /// Does long work; `job` is how it is followed and ended.
+    pub(super) async fn work(
+        &self,
+        body: RequestBody,
+        by: &str,
+        job: Job,
+    ) -> Result<Outcome, Failure> {
+        database::work(&self.services, &self.turn, body, by, job).await
     }
 
     /// Every change an admin can make. The owner of what is changed tells of it in an event.
@@ -152,7 +166,14 @@ impl Desk {
             | RequestBody::AccountList { .. }
             | RequestBody::SubscribeEvents { .. }
             | RequestBody::SubscribeStats { .. }
-            | RequestBody::Unsubscribe { .. } => {
+            | RequestBody::Unsubscribe { .. }
+            | RequestBody::DbStats
+            | RequestBody::DbVerify
+            | RequestBody::DbBackup { .. }
+            | RequestBody::DbCompact
+            | RequestBody::DbRestore { .. }
+            | RequestBody::DbChangeKey { .. }
+            | RequestBody::Cancel { .. } => {
                 let text = format!("{} changes nothing", change.rule().name);
                 return Err(Failure::new(Code::Unsupported, text));
             }
@@ -219,7 +240,7 @@ fn list<T>(mut rows: Vec<T>, part: impl Fn(Vec<T>) -> Rows) -> Outcome {
         let rest = rows.split_off(rows.len().min(ROWS_PER_PART_MAX));
         parts.push(part(std::mem::replace(&mut rows, rest)));
     }
-    Outcome::List(parts, count)
+    Outcome::Parts(parts, Answer::ListEnd { rows: count })
 }
 
 fn store_failed(failure: &StoreFailure) -> Failure {

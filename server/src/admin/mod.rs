@@ -2,11 +2,13 @@
 //!
 //! ```text
 //!   socket ──▶ serve ──▶ session (one task per connection) ──▶ desk ──▶ directory, mailboxes
-//!                            └── events from the bus, counters from figures
+//!                            ├── events from the bus, counters from figures
+//!                            └── long work on the database, on a thread of its own
 //! ```
 //! Invariants: the mail path never waits for an admin program; whoever changed something is named
 //! in the event of the change. Not here: bytes and roles (`grace_ipc`).
 
+mod database;
 mod desk;
 mod figures;
 mod people;

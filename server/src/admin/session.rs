@@ -2,22 +2,26 @@
 //! desk.
 //!
 //! Invariants: one loop owns the connection; a change that was begun is ended, and so told, even if
-//! the peer is gone by then; bytes, requests and events are bounded by the machine.
+//! the peer is gone by then, but long work is cancelled when the peer says no more; bytes, requests
+//! and events are bounded by the machine.
 //! Not here: what is said ([`grace_ipc::session::server`]), what is done ([`super::desk`]).
 
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::sync::watch;
 use tokio::time::sleep_until;
 
-use grace_ipc::message::{Answer, Code, Failure, Rows};
+use grace_ipc::database::DbProgress;
+use grace_ipc::message::{Answer, Code, Failure, RequestBody, Rows};
 use grace_ipc::session::server::{EVENTS_KEPT_MAX_DEFAULT, Session, Settings, Step};
 use grace_ipc::transport::listen::{Peer, Stream};
 
+use super::database::Job;
 use super::desk::{Desk, Outcome, SOFTWARE};
 use super::{figures, people};
 use crate::telemetry::bus::{Batch, Reader, claim};
@@ -27,6 +31,12 @@ const READ_BYTES: usize = 4 * 1_024;
 
 /// Events taken from the bus at once.
 const EVENTS_BATCH_MAX: usize = 256;
+
+/// Least time between two words on how far long work is: nobody reads faster.
+const PROGRESS_WAIT: Duration = Duration::from_millis(200);
+
+/// A word comes at least so often, so that a client can tell slow work from a dead daemon.
+const PROGRESS_WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// A request that is being worked on.
 type Work<'a> = Pin<Box<dyn Future<Output = Result<Outcome, Failure>> + Send + 'a>>;
@@ -47,10 +57,12 @@ pub(super) async fn run(desk: Arc<Desk>, stream: Stream, peer: Peer) {
         by: &by,
         reader: None,
         work: None,
+        long: None,
         list: None,
         input_ended: false,
     };
     let reason = talk.go(&stream).await;
+    talk.cancel();
     let work = talk.work.take();
     // What was begun is ended; nobody waits for the answer any more.
     if let Some((_, work)) = work {
@@ -65,6 +77,7 @@ struct Talk<'a> {
     by: &'a str,
     reader: Option<Reader>,
     work: Option<(u32, Work<'a>)>,
+    long: Option<Long>,
     list: Option<List>,
     input_ended: bool,
 }
@@ -73,7 +86,15 @@ struct Talk<'a> {
 struct List {
     id: u32,
     parts: std::vec::IntoIter<Rows>,
-    rows: u64,
+    answer: Answer,
+}
+
+/// Long work that the peer waits for.
+struct Long {
+    id: u32,
+    job: Job,
+    progress: watch::Receiver<DbProgress>,
+    told_at: Instant,
 }
 
 /// Everything that can happen to a connection.
@@ -81,6 +102,7 @@ enum Happened {
     Wrote(io::Result<usize>),
     Read(io::Result<usize>),
     Worked(Result<Outcome, Failure>),
+    Progress,
     Events(Batch),
     Time,
     Stop,
@@ -101,12 +123,17 @@ impl Talk<'_> {
             match happened {
                 None => return "the peer has gone".to_owned(),
                 Some(Happened::Wrote(Ok(bytes))) => self.session.sent(bytes),
-                Some(Happened::Read(Ok(0))) => self.input_ended = true,
+                Some(Happened::Read(Ok(0))) => {
+                    self.input_ended = true;
+                    // Nobody can be waiting for hours on a connection that cannot say a word.
+                    self.cancel();
+                }
                 Some(Happened::Read(Ok(length))) => {
                     self.session.receive(now, buffer.get(..length).unwrap_or_default());
                 }
                 Some(Happened::Wrote(Err(e)) | Happened::Read(Err(e))) => return e.to_string(),
                 Some(Happened::Worked(outcome)) => self.worked(outcome),
+                Some(Happened::Progress) => self.tell_progress(now),
                 Some(Happened::Events(batch)) => {
                     self.session.add_lost(batch.lost);
                     batch.events.iter().for_each(|event| self.session.offer(event));
@@ -144,6 +171,7 @@ impl Talk<'_> {
             wrote = writing.write(out), if !out.is_empty() => Happened::Wrote(wrote),
             read = reading.read(buffer), if may_read => Happened::Read(read),
             outcome = worked(&mut self.work), if working => Happened::Worked(outcome),
+            () = progress(&mut self.long) => Happened::Progress,
             batch = news(&mut self.reader), if wants_events => Happened::Events(batch),
             () = until(deadline) => Happened::Time,
             () = stop.wait(), if !stopping => Happened::Stop,
@@ -161,6 +189,8 @@ impl Talk<'_> {
                     let event = "AdminSessionOpened";
                     tracing::info!(target: "grace", event, by, software, role);
                 }
+                Step::Ask { id, body } if body.is_long() => self.begin_long(id, body),
+                Step::Cancel { .. } => self.cancel(),
                 Step::Ask { id, body } => {
                     let (desk, by) = (self.desk, self.by);
                     self.work = Some((id, Box::pin(desk.handle(body, by))));
@@ -188,12 +218,39 @@ impl Talk<'_> {
         self.reader.get_or_insert(reader);
     }
 
+    fn begin_long(&mut self, id: u32, body: RequestBody) {
+        let (desk, by, job) = (self.desk, self.by, Job::new());
+        let (progress, told_at) = (job.progress(), Instant::now());
+        self.long = Some(Long { id, job: job.clone(), progress, told_at });
+        self.work = Some((id, Box::pin(desk.work(body, by, job))));
+        if self.input_ended {
+            self.cancel();
+        }
+    }
+
+    fn cancel(&self) {
+        if let Some(long) = &self.long {
+            long.job.cancel();
+        }
+    }
+
+    /// A word on how far long work is, unless the peer has not taken the ones before.
+    fn tell_progress(&mut self, now: Instant) {
+        let Some(long) = &mut self.long else { return };
+        long.told_at = now;
+        let progress = long.progress.borrow_and_update().clone();
+        if self.session.has_room() {
+            self.session.part(long.id, Rows::DbProgress(progress));
+        }
+    }
+
     fn worked(&mut self, outcome: Result<Outcome, Failure>) {
         let Some((id, _)) = self.work.take() else { return };
+        self.long = None;
         match outcome {
             Ok(Outcome::Answer(answer)) => self.session.done(id, answer),
-            Ok(Outcome::List(parts, rows)) => {
-                self.list = Some(List { id, parts: parts.into_iter(), rows });
+            Ok(Outcome::Parts(parts, answer)) => {
+                self.list = Some(List { id, parts: parts.into_iter(), answer });
             }
             Err(failure) => self.session.failed(id, failure),
         }
@@ -201,14 +258,13 @@ impl Talk<'_> {
 
     /// Writes as much of a list as there is room for.
     fn list_on(&mut self) {
-        let Some(list) = &mut self.list else { return };
         while self.session.has_room() {
+            let Some(list) = &mut self.list else { return };
             match list.parts.next() {
                 Some(rows) => self.session.part(list.id, rows),
                 None => {
-                    self.session.done(list.id, Answer::ListEnd { rows: list.rows });
-                    self.list = None;
-                    return;
+                    let Some(list) = self.list.take() else { return };
+                    self.session.done(list.id, list.answer);
                 }
             }
         }
@@ -219,6 +275,18 @@ async fn worked(work: &mut Option<(u32, Work<'_>)>) -> Result<Outcome, Failure> 
     match work {
         Some((_, work)) => work.await,
         None => std::future::pending().await,
+    }
+}
+
+/// Waits until there is something to tell about long work.
+async fn progress(long: &mut Option<Long>) {
+    let Some(long) = long else { return std::future::pending().await };
+    sleep_until((long.told_at + PROGRESS_WAIT).into()).await;
+    let latest = long.told_at + PROGRESS_WAIT_MAX;
+    tokio::select! {
+        // The sender lives beside it; the error cannot come.
+        changed = long.progress.changed() => drop(changed),
+        () = sleep_until(latest.into()) => {}
     }
 }
 

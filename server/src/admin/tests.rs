@@ -3,17 +3,19 @@
 
 use std::io::Write as _;
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use grace_ipc::client::{self, Client, ClientError};
 use grace_ipc::codec;
+use grace_ipc::database::DbMoment;
 use grace_ipc::event::{EventKind, Topic};
 use grace_ipc::frame;
 use grace_ipc::hello::ClientHello;
 use grace_ipc::message::{
-    Code, EventFilter, Push, PushBody, ROWS_PER_PART_MAX, Request, RequestBody, Rows, Secret,
+    Answer, Code, EventFilter, Push, PushBody, ROWS_PER_PART_MAX, Request, RequestBody, Rows,
+    Secret, ServerMessage,
 };
 use grace_ipc::role::Role;
 use gracedb::db::Db;
@@ -34,13 +36,18 @@ use crate::store::accounts::Account;
 use crate::telemetry::bus::Bus;
 use crate::telemetry::stop::Stop;
 
+/// Copying goes on at this rate, so that there is time to interfere.
+const COPY_BYTES_S: u64 = 8 << 20;
+
 fn services(folder: &Path) -> Services {
     std::fs::write(folder.join("c.toml"), "hostname = \"mail.example.org\"\n").unwrap();
     let mut config = Config::load(Some(&folder.join("c.toml")), Some(folder)).unwrap();
     config.admin = folder.join("admin.sock");
     config.limits.admin_sessions_max = 4;
     let bus = Bus::new(1_000);
-    let db = Db::open(Options::new(folder.join("store")), store::SCHEMA).unwrap();
+    let options =
+        Options { background_bytes_s: COPY_BYTES_S, ..Options::new(folder.join("store")) };
+    let db = Db::open(options, store::SCHEMA).unwrap();
     let tls = Arc::new(Tls::open(&config).unwrap());
     let (limits, stop) = (config.limits, Stop::default());
     Services {
@@ -56,7 +63,9 @@ fn services(folder: &Path) -> Services {
 /// Runs the admin side while `test` plays an admin program on a thread of its own.
 async fn check(test: impl FnOnce(&Services) + Send + 'static) {
     let folder = tempfile::tempdir().unwrap();
-    let services = services(folder.path());
+    let data = folder.path().join("data");
+    std::fs::create_dir(&data).unwrap();
+    let services = services(&data);
     let serving = tokio::spawn(serve(open(&services).unwrap(), services.clone()));
     let theirs = services.clone();
     spawn_blocking(move || test(&theirs)).await.unwrap();
@@ -237,6 +246,135 @@ async fn a_stop_says_goodbye() {
         let end = client.next_push(Some(Duration::from_secs(10))).unwrap_err();
         let ClientError::Goodbye(failure) = end else { panic!("{end}") };
         assert_eq!(failure.code, Code::Stopping);
+    })
+    .await;
+}
+
+/// Three seconds' worth of copying.
+fn fill(services: &Services) {
+    for id in 1..=48 {
+        let password_hash = "x".repeat(1 << 19);
+        let address = format!("{id}@example.org");
+        let account = Account { id, address, password_hash, created_us: id };
+        services.db.write(|tx| tx.insert(&account)).unwrap().wait().unwrap();
+    }
+}
+
+/// A folder for a copy, outside of the data folder.
+fn target(services: &Services, name: &str) -> PathBuf {
+    services.config.data.with_file_name(name)
+}
+
+fn backup_to(folder: &Path) -> RequestBody {
+    RequestBody::DbBackup { to: folder.display().to_string() }
+}
+
+/// Whether a copy is whole: its meta file is written last.
+fn is_whole(folder: &Path) -> bool {
+    let mut files = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().file_name());
+    files.any(|name| name.to_string_lossy().ends_with(".gm"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_database_is_looked_at_checked_copied_and_tidied() {
+    check(|services| {
+        let mut client = connect(services);
+        client.order(domain("example.org")).unwrap();
+        let complete = connect_as(services, Role::Viewer).unwrap().request(RequestBody::DbStats);
+        let complete = complete.unwrap();
+        let Answer::DbStats(stats) = complete.answer else { panic!("{complete:?}") };
+        assert_eq!(stats.folder, services.config.data.join("store").display().to_string());
+        assert!(stats.transaction >= 1 && stats.counters.unwrap().commits >= 1);
+        assert!(matches!(&complete.parts[..], [Rows::DbSegments(some)] if some.len() == 1));
+        let viewed = connect_as(services, Role::Operator).unwrap().order(RequestBody::DbVerify);
+        assert_eq!(code(viewed), Code::Forbidden);
+
+        let mut done = |body| client.work(body, &mut |_| true);
+        let Ok(Answer::DbVerified(verified)) = done(RequestBody::DbVerify) else { panic!() };
+        assert_eq!((verified.problems, verified.transaction), (0, stats.transaction));
+        let to = target(services, "copy");
+        let Ok(Answer::DbCopied(copied)) = done(backup_to(&to)) else { panic!() };
+        assert_eq!((copied.transaction, copied.files), (stats.transaction, copied.new_files));
+        let Ok(Answer::DbCompacted(_)) = done(RequestBody::DbCompact) else { panic!() };
+        let newest = DbMoment::Newest;
+        let restore = RequestBody::DbRestore { to: to.display().to_string(), moment: newest };
+        assert_eq!(code(done(restore).map(drop)), Code::NotEmpty);
+        let to = target(services, "future");
+        let moment = DbMoment::Transaction { number: 1 << 40 };
+        let restore = RequestBody::DbRestore { to: to.display().to_string(), moment };
+        assert_eq!(code(done(restore).map(drop)), Code::NotFound);
+        let inside = services.config.data.join("copy");
+        assert_eq!(code(done(backup_to(&inside)).map(drop)), Code::Invalid);
+        assert_eq!(code(done(backup_to(Path::new("copy"))).map(drop)), Code::Invalid);
+        // The database of these tests is in the clear.
+        let rekey = RequestBody::DbChangeKey { new_key_file: false };
+        assert_eq!(code(done(rekey).map(drop)), Code::Unsupported);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn long_work_goes_alone_and_is_cancelled() {
+    check(|services| {
+        fill(services);
+        let to = target(services, "cancelled");
+        let (mut client, mut other) = (connect(services), connect(services));
+        let mut heard = 0;
+        let ended = client.work(backup_to(&to), &mut |rows| {
+            let Rows::DbProgress(progress) = rows else { panic!("{rows:?}") };
+            assert!(progress.done <= progress.total && progress.total > 20 << 20, "{progress:?}");
+            heard += 1;
+            assert_eq!(code(other.order(RequestBody::DbCompact)), Code::Busy);
+            other.order(RequestBody::Ping).expect("others are served meanwhile");
+            heard < 2
+        });
+        assert_eq!(code(ended.map(drop)), Code::Cancelled);
+        assert!(!is_whole(&to));
+        // What was copied counts when it is begun again.
+        let Ok(Answer::DbCopied(copied)) = client.work(backup_to(&to), &mut |_| true) else {
+            panic!();
+        };
+        assert!(is_whole(&to) && copied.bytes > 24 << 20);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn long_work_ends_with_its_connection() {
+    check(|services| {
+        fill(services);
+        let to = target(services, "abandoned");
+        let (mut sender, mut receiver) = connect(services).split();
+        sender.send(backup_to(&to)).unwrap();
+        // It goes on once it says so.
+        let begun = receiver.next_within(Some(Duration::from_secs(10))).unwrap();
+        assert!(matches!(begun, ServerMessage::Reply(_)), "{begun:?}");
+        drop((sender, receiver));
+        let mut client = connect(services);
+        let mut tries = 0..1_000_000;
+        while let Err(busy) = client.work(RequestBody::DbVerify, &mut |_| true) {
+            assert_eq!(code(Err(busy)), Code::Busy);
+            assert!(tries.next().is_some(), "the work never ends");
+            std::thread::yield_now();
+        }
+        assert!(!is_whole(&to));
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn long_work_ends_with_the_daemon() {
+    check(|services| {
+        fill(services);
+        let to = target(services, "stopped");
+        let mut client = connect(services);
+        let ended = client.work(backup_to(&to), &mut |_| {
+            services.porter.stop.say();
+            true
+        });
+        let Err(ClientError::Goodbye(failure)) = ended else { panic!("{ended:?}") };
+        assert_eq!(failure.code, Code::Stopping);
+        // That it has ended is seen by the end of the serving, within the patience of `check`.
     })
     .await;
 }

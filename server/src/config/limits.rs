@@ -200,7 +200,7 @@ settings! {
     gone {}
     words {
         key = "store.key", [],
-            "File with the key that the mail is encrypted with, relative to `data`; made at the first start. `none`: what is written is not encrypted. Without the key nobody can read the mail: keep a copy elsewhere.";
+            "File with the key that the mail is encrypted with, relative to `data`; made at the first start. `none`: what is written is not encrypted. Without the key nobody can read the mail: keep a copy elsewhere. `gracectl db change-key --new-key` puts another one in its place.";
         journal_io = "direct", ["direct" "buffered"],
             "How the journal is written. `direct`: past the page cache, where the file system can do that. `buffered`: through the page cache, then a sync; for file systems that are quicker so.";
     }
@@ -214,7 +214,7 @@ settings! {
         background_bytes_s = 67_108_864, 1_048_576..=1_099_511_627_776, "bytes/s",
             "Most bytes a second that tidying up writes, while it keeps up.";
         restore_hours = 24, 0..=8_760, "hours",
-            "How long what was deleted or replaced stays on disk, so that the database can be brought back to any moment since. A wrong deletion is noticed the next day; after that its room is given back. 0: room is given back at once.";
+            "How long what was deleted or replaced stays on disk, so that the database can be brought back to any moment since (`gracectl db restore`). A wrong deletion is noticed the next day; after that its room is given back. 0: room is given back at once.";
         trace_hours = 336, 0..=87_600, "hours",
             "How long events of connections and messages are kept to be looked up. 0: none are. Questions about a message come within two weeks.";
         traces_max = 1_000_000, 10_000..=1_000_000_000, "events",

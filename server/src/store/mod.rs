@@ -10,14 +10,18 @@
 //! 6, `body`.
 
 pub mod accounts;
+pub mod closed;
 mod earlier;
 pub mod failure;
 pub mod health;
+pub mod key;
 pub mod messages;
 pub mod open;
 pub mod removal;
+pub mod report;
 pub mod seed;
 pub mod statistics;
+pub mod target;
 pub mod traces;
 
 use gracedb::schema::Schema;

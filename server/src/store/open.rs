@@ -5,9 +5,11 @@
 //!   not there      ─▶ no database, or one in the clear: made, and what is written from now on is
 //!                     encrypted
 //!                     an encrypted database: refused, for a new key would not open it
+//!   does not open  ─▶ another one waits beside it that does: a change of keys was cut short, and
+//!                     is ended
 //! ```
 //! Invariant: a key is made only where there is nothing that another key opens.
-//! Not here: the settings (`config`), the tables ([`super`]).
+//! Not here: the settings (`config`), the tables ([`super`]), changing the key ([`super::key`]).
 
 use std::fs;
 use std::io;
@@ -19,12 +21,12 @@ use gracedb::error::Error;
 use gracedb::options::Options;
 use gracedb::seal::Key;
 
-use super::{SCHEMA, earlier};
+use super::{SCHEMA, earlier, key};
 use crate::config::Config;
 use crate::config::limits::{Limits, Store};
 
 /// The database's folder, below the data folder.
-const FOLDER: &str = "store";
+pub const FOLDER: &str = "store";
 
 /// Journal segments are whole blocks of the disk.
 const DISK_BLOCK_BYTES: u64 = 4_096;
@@ -71,14 +73,31 @@ pub fn open(config: &Config) -> Result<Db, String> {
         }
         read => read.map_err(explain)?,
     });
-    open_with(options).map_err(|e| match e {
+    let opened = open_with(options.clone());
+    let opened = match opened {
+        Err(Error::WrongKey { file: wrong }) if key::waiting(&file).exists() => {
+            end_change(&file, options).unwrap_or(Err(Error::WrongKey { file: wrong }))
+        }
+        opened => opened,
+    };
+    opened.map_err(|e| match e {
         Error::KeyNeeded { .. } | Error::WrongKey { .. } => explain(e),
         e => e.to_string(),
     })
 }
 
-fn open_with(options: Options) -> Result<Db, Error> {
+/// Opens the database with the tables of today, coming from those of earlier programs.
+pub(super) fn open_with(options: Options) -> Result<Db, Error> {
     Db::open_with(options, SCHEMA, &earlier::migrations())
+}
+
+/// Opens with the key that waits, and puts that in its place; `None`: it is not the one either.
+fn end_change(file: &Path, mut options: Options) -> Option<Result<Db, Error>> {
+    options.key = Some(Key::read_file(&key::waiting(file)).ok()?);
+    match open_with(options) {
+        Err(Error::WrongKey { .. }) => None,
+        opened => Some(opened.and_then(|db| key::place(file).map(|_| db))),
+    }
 }
 
 /// Makes a key, unless the database is encrypted with another one.
@@ -109,7 +128,8 @@ fn has_files(folder: &Path) -> bool {
     names.any(|name| name.extension().is_some_and(|ending| ending == "gm" || ending == "gi"))
 }
 
-fn options(folder: &Path, store: &Store, limits: &Limits) -> Options {
+/// How the database in a folder is opened by these settings, its key aside.
+pub(super) fn options(folder: &Path, store: &Store, limits: &Limits) -> Options {
     let bytes = |setting: u64| usize::try_from(setting).unwrap_or(usize::MAX);
     let piece_bytes = bytes(piece_bytes(limits.message_bytes_max, limits.recipients_max));
     let defaults = Options::new(folder);
@@ -192,6 +212,53 @@ mod tests {
         let text = open(&config(data, "text")).err().unwrap();
         assert!(text.contains("64 hexadecimal digits"), "{text}");
         assert!(has(&open(&config(data, "elsewhere")).unwrap(), "secret.example.org"));
+    }
+
+    #[test]
+    fn a_key_is_replaced_and_a_replacement_that_was_cut_short_is_ended() {
+        let data = tempfile::tempdir().unwrap();
+        let data = data.path();
+        let key_file = data.join("store.key");
+        let with_default = || open(&config(data, "store.key"));
+        let db = with_default().unwrap();
+        put(&db, "secret.example.org");
+        let first = fs::read_to_string(&key_file).unwrap();
+        let replaced = key::replace(&db, &key_file, &mut |_| true).unwrap();
+        db.close();
+        assert_eq!(fs::read_to_string(&replaced.earlier).unwrap(), first);
+        let second = fs::read_to_string(&key_file).unwrap();
+        assert_ne!(first, second);
+        assert!(!key::waiting(&key_file).exists());
+        assert!(has(&with_default().unwrap(), "secret.example.org"));
+
+        // The power went before the new key was in its place.
+        fs::rename(&key_file, key::waiting(&key_file)).unwrap();
+        fs::write(&key_file, &first).unwrap();
+        assert!(has(&with_default().unwrap(), "secret.example.org"));
+        assert_eq!(fs::read_to_string(&key_file).unwrap(), second);
+
+        // And before the database took it: the new one is nothing, and is replaced.
+        fs::write(key::waiting(&key_file), &first).unwrap();
+        let db = with_default().unwrap();
+        key::replace(&db, &key_file, &mut |_| true).unwrap();
+        db.close();
+        assert!(has(&with_default().unwrap(), "secret.example.org"));
+        fs::write(key::waiting(&key_file), &first).unwrap();
+        fs::write(&key_file, &second).unwrap();
+        let neither = with_default().err().unwrap();
+        assert!(neither.contains("does not open this database"), "{neither}");
+    }
+
+    #[test]
+    fn a_change_of_keys_that_is_stopped_leaves_a_database_that_opens() {
+        let data = tempfile::tempdir().unwrap();
+        let data = data.path();
+        let db = open(&config(data, "store.key")).unwrap();
+        put(&db, "secret.example.org");
+        let stopped = key::replace(&db, &data.join("store.key"), &mut |_| false);
+        assert!(matches!(stopped, Err(Error::Stopped)), "{stopped:?}");
+        db.close();
+        assert!(has(&open(&config(data, "store.key")).unwrap(), "secret.example.org"));
     }
 
     #[cfg(unix)]

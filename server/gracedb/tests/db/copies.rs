@@ -254,3 +254,35 @@ fn what_is_older_than_the_window_is_forgotten() {
     assert_eq!(contents(&open(&Options::new(to.path()))), contents(&db));
     check(&db);
 }
+
+#[test]
+fn copying_that_was_stopped_can_be_begun_again() {
+    let (dir, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let db = open(&small(dir.path()));
+    (0..20).for_each(|round| work(&db, round));
+    // Large enough to be told of on the way.
+    for uid in 5_000..5_100 {
+        put_message(&db, 9, uid, &pattern(100_000, 1));
+    }
+    let stopped = |told: &mut u32| {
+        *told += 1;
+        *told < 3
+    };
+    let mut told = 0;
+    let backup = db.backup(&disk(to.path()), &mut |_| stopped(&mut told));
+    assert!(matches!(backup, Err(Error::Stopped)), "{backup:?}");
+    let begun = names(to.path()).len();
+    assert!(begun > 3, "some was copied");
+    let copied = db.backup(&disk(to.path()), &mut go_on).unwrap();
+    assert!(copied.new_files < copied.files, "{copied:?}");
+    verified(&Options::new(to.path()));
+
+    let back = tempfile::tempdir().unwrap();
+    let mut told = 0;
+    let newest = Moment::Newest;
+    let restore = db.restore_to(newest, &disk(back.path()), &mut |_| stopped(&mut told));
+    assert!(matches!(restore, Err(Error::Stopped)), "{restore:?}");
+    assert_eq!(names(back.path()), ["lock"]);
+    db.restore_to(newest, &disk(back.path()), &mut go_on).unwrap();
+    verified(&Options::new(back.path()));
+}

@@ -4,6 +4,7 @@
 
 mod copies;
 mod damage;
+mod inventory;
 mod keys;
 mod large;
 mod migrations;

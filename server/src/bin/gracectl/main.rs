@@ -1,15 +1,17 @@
 //! `gracectl`: the admin protocol for command lines and scripts.
 //!
-//! Everything it can do is a message of the protocol, so it can do nothing that the console or a
-//! program of yours could not. Exit codes: 0 done, 1 refused or failed (reason on standard error),
-//! 2 wrong usage. Passwords come from a file or standard input, never from the command line, where
-//! every user of the machine could read them.
+//! Everything it can do to a running daemon is a message of the protocol, so it can do nothing that
+//! the console or a program of yours could not. Only a database that no daemon has open it works on
+//! itself ([`db`]). Exit codes: 0 done, 1 refused, failed (reason on standard error) or, by a
+//! check, found not to be sound, 2 wrong usage. Passwords come from a file or standard input, never
+//! from the command line, where every user of the machine could read them.
 //! Not here: how answers are printed ([`mod@print`]), how the daemon is found ([`find`]).
 
-mod dump;
+mod db;
 mod find;
 mod password;
 mod print;
+mod units;
 mod watch;
 
 use std::path::PathBuf;
@@ -22,7 +24,7 @@ use grace_ipc::role::Role;
 
 use crate::print::Form;
 
-/// Administers a running graced.
+/// Administers a running graced, and the database of one that is stopped.
 #[derive(Debug, Parser)]
 #[command(name = "gracectl", version, about)]
 struct Arguments {
@@ -44,15 +46,15 @@ enum Command {
     /// Accounts: people and places with a mailbox
     #[command(subcommand)]
     Account(Account),
-    /// The database's files
-    #[command(subcommand)]
-    Db(Db),
     /// What happens, as it happens
     Events(watch::Events),
     /// Counters
     Stats,
     /// The daemon: version, doors, data folder
     Info,
+    /// The database: figures, checks, backups, repair
+    #[command(subcommand, after_help = db::WHO)]
+    Db(db::Db),
 }
 
 #[derive(Debug, Subcommand)]
@@ -100,17 +102,11 @@ enum Account {
     },
 }
 
-#[derive(Debug, Subcommand)]
-enum Db {
-    /// Show a file byte by byte, beside a running daemon or without one
-    Dump(dump::Dump),
-}
-
 fn main() -> ExitCode {
     // clap ends with 2 on wrong usage, as the exit codes promise.
     let arguments = Arguments::parse();
     match run(arguments) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(why) => {
             complain(&why);
             ExitCode::FAILURE
@@ -124,12 +120,13 @@ fn complain(why: &str) {
 }
 
 /// Does what the command says; an error is the sentence to print.
-fn run(arguments: Arguments) -> Result<(), String> {
+fn run(arguments: Arguments) -> Result<ExitCode, String> {
     let Arguments { socket, json, command } = arguments;
     let form = if json { Form::Json } else { Form::Text };
     // The least role that will do: a mistake in a script that only looks cannot break anything.
     let connect = |role| find::connect(socket.as_deref(), role);
-    match command {
+    let done = match command {
+        Command::Db(command) => return db::run(command, form, &connect),
         Command::Domain(Domain::List) => {
             let rows = connect(Role::Viewer)?.domains().map_err(|e| e.to_string())?;
             print::domains(form, &rows)
@@ -166,7 +163,6 @@ fn run(arguments: Arguments) -> Result<(), String> {
             order(client, RequestBody::AccountSetPassword { address: address.clone(), password })?;
             print::done(form, "password changed", &address)
         }
-        Command::Db(Db::Dump(arguments)) => dump::run(&arguments),
         Command::Events(events) => watch::events(connect(Role::Viewer)?, form, &events),
         Command::Stats => {
             let stats = connect(Role::Viewer)?.stats().map_err(|e| e.to_string())?;
@@ -176,7 +172,8 @@ fn run(arguments: Arguments) -> Result<(), String> {
             let info = connect(Role::Viewer)?.server_info().map_err(|e| e.to_string())?;
             print::info(form, &info)
         }
-    }
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }
 
 fn order(mut client: grace_ipc::client::Client, body: RequestBody) -> Result<(), String> {

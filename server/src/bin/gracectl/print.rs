@@ -24,7 +24,7 @@ pub(crate) enum Form {
 }
 
 /// Writes one line to standard output.
-fn line(text: &str) -> Result<(), String> {
+pub(crate) fn line(text: &str) -> Result<(), String> {
     let mut out = io::stdout().lock();
     match writeln!(out, "{text}").and_then(|()| out.flush()) {
         // Whoever reads this has seen enough (`| head`): that is no failure.
@@ -34,12 +34,13 @@ fn line(text: &str) -> Result<(), String> {
     }
 }
 
-fn json_line(value: &impl Serialize) -> Result<(), String> {
+/// Writes one line of JSON to standard output.
+pub(crate) fn json_line(value: &impl Serialize) -> Result<(), String> {
     line(&serde_json::to_string(value).map_err(|e| e.to_string())?)
 }
 
 /// Columns as wide as their widest cell; numbers to the right.
-fn table(head: &[&str], rows: &[Vec<String>]) -> Result<(), String> {
+pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) -> Result<(), String> {
     let head: Vec<String> = head.iter().map(|&cell| cell.to_owned()).collect();
     let lines = || std::iter::once(&head).chain(rows);
     let width = |column: usize| {
@@ -181,6 +182,12 @@ fn time(time_us: u64) -> String {
     let ms = time_us / 1_000;
     let (hour, minute, second) = (ms / 3_600_000 % 24, ms / 60_000 % 60, ms / 1_000 % 60);
     format!("{} {hour:02}:{minute:02}:{second:02}.{:03}", day(time_us), ms % 1_000)
+}
+
+/// `2026-11-23 19:40:12` in UTC.
+pub(crate) fn second(time_us: u64) -> String {
+    let text = time(time_us);
+    text.split('.').next().unwrap_or_default().to_owned()
 }
 
 /// `2026-11-23` in UTC.

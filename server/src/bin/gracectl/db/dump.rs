@@ -10,17 +10,21 @@ use gracedb::disk::Disk;
 use gracedb::disk::real::RealDisk;
 use gracedb::dump::{self, Wanted};
 use gracedb::error::Error;
-use gracedb::seal::Key;
+
+use graced::config::Config;
+use graced::store::closed;
+
+use super::Access;
+use super::closed::find_key;
 
 /// Which file to show, and which part of it.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Dump {
-    /// The database's folder, or that of a backup
-    #[arg(long, value_name = "FOLDER")]
+    /// Folder of a database, of a backup, or a daemon's data folder; a daemon may have it open
+    #[arg(long, value_name = "DIR")]
     dir: PathBuf,
-    /// The file with the key of an encrypted database
-    #[arg(long, value_name = "FILE")]
-    key_file: Option<PathBuf>,
+    #[command(flatten)]
+    access: Access,
     /// The file to show, such as 0000000001.gj
     file: String,
     /// Begin with the record or section that this byte of the file is in
@@ -33,9 +37,12 @@ pub(crate) struct Dump {
 
 /// Shows it on standard output. What is broken is shown, too, and ends with an error.
 pub(crate) fn run(arguments: &Dump) -> Result<(), String> {
-    let Dump { dir, key_file, file, at, records } = arguments;
-    let key = key_file.as_deref().map(Key::read_file).transpose().map_err(|error| words(&error))?;
-    let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(dir));
+    let Dump { dir, access, file, at, records } = arguments;
+    let folder = closed::find(dir)?;
+    let config = Config::load(access.config.as_deref(), None).map_err(|e| e.to_string())?;
+    // Without the key it is shown as it stands on disk.
+    let (_, (key, _)) = find_key(&folder, &config, access)?;
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(folder));
     let mut out = BufWriter::new(io::stdout().lock());
     let wanted = Wanted { at: *at, records: *records };
     let dumped = dump::file(&disk, key.as_ref(), file, wanted, &mut out);
