@@ -86,6 +86,7 @@ fn message(view: &Snapshot, old: Message1) -> Result<Option<messages::MessageRow
 }
 
 /// The first of neighbors that went together stands for all of them.
+#[expect(clippy::needless_pass_by_value, reason = "a migration is given the row")]
 fn vanished(view: &Snapshot, old: Vanished1) -> Result<Option<messages::Vanished>, Error> {
     let Vanished1 { mailbox, modseq, uid } = old;
     if let Some(before) = uid.checked_sub(1)
