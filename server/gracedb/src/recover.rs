@@ -154,7 +154,10 @@ fn with_key(mut keys: Keyring, options: &Options) -> Result<Keyring, Error> {
 fn create(options: Options, lock: Box<dyn DiskLock>) -> Result<(Local, Option<String>), Error> {
     let disk = Arc::clone(&options.disk);
     let names = disk.list().map_err(|error| Error::io("list", &disk.label(), error))?;
-    if names.iter().any(|name| FileKind::parse(name).is_some()) {
+    // Keys come first: alone they are what is left of a creation that was broken off.
+    let began =
+        |name: &String| FileKind::parse(name).is_some_and(|file| file != (FileKind::Keys, 1));
+    if names.iter().any(began) {
         return Err(Error::MetaMissing { dir: disk.label() });
     }
     let database = match options.identity {

@@ -52,6 +52,7 @@ pub struct Note {
 #[derive(Counter)]
 #[counter(id = 3, name = "tally")]
 pub struct Tally {
+    /// What is counted.
     #[key]
     pub kind: u8,
 }

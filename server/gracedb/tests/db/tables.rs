@@ -88,7 +88,6 @@ pub(crate) fn read_body(view: &impl View, mailbox: u64, uid: u32) -> Option<Vec<
     Some(view.open_large(&row.body).read_all(64 << 20).unwrap())
 }
 
-
 /// Checks all of a database.
 pub(crate) fn check(db: &Db) {
     let report = db.verify(&mut |_| true).unwrap();
