@@ -35,6 +35,9 @@ mod files;
 mod flush;
 mod format;
 mod frame;
+#[cfg(any(test, feature = "fuzz"))]
+#[doc(hidden)]
+pub mod fuzz;
 mod index;
 mod journal;
 pub mod key;

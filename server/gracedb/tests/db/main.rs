@@ -4,8 +4,10 @@
 
 mod copies;
 mod damage;
+mod histories;
 mod keys;
 mod large;
+mod parity;
 mod rows;
 mod space;
 mod tables;
