@@ -13,6 +13,9 @@ use crate::space;
 /// Bytes of a text or of hexadecimal digits shown.
 const SHOWN_BYTES: usize = 64;
 
+/// Name and type.
+type Field = (String, String);
+
 /// The tables of a database, by name.
 #[derive(Debug, Default)]
 pub(crate) struct Words {
@@ -24,9 +27,9 @@ struct TableWords {
     id: u16,
     name: String,
     /// Name and type of each field of the key.
-    key: Vec<(String, String)>,
+    key: Vec<Field>,
     /// Number, name and fields of each index.
-    indexes: Vec<(u8, String, Vec<(String, String)>)>,
+    indexes: Vec<(u8, String, Vec<Field>)>,
 }
 
 impl Words {

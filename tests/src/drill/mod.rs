@@ -112,7 +112,7 @@ impl fmt::Display for Drill {
     }
 }
 
-fn name_of<T: PartialEq>(names: &[(&'static str, T)], of: T) -> &'static str {
+fn name_of<T: PartialEq + Copy>(names: &[(&'static str, T)], of: T) -> &'static str {
     names.iter().find(|(_, each)| *each == of).map_or("", |(name, _)| name)
 }
 

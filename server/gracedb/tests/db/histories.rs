@@ -127,10 +127,14 @@ impl Stage<'_> {
         let began = self.now();
         let pending = self.db.write_with(durability, |tx| {
             for place in (0..CELLS).filter(|place| looks & (1 << place) != 0) {
-                saw[place] = Some(self.look(tx, place));
+                if let Some(saw) = saw.get_mut(place) {
+                    *saw = Some(self.look(tx, place));
+                }
             }
             for place in (0..CELLS).filter(|place| puts & (1 << place) != 0) {
-                put[place] = Some(number);
+                if let Some(put) = put.get_mut(place) {
+                    *put = Some(number);
+                }
                 let (history, at) = (self.history, u8::try_from(place).unwrap());
                 tx.put(&Cell { history, place: at, number })?;
             }

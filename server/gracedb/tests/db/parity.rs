@@ -77,7 +77,7 @@ fn change(
     chance: &mut Chance,
     large: Option<&gracedb::large::Large>,
 ) -> Result<String, Error> {
-    let domain = ["a.test", "b.test"][chance.below(2) as usize];
+    let domain = if chance.below(2) == 0 { "a.test" } else { "b.test" };
     let row = |chance: &mut Chance| Account {
         domain: domain.into(),
         quota: i64::from(chance.small(5)) - 2,
