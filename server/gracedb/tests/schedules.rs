@@ -7,7 +7,8 @@
 //! Invariants: every writer gets an answer; one that says "synced" is never given before the disk
 //! would have the transaction after a power cut; transactions of one writer are there in order.
 //! Only in a build with `--cfg shuttle`; `tests/run` makes one. `GRACE_SCHEDULES=N` tries N orders
-//! of each test. Not here: how disks fail (the drills of `grace-tests`).
+//! in each test, `GRACE_SCHEDULE=…` the one that a failing test printed.
+//! Not here: how disks fail (the drills of `grace-tests`).
 
 #![cfg(shuttle)]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
@@ -27,7 +28,7 @@ use gracedb::table::Table;
 use gracedb::view::View;
 use serde::{Deserialize, Serialize};
 use shuttle::rand::Rng;
-use shuttle::scheduler::{PctScheduler, RandomScheduler, Scheduler};
+use shuttle::scheduler::{PctScheduler, RandomScheduler, ReplayScheduler, Scheduler};
 use shuttle::{Config, Runner, thread};
 
 /// Orders of events that each test tries, unless `GRACE_SCHEDULES` says otherwise.
@@ -145,14 +146,19 @@ fn try_orders(scene: impl Fn() + Send + Sync + 'static) {
     let given = std::env::var("GRACE_SCHEDULES").ok().and_then(|count| count.parse().ok());
     let schedules: usize = given.unwrap_or(SCHEDULES);
     let scene = Arc::new(scene);
-    let run = |scheduler: Box<dyn Scheduler + Send>| {
+    let run = |scheduler: Box<dyn Scheduler + Send>| -> usize {
         let mut config = Config::new();
         config.stack_size = STACK_BYTES;
         let scene = Arc::clone(&scene);
-        Runner::new(scheduler, config).run(move || scene());
+        Runner::new(scheduler, config).run(move || scene())
     };
-    run(Box::new(RandomScheduler::new_from_seed(1, schedules)));
-    run(Box::new(PctScheduler::new_from_seed(2, OVERTAKINGS, schedules)));
+    if let Ok(order) = std::env::var("GRACE_SCHEDULE") {
+        run(Box::new(ReplayScheduler::new_from_encoded(&order)));
+        return;
+    }
+    let tried = run(Box::new(RandomScheduler::new_from_seed(1, schedules)))
+        + run(Box::new(PctScheduler::new_from_seed(2, OVERTAKINGS, schedules)));
+    assert_eq!(tried, 2 * schedules, "orders tried");
 }
 
 /// What one writer was told, and what the disk was like when it was told.
