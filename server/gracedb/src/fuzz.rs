@@ -404,8 +404,8 @@ mod tests {
     const CASES_OF_PARTS: u64 = 6_000;
     /// Set in the process that reads the inputs.
     const CHILD: &str = "GRACE_FUZZ_CHILD";
-    /// The address space that it may take more than with the valid inputs, in KiB: a row may say that
-    /// a large value has a part of the largest size, and a reader takes room for two of them.
+    /// The address space that it may take more than with the valid inputs, in KiB: a row may say
+    /// that a large value has a part of the largest size, and a reader takes room for two of them.
     const GROWTH_KIB_MAX: u64 = 256 << 10;
 
     /// The most address space this process ever had (`VmPeak` of proc(5)): what is allocated counts

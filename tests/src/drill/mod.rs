@@ -1,11 +1,12 @@
 //! Drills: the database on a dying disk, against a model in memory.
 //!
 //! One seed makes one workload. It runs once to count the disk's operations, then once for every
-//! operation with the disk failing there. After each failure the database is opened again, sometimes
-//! with the power going once more meanwhile, and must be exactly the model as of some transaction
-//! not older than the last one acknowledged and not newer than the last one made; everything that
-//! belongs together must agree. Where a disk may break its word (a sync that lies, a bit that flips)
-//! what is shown must still be some whole state, or an error that names the damage.
+//! operation with the disk failing there. After each failure the database is opened again,
+//! sometimes with the power going once more meanwhile, and must be exactly the model as of some
+//! transaction not older than the last one acknowledged and not newer than the last one made;
+//! everything that belongs together must agree. Where a disk may break its word (a sync that lies,
+//! a bit that flips) what is shown must still be some whole state, or an error that names the
+//! damage.
 //!
 //! Settings are so small that a hundred transactions flush, merge, clean and roll over many times;
 //! background work is done between transactions, in an order that the seed decides.

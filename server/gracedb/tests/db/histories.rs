@@ -234,7 +234,7 @@ fn what_cannot_be_is_not_explained() {
     assert!(explain(&[call((0, 1), None, Some(5)), call((2, 3), Some(5), None)]));
     assert!(explain(&[call((0, 3), None, Some(5)), call((1, 2), Some(0), None)]));
     assert!(explain(&[call((0, 3), None, Some(5)), call((1, 2), Some(5), None)]));
-    // A stale read, a read of what was never there, two who both found the cell empty and filled it.
+    // A stale read, a read of what was never there, two who found the cell empty and filled it.
     assert!(!explain(&[call((0, 1), None, Some(5)), call((2, 3), Some(0), None)]));
     assert!(!explain(&[call((0, 3), None, Some(5)), call((1, 2), Some(7), None)]));
     assert!(!explain(&[call((0, 3), Some(0), Some(5)), call((1, 2), Some(0), Some(6))]));
