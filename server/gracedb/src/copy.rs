@@ -178,7 +178,7 @@ impl<'a> Copier<'a> {
         let _lock = lock.ok_or_else(|| Error::Locked { dir: label.clone() })?;
         let meta = self.look()?;
         if self.target == Target::Backup {
-            // First of all, so that what is broken off is known as a backup and can be gone on with.
+            // First of all: what is broken off is known as a backup then, and can be gone on with.
             self.note()?;
         }
         let files: Vec<(FileKind, u64, u64)> = {

@@ -6,8 +6,8 @@
 //!   journal      by its records, going on at the next whole one after a broken one
 //! ```
 //! Everything comes out from the oldest to the newest, so that later says what counts.
-//! Invariants: nothing is changed; what fails its checksum is told of and never given out; memory is
-//! bounded by one section and by what the meta file lists.
+//! Invariants: nothing is changed; what fails its checksum is told of and never given out; memory
+//! is bounded by one section and by what the meta file lists.
 //! Not here: making a database of it (`repair`).
 
 use std::collections::{BTreeMap, BTreeSet};
