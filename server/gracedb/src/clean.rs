@@ -1,8 +1,8 @@
 //! Giving room back: files that nobody needs, and segments that hold mostly garbage.
 //!
 //! ```text
-//!   segment: live bytes < a share of it ─▶ what is live is written again at the journal's head, and
-//!            the rows that point there point to the new place, in transactions like any other
+//!   segment: live bytes < a share of it ─▶ what is live is written again at the journal's head,
+//!            and the rows that point there point to the new place, in transactions like any other
 //!            no live bytes ─▶ gone: forgotten, and removed when nobody looks at it any more
 //! ```
 //! Invariants: a segment goes when no row of the newest state points into it and the transactions

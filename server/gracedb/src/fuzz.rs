@@ -459,8 +459,8 @@ mod tests {
         assert!(grown < GROWTH_KIB_MAX, "it took {grown} KiB more than with valid files");
     }
 
-    /// Inputs that a fuzzer found: a segment that was cleaned again and again, for its uses and rows
-    /// did not agree.
+    /// An input that a fuzzer found: a segment that was cleaned again and again, for its uses and
+    /// rows did not agree.
     #[test]
     fn what_once_went_wrong_comes_to_an_end() {
         run(Target::Index, include_bytes!("../fuzz/regressions/index-cleaned-without-end"));
