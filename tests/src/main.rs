@@ -15,21 +15,73 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use grace_tests::drill::{Drill, Failing, Then, operations};
+use grace_tests::drill::chore::{self, Chore};
+use grace_tests::drill::{Drill, Failing, Then, points};
 use grace_tests::powercut;
 
 const CRASH: &str = "grace-tests crash [--minutes N] [--from SEED] [--drill NAME]";
 
-/// Ways for the disk to fail, in turn.
-const WAYS: [(Failing, Then); 7] = [
-    (Failing::PowerCut, Then::PowerCut),
-    (Failing::PowerCut, Then::Restart),
-    (Failing::Eio, Then::PowerCut),
-    (Failing::PowerCut, Then::PowerCut),
-    (Failing::Eio, Then::Restart),
-    (Failing::Full, Then::PowerCut),
-    (Failing::Lie, Then::PowerCut),
+/// What is drilled, in turn.
+#[derive(Clone, Copy)]
+enum Way {
+    /// Transactions.
+    Work(Failing, Then),
+    /// A chore.
+    Chore(Chore, Failing, Then),
+}
+
+const WAYS: [Way; 19] = [
+    Way::Work(Failing::PowerCut, Then::PowerCut),
+    Way::Work(Failing::PowerCut, Then::Restart),
+    Way::Work(Failing::Eio, Then::PowerCut),
+    Way::Work(Failing::PowerCut, Then::PowerCut),
+    Way::Work(Failing::Eio, Then::Restart),
+    Way::Work(Failing::Full, Then::PowerCut),
+    Way::Work(Failing::Lie, Then::PowerCut),
+    Way::Work(Failing::Read, Then::PowerCut),
+    Way::Work(Failing::Brim, Then::Restart),
+    Way::Work(Failing::Brim, Then::PowerCut),
+    Way::Work(Failing::Flip, Then::PowerCut),
+    Way::Work(Failing::Flip, Then::Restart),
+    Way::Chore(Chore::Backup, Failing::PowerCut, Then::PowerCut),
+    Way::Chore(Chore::Again, Failing::PowerCut, Then::PowerCut),
+    Way::Chore(Chore::Again, Failing::Eio, Then::Restart),
+    Way::Chore(Chore::Rekey, Failing::PowerCut, Then::PowerCut),
+    Way::Chore(Chore::Rekey, Failing::Full, Then::PowerCut),
+    Way::Chore(Chore::Compact, Failing::PowerCut, Then::PowerCut),
+    Way::Chore(Chore::Compact, Failing::Eio, Then::PowerCut),
 ];
+
+impl Way {
+    fn points(self, seed: u64) -> u64 {
+        match self {
+            Self::Work(failing, _) => points(failing, seed),
+            Self::Chore(chore, ..) => chore::points(chore, seed),
+        }
+    }
+
+    fn attempt(self, seed: u64, operation: u64) -> Result<(), String> {
+        let named = |name: &dyn std::fmt::Display| format!("drill {name}: ");
+        match self {
+            Self::Work(failing, then) => {
+                let drill = Drill { failing, then, seed, operation };
+                drill.attempt().map_err(|words| named(&drill) + &words)
+            }
+            Self::Chore(chore, failing, then) => {
+                let drill = chore::Drill { chore, failing, then, seed, operation };
+                drill.attempt().map_err(|words| named(&drill) + &words)
+            }
+        }
+    }
+}
+
+/// Repeats the drill of this name.
+fn replay(name: &str) -> Result<(), String> {
+    match name.parse::<chore::Drill>() {
+        Ok(drill) => drill.attempt(),
+        Err(_) => name.parse::<Drill>()?.attempt(),
+    }
+}
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -58,7 +110,7 @@ fn run(arguments: &[String]) -> Result<(), String> {
         match name.as_str() {
             "--minutes" => minutes = number()?,
             "--from" => from = number()?,
-            "--drill" => return value.parse::<Drill>()?.attempt(),
+            "--drill" => return replay(value),
             _ => return Err(usage()),
         }
     }
@@ -79,16 +131,15 @@ fn crash(limit: Duration, from: u64) -> Result<(), String> {
                 while began.elapsed() < limit && !found() {
                     let seed = seeds.fetch_add(1, Ordering::Relaxed);
                     let way = usize::try_from(seed).unwrap_or(0) % WAYS.len();
-                    let Some(&(failing, then)) = WAYS.get(way) else { continue };
-                    for operation in 1..=operations(seed) {
+                    let Some(&way) = WAYS.get(way) else { continue };
+                    for operation in 1..=way.points(seed) {
                         if began.elapsed() >= limit || found() {
                             break;
                         }
-                        let drill = Drill { failing, then, seed, operation };
-                        if let Err(words) = drill.attempt()
+                        if let Err(words) = way.attempt(seed, operation)
                             && let Ok(mut violation) = violation.lock()
                         {
-                            *violation = Some(format!("drill {drill}: {words}"));
+                            *violation = Some(words);
                         }
                         points.fetch_add(1, Ordering::Relaxed);
                     }

@@ -73,6 +73,8 @@ fn manifests() -> BTreeMap<String, Table> {
 fn crates() -> BTreeMap<String, Table> {
     let mut crates = manifests();
     crates.remove("").expect("the workspace has a manifest");
+    // What is a workspace of its own is a tool that nobody here depends on.
+    crates.retain(|_, manifest| manifest.get("workspace").is_none());
     crates
 }
 

@@ -155,7 +155,7 @@ pub(crate) fn clean(local: &Local, segment: SegmentUse) -> Result<(), Error> {
         let places = next_places(local, segment.number, &mut after)?;
         if places.is_empty() {
             learn(local, segment, taken.bytes(local));
-            return check_cleaned(local, segment.number);
+            return check_cleaned(local, segment);
         }
         match move_places(local, &places) {
             Ok(bytes) => taken.add(bytes),
@@ -213,12 +213,16 @@ fn learn(local: &Local, segment: SegmentUse, grown: u64) {
     }
 }
 
-/// A segment without uses has no live bytes; if it does, cleaning it again would not help.
-fn check_cleaned(local: &Local, segment: u64) -> Result<(), Error> {
-    let view = local.view();
-    let is_live = crate::engine::Reader::get(&view, &space::live_key(Some(segment)))?.is_some();
-    if is_live && !view.state.has_prefix([], &space::use_prefix(segment, None))? {
-        locked(&local.damaged).insert(segment);
+/// A segment without uses has no live bytes, and one that was cleaned has fewer; if not, its uses
+/// and rows do not agree, and cleaning it again would not help.
+fn check_cleaned(local: &Local, segment: SegmentUse) -> Result<(), Error> {
+    let (view, number) = (local.view(), segment.number);
+    let value = crate::engine::Reader::get(&view, &space::live_key(Some(number)))?;
+    let Some(value) = value else { return Ok(()) };
+    let live = crate::row::take_varint(&mut &*value).unwrap_or(u64::MAX);
+    let is_used = view.state.has_prefix([], &space::use_prefix(number, None))?;
+    if live >= segment.live || !is_used {
+        locked(&local.damaged).insert(number);
     }
     Ok(())
 }

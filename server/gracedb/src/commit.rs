@@ -22,7 +22,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use crate::ahead::Room;
 use crate::crc;
@@ -183,6 +183,8 @@ struct Backlog {
     worked_at: bool,
     failed: Option<Error>,
     dead: bool,
+    /// As that of the queue, a moment later.
+    epoch: u64,
 }
 
 impl Commits {
@@ -198,13 +200,17 @@ impl Commits {
         let newest = Newest { sequence: rows.sequence, open: Mem::default(), flying: Vec::new() };
         Self {
             newest: Mutex::new(newest),
+            backlog: Mutex::new(Backlog {
+                synced: place,
+                epoch: queue.epoch,
+                ..Backlog::default()
+            }),
             queue: Mutex::new(queue),
             rows: Mutex::new(rows),
             journal: Mutex::new(journal),
             bell: Bell::default(),
             flush_bell: Bell::default(),
             ahead_bell: Bell::default(),
-            backlog: Mutex::new(Backlog { synced: place, ..Backlog::default() }),
             relieved: Condvar::new(),
             frozen_at: Mutex::new(place),
             limits,
@@ -382,11 +388,16 @@ impl Commits {
                 return Ok(());
             }
             // Somebody must sync it: we, or who writes already.
-            self.queue().join(true);
+            let epoch = {
+                let mut queue = self.queue();
+                queue.join(true);
+                queue.epoch
+            };
             if self.lead_once().is_none() {
                 self.bell.ring();
                 let mut backlog = locked(&self.backlog);
-                while backlog.synced < place && !backlog.dead {
+                // What was given up meanwhile took our wish along.
+                while backlog.synced < place && !backlog.dead && backlog.epoch == epoch {
                     let waited = self.relieved.wait(backlog);
                     backlog = waited.unwrap_or_else(PoisonError::into_inner);
                 }
@@ -431,32 +442,45 @@ impl Commits {
 
     /// Writes one group. `None`: there is none, or somebody else is writing.
     pub(crate) fn lead_once(&self) -> Option<()> {
-        let mut journal = match self.journal.try_lock() {
-            Ok(journal) => journal,
+        match self.journal.try_lock() {
+            Ok(journal) => self.lead_with(journal),
             Err(TryLockError::Poisoned(poisoned)) => {
-                // Whoever panicked left the file in a state that nobody knows.
                 drop(poisoned);
-                self.die(Error::Internal { what: "a thread panicked while it wrote the journal" });
-                return None;
+                self.die_unwritten();
+                None
             }
-            Err(TryLockError::WouldBlock) => return None,
-        };
-        let (group, waiting) = {
-            let mut newest = locked(&self.newest);
-            let mut queue = self.queue();
-            let group = queue.take()?;
-            if !newest.open.is_empty() {
-                let open = std::mem::take(&mut newest.open);
-                let sequence = newest.sequence;
-                newest.flying.push((sequence, open));
-            }
-            (group, queue.take_waiting())
-        };
-        waiting.into_iter().for_each(std::task::Waker::wake);
-        self.write(&mut journal, &group);
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+
+    /// Whoever panicked left the file in a state that nobody knows.
+    fn die_unwritten(&self) {
+        self.die(Error::Internal { what: "a thread panicked while it wrote the journal" });
+    }
+
+    fn lead_with(&self, mut journal: MutexGuard<'_, Journal>) -> Option<()> {
+        let taken = self.take_group();
+        if let Some((group, waiting)) = &taken {
+            waiting.iter().for_each(Waker::wake_by_ref);
+            self.write(&mut journal, group);
+        }
         drop(journal);
+        // Even if there was nothing: what came since was left to us.
         self.hand_over();
-        Some(())
+        taken.map(drop)
+    }
+
+    /// The oldest group, and those who wait for the room that it took.
+    fn take_group(&self) -> Option<(Group, Vec<Waker>)> {
+        let mut newest = locked(&self.newest);
+        let mut queue = self.queue();
+        let group = queue.take()?;
+        if !newest.open.is_empty() {
+            let open = std::mem::take(&mut newest.open);
+            let sequence = newest.sequence;
+            newest.flying.push((sequence, open));
+        }
+        Some((group, queue.take_waiting()))
     }
 
     fn write(&self, journal: &mut Journal, group: &Group) {
@@ -550,6 +574,7 @@ impl Commits {
         let mut queue = self.queue();
         let is_dead = dead.is_some();
         let groups = queue.give_up(place, life, dead);
+        let epoch = queue.epoch;
         let waiting = queue.take_waiting();
         let sequence = self.sequence();
         *newest = Newest { sequence, open: Mem::default(), flying: Vec::new() };
@@ -558,9 +583,13 @@ impl Commits {
         }
         drop(queue);
         drop(newest);
-        locked(&self.backlog).dead |= is_dead;
+        {
+            let mut backlog = locked(&self.backlog);
+            backlog.dead |= is_dead;
+            backlog.epoch = epoch;
+        }
         self.relieved.notify_all();
-        waiting.into_iter().for_each(std::task::Waker::wake);
+        waiting.into_iter().for_each(Waker::wake);
         groups.iter().for_each(|group| self.unwritten.remove(&group.parts));
         groups.into_iter().map(|group| group.round).collect()
     }
@@ -584,7 +613,21 @@ impl Commits {
                 queue.join(true);
             }
         }
-        while self.lead_once().is_some() {}
+        // Whoever writes now is waited for: he would call one who sleeps or ring for the committer,
+        // and who is about to sleep hears neither.
+        loop {
+            let led = match self.journal.lock() {
+                Ok(journal) => self.lead_with(journal),
+                Err(poisoned) => {
+                    drop(poisoned);
+                    self.die_unwritten();
+                    None
+                }
+            };
+            if led.is_none() {
+                break;
+            }
+        }
         let sequence = self.sequence();
         if self.check_alive().is_ok()
             && let Ok(mut journal) = self.journal.lock()

@@ -38,6 +38,11 @@ use crate::tree::Cursor;
 pub(crate) const NOTE: &str = "backup";
 /// Bytes of a block of the run that rows in memory become.
 const BLOCK_BYTES: usize = 4 << 10;
+/// How far numbers of a backup's own files are from those of the original: no database writes so
+/// many runs, or segments, between two backups.
+const GAP: u64 = 1 << 20;
+/// Of a random number, so many bits are left out of how much further: 36 bits are left.
+const RUN_CHANCE_SHIFT: u32 = 28;
 /// Bytes copied at once.
 const COPY_BYTES: usize = 1 << 20;
 
@@ -150,7 +155,7 @@ struct Copier<'a> {
     frame: &'a Frame,
     to: &'a Arc<dyn Disk>,
     target: Target,
-    /// Number of the run that the rows in memory become.
+    /// Number of the run that the rows in memory become, or where such numbers begin.
     run: u64,
     /// Names that are there.
     there: BTreeSet<String>,
@@ -294,9 +299,7 @@ impl<'a> Copier<'a> {
             count.add(step as u64)?;
         }
         file.sync().map_err(failed("sync"))?;
-        if self.there.contains(&name) {
-            self.to.remove(&name).map_err(failed("replace"))?;
-        }
+        // In place of an earlier one that was shorter, which the earlier copy can do with as well.
         self.to.rename(&draft, &name).map_err(failed("rename"))?;
         self.copied.new_files += 1;
         self.copied.new_bytes += len;
@@ -348,7 +351,13 @@ impl<'a> Copier<'a> {
         // The journal goes on in a segment that is not there yet.
         let next = self.frame.segments.keys().next_back().copied();
         let after = self.frame.manifest.flushed().place.segment;
-        let place = Place { segment: next.unwrap_or(0).max(after) + 1, offset: FIRST };
+        let mut segment = next.unwrap_or(0).max(after) + 1;
+        if self.target == Target::Backup {
+            // Nor in one that the original is yet to write: the next backup may be broken off when
+            // that one is here already, and this copy must not take it for its own.
+            segment += GAP;
+        }
+        let place = Place { segment, offset: FIRST };
         edits.push(Edit::Flushed(Flushed { sequence: state.sequence, place, life: 0 }));
         edits.push(Edit::Restorable(state.sequence));
         edits.extend(self.frame.manifest.schema.clone().map(Edit::Schema));
@@ -366,11 +375,13 @@ impl<'a> Copier<'a> {
         if rows.is_empty() {
             return Ok(None);
         }
-        let name = FileKind::Index.name(self.run);
-        if self.there.contains(&name) {
-            self.to.remove(&name).map_err(|error| Error::writing("remove", &name, error))?;
+        let mut number = self.run;
+        if self.target == Target::Backup {
+            // The original knows nothing of this run and will give its number to another. The
+            // next backup must not meet that one here, where the earlier copy needs this.
+            number += GAP + (files.random()? >> RUN_CHANCE_SHIFT);
         }
-        let mut writer = Writer::create(files, self.run, 0, BLOCK_BYTES)?;
+        let mut writer = Writer::create(files, number, 0, BLOCK_BYTES)?;
         let mut cursor = Cursor::new(rows.tree.clone());
         cursor.seek(&[]);
         while cursor.is_valid() {
@@ -402,7 +413,8 @@ impl<'a> Copier<'a> {
                     it.\n";
         let file = self.to.create(NOTE).map_err(failed("create"))?;
         file.write_at(0, text.as_bytes()).map_err(failed("write"))?;
-        file.sync().map_err(failed("sync"))
+        file.sync().map_err(failed("sync"))?;
+        self.sync_names()
     }
 
     /// The names of the copy's files.

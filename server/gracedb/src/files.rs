@@ -27,12 +27,15 @@ pub(crate) struct OpenFile {
     used: AtomicU64,
 }
 
+/// Files by kind and number.
+type OpenFiles = HashMap<(FileKind, u64), Arc<OpenFile>, BuildHasherDefault<Mix>>;
+
 /// All files of one database.
 pub(crate) struct Files {
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) database: [u8; 16],
     keys: RwLock<Keyring>,
-    open: Mutex<HashMap<(FileKind, u64), Arc<OpenFile>, BuildHasherDefault<Mix>>>,
+    open: Mutex<OpenFiles>,
     open_max: usize,
     clock: AtomicU64,
     /// For simulations: where random numbers come from instead of the system.

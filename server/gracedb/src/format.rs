@@ -14,7 +14,7 @@ pub(crate) const VERSION: u32 = 2;
 /// Bytes of a file's header: a sector of its own on any disk, so that no later write touches it.
 pub(crate) const FILE_HEADER_LEN: usize = 4096;
 /// First bytes of a record.
-const RECORD_MAGIC: [u8; 4] = *b"GrRc";
+pub(crate) const RECORD_MAGIC: [u8; 4] = *b"GrRc";
 /// Bytes of a record's header.
 pub(crate) const RECORD_HEADER_LEN: usize = 48;
 /// Records start at multiples of this.
@@ -367,7 +367,7 @@ impl RecordHeader {
 }
 
 /// The checksum of a record's header: covers where it stands.
-fn header_crc(database: &[u8; 16], place: Place, body: &[u8]) -> u32 {
+pub(crate) fn header_crc(database: &[u8; 16], place: Place, body: &[u8]) -> u32 {
     crc::of(body) ^ crc::of_place(database, place.segment, place.offset)
 }
 

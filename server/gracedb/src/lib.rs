@@ -36,6 +36,9 @@ mod files;
 mod flush;
 mod format;
 mod frame;
+#[cfg(any(test, feature = "fuzz"))]
+#[doc(hidden)]
+pub mod fuzz;
 #[cfg(test)]
 mod golden;
 mod index;

@@ -11,10 +11,9 @@ use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
-use std::thread::{self, Thread};
 
 use crate::error::Error;
-use crate::sync::{Condvar, Mutex, PoisonError, locked};
+use crate::sync::{Condvar, Mutex, PoisonError, locked, thread};
 
 /// What transactions of one group wait for.
 #[derive(Default)]
@@ -215,7 +214,7 @@ impl<T> Future for Pending<T> {
     }
 }
 
-struct Unparker(Thread);
+struct Unparker(thread::Thread);
 
 impl Wake for Unparker {
     fn wake(self: Arc<Self>) {

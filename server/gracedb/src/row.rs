@@ -17,6 +17,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::engine::{Reader, Writer};
 use crate::error::Error;
+use crate::format::PAYLOAD_BYTES_MAX;
 use crate::large::{self, Large, Part};
 
 /// Most bytes of a row. Larger things are large values; a limit keeps a corrupt length harmless.
@@ -193,7 +194,9 @@ fn take_large(bytes: &mut &[u8]) -> Option<Large> {
     let mut parts = Vec::with_capacity(count);
     for _ in 0..count {
         let (segment, offset) = (take_varint(bytes)?, take_varint(bytes)?);
-        let len = u32::try_from(take_varint(bytes)?).ok()?;
+        // Whoever reads the part makes room for it first.
+        let len = take_varint(bytes)?;
+        let len = u32::try_from(len).ok().filter(|_| len <= PAYLOAD_BYTES_MAX as u64)?;
         let (crc, rest) = bytes.split_first_chunk::<4>()?;
         *bytes = rest;
         parts.push(Part { segment, offset, len, crc: u32::from_le_bytes(*crc) });

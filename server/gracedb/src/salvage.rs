@@ -38,9 +38,17 @@ use crate::words::Words;
 /// Any bytes may look like the head of a large section. After so many bytes whose checksum was made
 /// for nothing, some tenths of a second, only blocks of rows are looked for, which are small.
 pub(crate) const IN_VAIN_MAX: u64 = 1 << 30;
+/// Bytes that records start at multiples of.
+const ALIGN_BYTES: usize = 8;
+const _: () = assert!(ALIGN_BYTES as u64 == ALIGN);
 
 /// Something that could not be read.
 pub(crate) type Told<'a> = &'a mut dyn FnMut(&str, Option<u64>, String);
+
+/// Takes an entry of a run: key and value, `None` if the key is gone.
+type TakeEntry<'a> = &'a mut dyn FnMut(&[u8], Option<&[u8]>) -> Result<(), Error>;
+/// Takes the number and operations of a transaction.
+type TakeTransaction<'a> = &'a mut dyn FnMut(u64, &[u8]) -> Result<(), Error>;
 
 /// A broken database.
 pub(crate) struct Wreck {
@@ -169,7 +177,7 @@ impl Wreck {
         run: Found,
         told: Told<'_>,
         ranges: &mut dyn FnMut(&Ranges) -> Result<(), Error>,
-        entry: &mut dyn FnMut(&[u8], Option<&[u8]>) -> Result<(), Error>,
+        entry: TakeEntry<'_>,
     ) -> Result<(), Error> {
         let name = FileKind::Index.name(run.number);
         let file = match self.files.get_broken(FileKind::Index, run.number) {
@@ -197,7 +205,7 @@ impl Wreck {
         file: &OpenFile,
         guide: &Guide,
         told: Told<'_>,
-        entry: &mut dyn FnMut(&[u8], Option<&[u8]>) -> Result<(), Error>,
+        entry: TakeEntry<'_>,
     ) -> Result<(), Error> {
         for number in 0..guide.blocks() {
             let place = guide.place(number);
@@ -222,7 +230,7 @@ impl Wreck {
         len: u64,
         told: Told<'_>,
         ranges: &mut dyn FnMut(&Ranges) -> Result<(), Error>,
-        entry: &mut dyn FnMut(&[u8], Option<&[u8]>) -> Result<(), Error>,
+        entry: TakeEntry<'_>,
     ) -> Result<(), Error> {
         let mut sections = Vec::new();
         let (mut at, mut lost_from) = (FILE_HEADER_LEN as u64, None);
@@ -271,7 +279,7 @@ impl Wreck {
         &self,
         flushed: u64,
         told: Told<'_>,
-        transaction: &mut dyn FnMut(u64, &[u8]) -> Result<(), Error>,
+        transaction: TakeTransaction<'_>,
     ) -> Result<(), Error> {
         let first = if self.meta_is_broken { 0 } else { self.manifest.flushed().place.segment };
         let files = self.names.iter().filter_map(|name| FileKind::parse(name));
@@ -289,7 +297,7 @@ impl Wreck {
         number: u64,
         last: &mut u64,
         told: Told<'_>,
-        transaction: &mut dyn FnMut(u64, &[u8]) -> Result<(), Error>,
+        transaction: TakeTransaction<'_>,
     ) -> Result<(), Error> {
         let name = segment_name(number);
         let file = match self.files.get_broken(FileKind::Journal, number) {
@@ -412,7 +420,7 @@ fn read_edits(
         let Some(header) = record.filter(|record| *life.get_or_insert(record.life) == record.life)
         else {
             // Between records and after them there is nothing; anything else was a record.
-            is_broken |= scan.bytes(at, ALIGN as usize)?.iter().any(|byte| *byte != 0);
+            is_broken |= scan.bytes(at, ALIGN_BYTES)?.iter().any(|byte| *byte != 0);
             at += ALIGN;
             continue;
         };
@@ -476,10 +484,7 @@ fn read_section(file: &OpenFile, (offset, len): Section, kind: SectionKind) -> O
 }
 
 /// Gives out the entries of a block; `None`: it is none.
-fn give(
-    bytes: &[u8],
-    entry: &mut dyn FnMut(&[u8], Option<&[u8]>) -> Result<(), Error>,
-) -> Result<Option<()>, Error> {
+fn give(bytes: &[u8], entry: TakeEntry<'_>) -> Result<Option<()>, Error> {
     let Some(block) = Block::parse(bytes) else { return Ok(None) };
     for at in 0..block.len() {
         let (Some(suffix), Some(value)) = (block.suffix(at), block.value(at)) else {

@@ -37,6 +37,9 @@ pub struct IndexDef {
 /// What one index says of a row: the full key of its entry and the entry's value.
 pub type IndexEntry = (Vec<u8>, Vec<u8>);
 
+/// Gives the index entries of a row, by its full key and its value.
+pub type EntriesOf = fn(&[u8], &[u8], &dyn Reader) -> Result<Vec<IndexEntry>, Error>;
+
 /// A table.
 #[derive(Debug, Clone, Copy)]
 pub struct TableDef {
@@ -56,7 +59,7 @@ pub struct TableDef {
     pub is_counter: bool,
     /// The index entries of a row, by its full key and its value: for who checks a database without
     /// knowing its types.
-    pub entries: fn(&[u8], &[u8], &dyn Reader) -> Result<Vec<IndexEntry>, Error>,
+    pub entries: EntriesOf,
 }
 
 /// All tables of a database. Made in a constant, so that a clash of ids does not compile.

@@ -10,10 +10,13 @@ use std::sync::Arc;
 use crate::large::Part;
 use crate::sync::{Mutex, locked};
 
+/// Bytes by segment and offset.
+type ByPlace = HashMap<(u64, u64), Arc<Vec<u8>>>;
+
 /// The parts, by place.
 #[derive(Default)]
 pub(crate) struct Unwritten {
-    parts: Mutex<HashMap<(u64, u64), Arc<Vec<u8>>>>,
+    parts: Mutex<ByPlace>,
 }
 
 impl Unwritten {

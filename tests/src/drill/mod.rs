@@ -4,13 +4,19 @@
 //! operation with the disk failing there. After each failure the database is opened again,
 //! sometimes with the power going once more meanwhile, and must be exactly the model as of some
 //! transaction not older than the last one acknowledged and not newer than the last one made;
-//! everything that belongs together must agree.
+//! everything that belongs together must agree. Where a disk may break its word (a sync that lies,
+//! a bit that flips) what is shown must still be some whole state, or an error that names the
+//! damage.
 //!
 //! Settings are so small that a hundred transactions flush, merge, clean and roll over many times;
 //! background work is done between transactions, in an order that the seed decides.
 //! Invariants: a drill is repeated by its name alone: `fault:then:seed:operation`.
-//! Not here: what the transactions do ([`model`]).
+//! Not here: what the transactions do ([`model`]), disks that fail under a backup, a change of keys
+//! or a compaction ([`chore`]).
 
+#![expect(clippy::panic, reason = "a violation is a panic, which `attempt` turns into words")]
+
+pub mod chore;
 pub mod model;
 
 use std::fmt;
@@ -19,6 +25,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use gracedb::db::Db;
+use gracedb::disk::Disk as _;
 use gracedb::disk::sim::{Fault, SimDisk};
 use gracedb::error::Error;
 use gracedb::options::{Ahead, Options};
@@ -44,8 +51,26 @@ pub enum Failing {
     Eio,
     /// An operation finds the disk full.
     Full,
+    /// The disk is full for some time, and then has room again.
+    Brim,
+    /// A read fails with EIO: while the database works, or while it is opened.
+    Read,
     /// A sync says that it has done what it has not.
     Lie,
+    /// A bit of a file flips while nobody looks.
+    Flip,
+}
+
+impl Failing {
+    fn fault(self) -> Option<Fault> {
+        match self {
+            Self::PowerCut => Some(Fault::PowerCut),
+            Self::Eio => Some(Fault::Eio),
+            Self::Full => Some(Fault::NoSpace),
+            Self::Lie => Some(Fault::Lie),
+            Self::Brim | Self::Read | Self::Flip => None,
+        }
+    }
 }
 
 /// What happens after the failure.
@@ -66,24 +91,34 @@ pub struct Drill {
     pub then: Then,
     /// What decides about the workload.
     pub seed: u64,
-    /// The operation of the disk that fails.
+    /// The operation of the disk that fails; the read; or what else decides where it hits.
     pub operation: u64,
 }
 
-const FAILINGS: [(&str, Failing); 4] = [
+const FAILINGS: [(&str, Failing); 7] = [
     ("cut", Failing::PowerCut),
     ("eio", Failing::Eio),
     ("full", Failing::Full),
+    ("brim", Failing::Brim),
+    ("read", Failing::Read),
     ("lie", Failing::Lie),
+    ("flip", Failing::Flip),
 ];
 const THENS: [(&str, Then); 2] = [("cut", Then::PowerCut), ("restart", Then::Restart)];
 
 impl fmt::Display for Drill {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let failing = FAILINGS.iter().find(|each| each.1 == self.failing).map_or("", |each| each.0);
-        let then = THENS.iter().find(|each| each.1 == self.then).map_or("", |each| each.0);
+        let (failing, then) = (name_of(&FAILINGS, self.failing), name_of(&THENS, self.then));
         write!(f, "{failing}:{then}:{}:{}", self.seed, self.operation)
     }
+}
+
+fn name_of<T: PartialEq + Copy>(names: &[(&'static str, T)], of: T) -> &'static str {
+    names.iter().find(|(_, each)| *each == of).map_or("", |(name, _)| name)
+}
+
+fn named<T: Copy>(names: &[(&str, T)], name: &str) -> Option<T> {
+    names.iter().find(|(each, _)| *each == name).map(|(_, each)| *each)
 }
 
 impl FromStr for Drill {
@@ -93,8 +128,8 @@ impl FromStr for Drill {
         let wrong = || format!("{text:?} is not a drill, such as cut:restart:17:204");
         let parts: Vec<&str> = text.split(':').collect();
         let [failing, then, seed, operation] = parts.as_slice() else { return Err(wrong()) };
-        let failing = FAILINGS.iter().find(|each| each.0 == *failing).ok_or_else(wrong)?.1;
-        let then = THENS.iter().find(|each| each.0 == *then).ok_or_else(wrong)?.1;
+        let failing = named(&FAILINGS, failing).ok_or_else(wrong)?;
+        let then = named(&THENS, then).ok_or_else(wrong)?;
         let number = |text: &str| text.parse().map_err(|_| wrong());
         Ok(Self { failing, then, seed: number(seed)?, operation: number(operation)? })
     }
@@ -137,7 +172,11 @@ struct Run {
 
 impl Run {
     fn open(disk: &SimDisk, seed: u64, chance: u64, model: Model) -> Result<Self, Error> {
-        let (db, stepper) = Db::open_stepped(options(disk, seed), SCHEMA, &[])?;
+        Self::open_with(options(disk, seed), chance, model)
+    }
+
+    fn open_with(options: Options, chance: u64, model: Model) -> Result<Self, Error> {
+        let (db, stepper) = Db::open_stepped(options, SCHEMA, &[])?;
         Ok(Self { life: Life::new(db, chance, model), stepper })
     }
 
@@ -202,7 +241,11 @@ impl Run {
 
 /// Opens after a failure, and compares with what must be there.
 fn reopen(disk: &SimDisk, seed: u64, chance: u64, before: &Life, then: Then) -> Run {
-    let run = Run::open(disk, seed, chance, Model::default());
+    reopen_with(options(disk, seed), chance, before, then)
+}
+
+fn reopen_with(options: Options, chance: u64, before: &Life, then: Then) -> Run {
+    let run = Run::open_with(options, chance, Model::default());
     let run = run.unwrap_or_else(|error| panic!("does not open: {error}"));
     let sequence = run.life.db.snapshot().sequence();
     let (kept, synced) = before.kept();
@@ -222,18 +265,27 @@ fn fail(disk: &SimDisk, then: Then) {
     }
 }
 
-/// Operations of a seed's workload when nothing fails.
+/// Bits flipped, and times that the disk is full, of one seed.
+const CHANCES: u64 = 60;
+
+/// How many drills of this kind a seed has: the last operation of its workload that can fail.
+///
+/// # Panics
+/// When the workload fails although the disk does not.
 #[must_use]
-pub fn operations(seed: u64) -> u64 {
+pub fn points(failing: Failing, seed: u64) -> u64 {
+    if matches!(failing, Failing::Brim | Failing::Flip) {
+        return CHANCES;
+    }
     let disk = SimDisk::new(seed);
     let mut run = Run::open(&disk, seed, seed, Model::default()).expect("a new disk");
     run.rounds(ROUNDS).expect("nothing fails");
-    let count = disk.operations();
+    let (operations, reads) = (disk.operations(), disk.reads());
     let model = run.life.newest().clone();
     run.stepper.commit();
     run.stepper.sync();
     run.check(&model);
-    count
+    if failing == Failing::Read { reads } else { operations }
 }
 
 impl Drill {
@@ -241,13 +293,9 @@ impl Drill {
     fn run(&self) {
         let Self { failing, then, seed, operation } = *self;
         let disk = SimDisk::new(seed ^ (operation << 20));
-        let fault = match failing {
-            Failing::PowerCut => Fault::PowerCut,
-            Failing::Eio => Fault::Eio,
-            Failing::Full => Fault::NoSpace,
-            Failing::Lie => Fault::Lie,
-        };
-        disk.plan(operation, fault);
+        if let Some(fault) = failing.fault() {
+            disk.plan(operation, fault);
+        }
         let run = match Run::open(&disk, seed, seed, Model::default()) {
             Ok(run) => run,
             Err(_) => {
@@ -257,9 +305,18 @@ impl Drill {
             }
         };
         match failing {
-            Failing::Full => self.go_on_when_full(&disk, run),
-            Failing::Lie => self.never_show_damage(&disk, run),
             Failing::PowerCut | Failing::Eio => self.die_and_rise(&disk, run),
+            Failing::Full => self.go_on_when_full(&disk, run),
+            Failing::Brim => self.go_on_when_there_is_room_again(&disk, run),
+            Failing::Read => self.live_with_a_failed_read(&disk, run),
+            Failing::Lie => {
+                let mut run = run;
+                drop(run.rounds(ROUNDS));
+                drop(run.stepper);
+                fail(&disk, then);
+                self.never_show_damage(&disk, &run.life);
+            }
+            Failing::Flip => self.flip(&disk, run),
         }
     }
 
@@ -327,24 +384,125 @@ impl Drill {
         reopen(disk, seed, 1, &run.life, then);
     }
 
-    /// A disk that lies may lose what it promised; what it shows then is an older whole state, or
-    /// damage that is named.
-    fn never_show_damage(&self, disk: &SimDisk, mut run: Run) {
-        let Self { then, seed, .. } = *self;
-        drop(run.rounds(ROUNDS));
+    /// A disk that was full takes everything again when it is not, without a new start.
+    fn go_on_when_there_is_room_again(&self, disk: &SimDisk, mut run: Run) {
+        let Self { then, seed, operation, .. } = *self;
+        let mut chance = Seed::new(seed ^ (operation << 24));
+        let (before, during) = (chance.between(0, 6), chance.between(1, 3));
+        let before = usize::try_from(before).unwrap_or(0);
+        run.rounds(before).expect("the disk has room");
+        let room = usize::try_from(chance.between(0, 12_000)).unwrap_or(0);
+        disk.limit(Some(disk.bytes() + room));
+        for _ in 0..during {
+            if let Err(error) = run.round() {
+                let is_expected = error.is_no_space() || matches!(error, Error::LargeLost);
+                assert!(is_expected, "a full disk is told as something else: {error}");
+                run.stepper.commit();
+                run.life.forget_lost();
+            }
+            run.life.db.check().expect("a full disk ends nothing");
+            compare(&run.life.db.snapshot(), run.life.newest()).expect("it reads");
+        }
+        disk.limit(None);
+        run.rounds(ROUNDS).expect("the disk has room again");
+        run.stepper.sync();
+        run.tidy().expect("the disk has room again");
+        run.check(&run.life.newest().clone());
         drop(run.stepper);
         fail(disk, then);
-        match Run::open(disk, seed, 0, Model::default()) {
-            Ok(again) => {
-                let sequence = again.life.db.snapshot().sequence();
-                let model = run.life.model(sequence).expect("a transaction that was made").clone();
-                match compare(&again.life.db.snapshot(), &model) {
-                    Ok(()) | Err(Error::Corrupt { .. } | Error::Io { .. }) => {}
-                    Err(error) => panic!("{error}"),
-                }
+        reopen(disk, seed, 1, &run.life, then);
+    }
+
+    /// A read that fails is told to who asked, and changes nothing.
+    fn live_with_a_failed_read(&self, disk: &SimDisk, mut run: Run) {
+        let Self { then, seed, operation, .. } = *self;
+        let is_while_opening = operation.is_multiple_of(3);
+        if !is_while_opening {
+            disk.plan_read(operation);
+        }
+        for _ in 0..ROUNDS {
+            if let Err(error) = run.round() {
+                assert!(matches!(error, Error::Io { .. }), "a read failed, told was: {error}");
+                run.stepper.commit();
             }
-            Err(Error::Corrupt { .. } | Error::MetaMissing { .. } | Error::Io { .. }) => {}
+            run.life.db.check().expect("a failed read ends nothing");
+        }
+        run.check(&run.life.newest().clone());
+        drop(run.stepper);
+        fail(disk, then);
+        if is_while_opening {
+            disk.plan_read(1 + operation % 40);
+            match Run::open(disk, seed, 1, Model::default()) {
+                Ok(_) | Err(Error::Io { .. }) => {}
+                Err(error) => panic!("a read failed while opening, told was: {error}"),
+            }
+            fail(disk, then);
+        }
+        let mut last = reopen(disk, seed, 1, &run.life, then);
+        last.rounds(1).expect("a sound disk");
+        last.stepper.sync();
+        last.tidy().expect("a sound disk");
+        last.check(&last.life.newest().clone());
+    }
+
+    /// A bit flips in a database that is not open: closed in good order, or not.
+    fn flip(&self, disk: &SimDisk, mut run: Run) {
+        let Self { then, seed, operation, .. } = *self;
+        run.rounds(ROUNDS).expect("nothing fails");
+        match then {
+            Then::Restart => run.stepper.finish(),
+            Then::PowerCut => drop(run.stepper),
+        }
+        fail(disk, then);
+        let mut chance = Seed::new(seed ^ (operation << 24));
+        let mut pick = |count: usize| {
+            let at = chance.number() % u64::try_from(count.max(1)).unwrap_or(1);
+            usize::try_from(at).unwrap_or(0)
+        };
+        let names = disk.list().expect("it lists");
+        let name = names.get(pick(names.len())).cloned().unwrap_or_default();
+        let len = disk.file(&name).map_or(0, |bytes| bytes.len());
+        let (offset, bit) = (pick(len), pick(8));
+        if len > 0 {
+            assert!(disk.damage(&name, offset, 1 << bit), "{name} has a byte {offset}");
+        }
+        self.never_show_damage(disk, &run.life);
+    }
+
+    /// Where a disk broke its word something may be lost; what is shown then is a whole state as of
+    /// some transaction, or damage that is named.
+    fn never_show_damage(&self, disk: &SimDisk, before: &Life) {
+        let Self { failing, then, seed, .. } = *self;
+        let mut again = match Run::open(disk, seed, 0, Model::default()) {
+            Ok(again) => again,
+            Err(
+                Error::Corrupt { .. }
+                | Error::MetaMissing { .. }
+                | Error::Unknown { .. }
+                | Error::WrongKey { .. }
+                | Error::Io { .. },
+            ) => return,
             Err(error) => panic!("{error}"),
+        };
+        let sequence = again.life.db.snapshot().sequence();
+        let (kept, _) = before.kept();
+        if failing == Failing::Flip && then == Then::Restart {
+            // It was closed in good order: every record is vouched for by a later one.
+            assert!(sequence >= kept, "silently lost: {sequence} after {kept} was acknowledged");
+        }
+        let model = before.model(sequence).expect("a transaction that was made").clone();
+        let is_plain = |error: &Error| {
+            matches!(error, Error::Corrupt { .. } | Error::Io { .. } | Error::Row { .. })
+        };
+        match compare(&again.life.db.snapshot(), &model) {
+            Ok(()) => {}
+            Err(error) if is_plain(&error) => return,
+            Err(error) => panic!("{error}"),
+        }
+        // It may go on until it meets the damage.
+        again.life = Life::new(again.life.db.clone(), seed, model);
+        if let Err(error) = again.rounds(2) {
+            assert!(is_plain(&error) || matches!(error, Error::Poisoned { .. }), "{error}");
         }
     }
 
@@ -353,13 +511,18 @@ impl Drill {
     /// # Errors
     /// What the panic said, with the command that repeats it.
     pub fn attempt(&self) -> Result<(), String> {
-        panic::catch_unwind(AssertUnwindSafe(|| self.run())).map_err(|payload| {
-            let words = payload
-                .downcast_ref::<String>()
-                .cloned()
-                .or_else(|| payload.downcast_ref::<&str>().map(|words| (*words).to_owned()));
-            let words = words.unwrap_or_else(|| "a panic without words".to_owned());
-            format!("{words}\nreplay: cargo run --release -p grace-tests -- crash --drill {self}")
-        })
+        attempt(self, || self.run())
     }
+}
+
+/// Runs a drill, and turns a panic into words and the command that repeats it.
+fn attempt(drill: &dyn fmt::Display, run: impl FnOnce()) -> Result<(), String> {
+    panic::catch_unwind(AssertUnwindSafe(run)).map_err(|payload| {
+        let words = payload
+            .downcast_ref::<String>()
+            .cloned()
+            .or_else(|| payload.downcast_ref::<&str>().map(|words| (*words).to_owned()));
+        let words = words.unwrap_or_else(|| "a panic without words".to_owned());
+        format!("{words}\nreplay: cargo run --release -p grace-tests -- crash --drill {drill}")
+    })
 }

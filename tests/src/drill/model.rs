@@ -2,8 +2,9 @@
 //!
 //! Transactions of puts, copies, changes, deletes and ranges over three tables, with bodies of
 //! their own and shared ones, next to a model of plain maps. The database's own transactions,
-//! between ours, change no row. Invariants: the model after each transaction of a life is kept
-//! under its number, so that whatever a crash leaves can be compared.
+//! between ours, change no row.
+//! Invariants: the model after each transaction of a life is kept under its number, so that
+//! whatever a crash leaves can be compared.
 //! Not here: when and how the disk fails (`drill`).
 
 use std::collections::BTreeMap;
@@ -52,6 +53,7 @@ pub struct Note {
 #[derive(Counter)]
 #[counter(id = 3, name = "tally")]
 pub struct Tally {
+    /// What is counted.
     #[key]
     pub kind: u8,
 }

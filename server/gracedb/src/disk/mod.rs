@@ -48,7 +48,7 @@ pub trait Disk: Send + Sync + 'static {
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>>;
     /// Opens a file that must exist, for [`DiskFile::write_durable_at`] done in this way.
     fn open_journal(&self, name: &str, how: JournalIo) -> io::Result<Arc<dyn DiskFile>>;
-    /// Gives a file another name, which must be free.
+    /// Gives a file another name; a file that had it is gone at the same moment.
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
     /// Removes a file.
     fn remove(&self, name: &str) -> io::Result<()>;

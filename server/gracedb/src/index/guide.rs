@@ -239,7 +239,7 @@ mod tests {
                     key.truncate(24 - usize::try_from(random(10)).unwrap());
                     key
                 } else {
-                    let len = random(if at % 3 == 0 { 20 } else { 5 });
+                    let len = random(if at.is_multiple_of(3) { 20 } else { 5 });
                     (0..len).map(|_| u8::try_from(random(2) * 255).unwrap()).collect()
                 }
             };

@@ -1,8 +1,11 @@
 //! Room: what is deleted is given back.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use gracedb::db::Db;
+use gracedb::disk::sim::SimDisk;
+use gracedb::error::Error;
 use gracedb::options::Options;
 use gracedb::view::View;
 
@@ -108,5 +111,41 @@ fn compacting_makes_one_level_of_many() {
     let levels: Vec<_> = stats.levels.iter().filter(|(count, _)| *count > 0).collect();
     assert_eq!(levels.len(), 1, "{stats:?}");
     assert_eq!(db.snapshot().scan::<Account>().count(), 10_000);
+    check(&db);
+}
+
+#[test]
+fn a_full_disk_refuses_and_takes_more_when_there_is_room_again() {
+    let disk = SimDisk::new(3);
+    let options = Options {
+        mem_bytes: 1 << 20,
+        ..Options { disk: Arc::new(disk.clone()), ..options(Path::new("unused")) }
+    };
+    let db = open(&options);
+    let put = |uid: u32| {
+        let body = body(&db, &pattern(20_000, uid as usize));
+        let row = Message { mailbox: 1, uid, seen: false, body };
+        db.write(|tx| tx.put(&row)).and_then(gracedb::pending::Pending::wait)
+    };
+    (0..20).for_each(|uid| put(uid).unwrap());
+    for round in 1..4 {
+        disk.limit(Some(disk.bytes() + 50_000));
+        // The room ahead of the journal is used up first.
+        let refused = (0..1_000).find_map(|uid| put(round * 10_000 + uid).err());
+        let is_told = matches!(refused, Some(Error::NoSpace { .. } | Error::LargeLost));
+        assert!(is_told, "{refused:?}");
+        db.check().unwrap();
+        assert!(read_body(&db.snapshot(), 1, 7).unwrap() == pattern(20_000, 7));
+        disk.limit(None);
+        put(round * 10_000 + 5_000).unwrap();
+    }
+    db.settle().unwrap();
+    check(&db);
+    let there = db.snapshot().scan::<Message>().count();
+    db.close();
+    drop(db);
+    let db = open(&options);
+    assert_eq!(db.snapshot().scan::<Message>().count(), there);
+    assert!(read_body(&db.snapshot(), 1, 35_000).unwrap() == pattern(20_000, 35_000));
     check(&db);
 }

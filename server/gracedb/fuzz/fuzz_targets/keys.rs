@@ -1,0 +1,7 @@
+//! Foreign bytes for `gracedb::fuzz::Target::Keys`.
+
+#![no_main]
+
+use gracedb::fuzz::{Target, run};
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| run(Target::Keys, input));
