@@ -103,9 +103,9 @@ pub enum Error {
         /// Why.
         reason: String,
     },
-    /// The bytes of a large value are not there any more: the disk ran full while they were on their
-    /// way, or the row they were read from was changed, deleted or moved since. Write them again, or
-    /// read the row in the transaction that puts it elsewhere.
+    /// The bytes of a large value are not there any more: the disk ran full while they were on
+    /// their way, or the row they were read from was changed, deleted or moved since. Write them
+    /// again, or read the row in the transaction that puts it elsewhere.
     LargeLost,
     /// The database is encrypted, and the key given is none, or another kind of key.
     KeyNeeded {

@@ -7,7 +7,8 @@
 //!   4 done    the stored schema is the new one
 //! ```
 //! Each step of many rows is cut into transactions that also note how far it is, so that after a
-//! crash step 3 goes on where it stopped; step 1 is begun again. Nobody sees the database meanwhile.
+//! crash step 3 goes on where it stopped; step 1 is begun again. Nobody sees the database
+//! meanwhile.
 //! Invariants: a table is changed only by a migration from exactly the definition that is stored; a
 //! migration that fails leaves the database to the older program until step 2, and can be run
 //! again.

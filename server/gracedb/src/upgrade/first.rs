@@ -112,7 +112,7 @@ impl Old {
                 break;
             }
             let file = disk.open(&name).map_err(|error| Error::io("open", &name, error))?;
-            let segment = Segment::read(name, number, file.as_ref())?;
+            let segment = Segment::read(number, file.as_ref())?;
             if number == 1 {
                 old.database = segment.database;
             }
@@ -124,7 +124,7 @@ impl Old {
         }
         let ends = segments.iter().skip(1).map(|next| Some(next.previous_end)).chain([None]);
         for ((segment, end), file) in segments.iter().zip(ends).zip(old.files.clone()) {
-            let segment = Segment::read(segment.name.clone(), segment.number, file.as_ref())?;
+            let segment = Segment::read(segment.number, file.as_ref())?;
             old.segment(&segment, end)?;
         }
         Ok(old)
@@ -238,20 +238,15 @@ struct Segment {
 }
 
 impl Segment {
-    fn read(name: String, number: u64, file: &dyn DiskFile) -> Result<Self, Error> {
+    fn read(number: u64, file: &dyn DiskFile) -> Result<Self, Error> {
+        let name = segment_name(number);
         let failed = |error| Error::io("read", &name, error);
         let len = file.len().map_err(failed)?;
         let mut bytes = vec![0; usize::try_from(len).unwrap_or(usize::MAX)];
         let read = file.read_at(0, &mut bytes).map_err(failed)?;
         bytes.truncate(read);
-        let mut segment = Self {
-            name: name.clone(),
-            number,
-            database: [0; 16],
-            previous_end: 0,
-            sequence: 0,
-            bytes,
-        };
+        let (database, previous_end, sequence) = ([0; 16], 0, 0);
+        let mut segment = Self { name, number, database, previous_end, sequence, bytes };
         let fields = segment.header();
         let fields = fields.ok_or_else(|| segment.corrupt(0, "the segment's header is damaged"))?;
         (segment.database, segment.previous_end, segment.sequence) = fields;

@@ -52,16 +52,15 @@ fn files(dump: &str) -> BTreeMap<String, Vec<u8>> {
         match line.split_once(": ") {
             Some((offset, hex)) => {
                 let file: &mut Vec<u8> = files.get_mut(name).unwrap();
-                let mut at = usize::from_str_radix(offset, 16).unwrap();
+                let at = usize::from_str_radix(offset, 16).unwrap();
                 let hex: String = hex.split_whitespace().collect();
-                for byte in 0..hex.len() / 2 {
-                    let byte = u8::from_str_radix(&hex[byte * 2..byte * 2 + 2], 16).unwrap();
-                    if file.len() <= at {
-                        file.resize(at + 1, 0);
-                    }
-                    file[at] = byte;
-                    at += 1;
+                let byte =
+                    |pair: &[u8]| u8::from_str_radix(str::from_utf8(pair).unwrap(), 16).unwrap();
+                let bytes: Vec<u8> = hex.as_bytes().chunks(2).map(byte).collect();
+                if file.len() < at + bytes.len() {
+                    file.resize(at + bytes.len(), 0);
                 }
+                file.get_mut(at..at + bytes.len()).unwrap().copy_from_slice(&bytes);
             }
             None => {
                 let (file, len) = line.split_once(' ').unwrap();
@@ -137,7 +136,7 @@ fn read(db: &Db) -> Letters {
 fn check_all(db: &Db) {
     assert_eq!(read(db), letters());
     let snap = db.snapshot();
-    let tagged = snap.by_index::<LetterByTag>(&9u8).map(|row| row.unwrap().uid).count();
+    let tagged = snap.by_index::<LetterByTag>(&9u8).count();
     assert_eq!(tagged, letters().values().filter(|letter| letter.0 == 9).count());
     assert_eq!(snap.find::<LetterByNumber>(&1007u64).unwrap().unwrap().uid, 7);
     let people: Vec<_> = snap.scan::<Person>().map(|person| person.unwrap()).collect();
