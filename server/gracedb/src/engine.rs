@@ -1,6 +1,6 @@
 //! The seam: what typed tables, and everything above them, ask of a store of ordered bytes.
 //!
-//! GraceDb's own files are one store behind it ([`crate::local`]), rows in memory are another
+//! GraceDb's own files are one store behind it (`local`), rows in memory are another
 //! ([`crate::memory`]); a database of many machines could be a third. Asked are: rows by key and by
 //! range, transactions that run alone, large values streamed in and read in pieces, and to be told
 //! of changes.

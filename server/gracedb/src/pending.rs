@@ -1,6 +1,6 @@
 //! Waiting for a commit, with or without an async runtime.
 //!
-//! Transactions that go to disk as one group share a [`Round`]: one answer wakes them all. Who
+//! Transactions that go to disk as one group share a round: one answer wakes them all. Who
 //! waits on a thread of its own may be asked to write the next group, which spares a switch of
 //! threads.
 //! Invariants: a round is always answered: dropped without an answer it answers [`Error::Closed`],

@@ -2,7 +2,7 @@
 //!
 //! Invariants: all changes of one transaction carry one mod-sequence; a copy shares the bytes of
 //! what it is a copy of.
-//! Not here: removal (`expunge`), how much one transaction takes ([`batch`](super::batch)).
+//! Not here: removal (`expunge`), how much one transaction takes (`batch`).
 
 use gracedb::view::View as _;
 use gracedb::write::WriteTx;

@@ -1,6 +1,6 @@
 //! Mailboxes and messages: the only owner of their tables.
 //!
-//! Every change is one transaction, or for very many messages a row of them ([`batch`]); what a
+//! Every change is one transaction, or for very many messages a row of them (`batch`); what a
 //! function returns as done is on disk. The database wakes the sessions that watch the mailbox, and
 //! they read what changed since the mod-sequence they know.
 //! Invariants: UIDs of a mailbox only grow; a mailbox's counts agree with its messages.
