@@ -28,6 +28,8 @@ const MOVE_BYTES: usize = 1 << 20;
 const WORTH_PERCENT: u64 = 65;
 /// Rows whose pointers are changed in one transaction.
 const MOVE_ROWS: usize = 512;
+/// Rows of one place that are moved together; a letter copied more often is kept more than once.
+const SHARED_ROWS_MAX: usize = 1 << 16;
 
 /// A segment and what is known of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -238,7 +240,7 @@ fn next_places(local: &Local, segment: u64, after: &mut Vec<u8>) -> Result<Vec<P
             return Err(Error::Internal { what: "a use of a large value is malformed" });
         };
         let is_new = places.last().is_none_or(|place| place.part.offset != offset);
-        if is_new && (bytes >= MOVE_BYTES || rows >= MOVE_ROWS) {
+        if (is_new && (bytes >= MOVE_BYTES || rows >= MOVE_ROWS)) || rows >= SHARED_ROWS_MAX {
             *after = key.to_vec();
             return Ok(places);
         }
@@ -293,24 +295,35 @@ fn move_places(local: &Local, places: &[Place]) -> Result<u64, Error> {
             Some(Large { bytes: len, parts: [part].into(), fresh: Some(fresh.into()) }),
         ));
     }
-    local.transact_within(&mut |tx| {
-        moves.iter().try_for_each(|(place, to)| move_place(tx, place, to.as_ref()))?;
-        grown += format::record_len(tx.bytes());
-        Ok(true)
-    })?;
+    let rows = moves.iter().flat_map(|(place, to)| {
+        place.rows.iter().map(|row| (row.as_slice(), &place.part, to.as_ref()))
+    });
+    let mut rows = rows.peekable();
+    // One transaction, unless very many rows share what is moved.
+    while rows.peek().is_some() {
+        local.transact_within(&mut |tx| {
+            while tx.bytes() < local.options.transaction_bytes_max / 4
+                && let Some((row, part, to)) = rows.next()
+            {
+                move_row(tx, row, part, to)?;
+            }
+            grown += format::record_len(tx.bytes());
+            Ok(true)
+        })?;
+    }
     Ok(grown)
 }
 
-/// Changes the rows that point to a place; a use of a row that does not is taken back.
-fn move_place(tx: &mut Transaction<'_>, place: &Place, to: Option<&Large>) -> Result<(), Error> {
-    for row in &place.rows {
-        let moved = match to {
-            Some(to) => tx.move_use(row, &place.part, to)?,
-            None => false,
-        };
-        if !moved {
-            tx.drop_stale_use(&place.part, row)?;
-        }
-    }
-    Ok(())
+/// Changes a row that points to a place; the use of one that does not is taken back.
+fn move_row(
+    tx: &mut Transaction<'_>,
+    row: &[u8],
+    part: &Part,
+    to: Option<&Large>,
+) -> Result<(), Error> {
+    let moved = match to {
+        Some(to) => tx.move_use(row, part, to)?,
+        None => false,
+    };
+    if moved { Ok(()) } else { tx.drop_stale_use(part, row) }
 }

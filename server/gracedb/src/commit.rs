@@ -238,10 +238,10 @@ impl Commits {
         locked(&self.rows).base.version.clone()
     }
 
-    /// The acknowledged rows, and where the journal ends with them.
-    pub(crate) fn rows_and_end(&self) -> (State, Place) {
-        // While this is held nothing is written or acknowledged.
-        self.with_journal(|journal| (self.rows(), journal.end()))
+    /// Looks at the acknowledged rows, and where the journal ends with them, while nothing is
+    /// written or acknowledged.
+    pub(crate) fn at_rest<R>(&self, look: impl FnOnce(State, Place) -> R) -> R {
+        self.with_journal(|journal| look(self.rows(), journal.end()))
     }
 
     /// The segment that is being written.
@@ -561,19 +561,28 @@ impl Commits {
             Failure::Fatal(reason) => (Error::Poisoned { reason: Arc::new(reason) }, true),
         };
         let dead = journal.begin_life().is_err() || dead;
-        let rounds = self.give_up(journal.place(), journal.life, dead.then(|| error.clone()));
-        self.unwritten.remove(&failed.parts);
+        let reason = dead.then(|| error.clone());
+        let rounds = self.give_up(journal.place(), journal.life, &failed.parts, reason);
         for round in std::iter::once(&failed.round).chain(&rounds) {
             round.answer(Err(error.clone()));
         }
     }
 
-    fn give_up(&self, place: Place, life: u64, dead: Option<Error>) -> Vec<Arc<Round>> {
+    fn give_up(
+        &self,
+        place: Place,
+        life: u64,
+        failed: &[Part],
+        dead: Option<Error>,
+    ) -> Vec<Arc<Round>> {
         // While this lock is held no transaction runs, so none builds on the ones given up.
         let mut newest = locked(&self.newest);
         let mut queue = self.queue();
         let is_dead = dead.is_some();
         let groups = queue.give_up(place, life, dead);
+        // Before their places are given out again.
+        groups.iter().for_each(|group| self.unwritten.remove(&group.parts));
+        self.unwritten.remove(failed);
         let epoch = queue.epoch;
         let waiting = queue.take_waiting();
         let sequence = self.sequence();
@@ -590,7 +599,6 @@ impl Commits {
         }
         self.relieved.notify_all();
         waiting.into_iter().for_each(Waker::wake);
-        groups.iter().for_each(|group| self.unwritten.remove(&group.parts));
         groups.into_iter().map(|group| group.round).collect()
     }
 
@@ -598,7 +606,7 @@ impl Commits {
     pub(crate) fn die(&self, reason: Error) {
         let error = Error::Poisoned { reason: Arc::new(reason) };
         let place = self.queue().cursor();
-        for round in self.give_up(place, 0, Some(error.clone())) {
+        for round in self.give_up(place, 0, &[], Some(error.clone())) {
             round.answer(Err(error.clone()));
         }
     }

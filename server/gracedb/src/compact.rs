@@ -410,9 +410,18 @@ impl<'a> Merge<'a> {
         if stale.is_empty() {
             return Ok(());
         }
-        self.local.transact_within(&mut |tx| {
-            stale.iter().try_for_each(|(part, row)| tx.drop_stale_use(part, row))?;
-            Ok(true)
-        })
+        let bytes_max = self.local.options.transaction_bytes_max / 4;
+        let mut stale = stale.iter().peekable();
+        while stale.peek().is_some() {
+            self.local.transact_within(&mut |tx| {
+                while tx.bytes() < bytes_max
+                    && let Some((part, row)) = stale.next()
+                {
+                    tx.drop_stale_use(part, row)?;
+                }
+                Ok(true)
+            })?;
+        }
+        Ok(())
     }
 }

@@ -254,7 +254,7 @@ impl<'a> Copier<'a> {
     /// The files of the copy, for who writes them: with the keys of the original.
     fn files_there(&self) -> Arc<Files> {
         let files = &self.frame.reading.files;
-        Arc::new(Files::new(Arc::clone(self.to), files.keys(), files.database, 8))
+        Arc::new(Files::new(Arc::clone(self.to), self.frame.keys.clone(), files.database, 8))
     }
 
     /// Copies a file up to `len`, unless it is there.
@@ -327,12 +327,22 @@ impl<'a> Copier<'a> {
         if !is_long_enough {
             return Ok(false);
         }
-        let (mut ours, mut theirs) = (vec![0; FILE_HEADER_LEN], vec![0; FILE_HEADER_LEN]);
-        for (file, header) in [(file.as_ref(), &mut ours), (original, &mut theirs)] {
-            let read = file.read_at(0, header).map_err(|error| Error::io("read", name, error))?;
-            header.truncate(read);
+        // The header says that it is the same file, its end that it went on in the same way: an
+        // original that was brought back to an earlier moment may have gone on in another.
+        let header_len = FILE_HEADER_LEN as u64;
+        for at in [0, len.saturating_sub(header_len)] {
+            let (mut ours, mut theirs) = (vec![0; FILE_HEADER_LEN], vec![0; FILE_HEADER_LEN]);
+            for (file, bytes) in [(file.as_ref(), &mut ours), (original, &mut theirs)] {
+                let room = usize::try_from(len - at).unwrap_or(FILE_HEADER_LEN);
+                bytes.truncate(room);
+                let read = file.read_at(at, bytes).map_err(|e| Error::io("read", name, e))?;
+                bytes.truncate(read);
+            }
+            if ours != theirs {
+                return Ok(false);
+            }
         }
-        Ok(ours == theirs)
+        Ok(true)
     }
 
     /// What the copy's meta file says.

@@ -151,7 +151,7 @@ impl Error {
 
     /// What a failed change of a file is: a full disk, which heals, or anything else.
     pub(crate) fn writing(doing: &'static str, file: &str, source: io::Error) -> Self {
-        if source.kind() == io::ErrorKind::StorageFull {
+        if matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
             return Self::NoSpace { file: file.to_owned(), bytes: 0 };
         }
         Self::io(doing, file, source)

@@ -17,6 +17,7 @@ use crate::index::run::Reading;
 use crate::local::View;
 use crate::manifest::Manifest;
 use crate::recover::{self, Replayed, Tail, Until};
+use crate::seal::Keyring;
 use crate::state::State;
 use crate::version::Yard;
 
@@ -24,6 +25,8 @@ use crate::version::Yard;
 pub(crate) struct Frame {
     pub(crate) reading: Arc<Reading>,
     pub(crate) manifest: Manifest,
+    /// The keys that its files are written with, whatever becomes of them later.
+    pub(crate) keys: Keyring,
     pub(crate) view: View,
     /// The journal segments that rows may point into, with their ends.
     pub(crate) segments: BTreeMap<u64, u64>,
@@ -58,9 +61,10 @@ impl Frame {
         }
         let point = manifest.points.last().copied().unwrap_or_default();
         let view = View::new(state, Arc::clone(&reading.files));
+        let keys = reading.files.keys();
         let (reading, manifest) = (Arc::clone(reading), manifest.clone());
         let time_ms = time_ms.unwrap_or(point.when.time_ms);
-        Ok(Self { reading, manifest, view, segments, time_ms })
+        Ok(Self { reading, manifest, keys, view, segments, time_ms })
     }
 
     /// The database as it was at an earlier moment; `newest` is its newest transaction.

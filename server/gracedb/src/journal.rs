@@ -39,7 +39,8 @@ pub(crate) enum Failure {
 
 impl Failure {
     pub(crate) fn of(doing: &'static str, file: &str, error: io::Error) -> Self {
-        let is_full = error.kind() == io::ErrorKind::StorageFull;
+        let is_full =
+            matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
         let error = Error::writing(doing, file, error);
         if is_full { Self::Full(error) } else { Self::Fatal(error) }
     }

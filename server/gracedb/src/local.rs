@@ -163,8 +163,13 @@ impl Local {
 
     /// The acknowledged rows, and the files they stand in, as of now.
     pub(crate) fn frame(&self) -> Frame {
+        self.commits.at_rest(|state, end| self.frame_of(state, end))
+    }
+
+    /// The journal is held: what holds it waits for whoever has the meta file, never the other way
+    /// round.
+    fn frame_of(&self, state: State, end: crate::format::Place) -> Frame {
         let meta = self.meta();
-        let (state, end) = self.commits.rows_and_end();
         let kept = meta.manifest.segments.iter().filter(|(_, segment)| segment.gone.is_none());
         let mut segments: BTreeMap<u64, u64> =
             kept.map(|(number, segment)| (*number, segment.end)).collect();
@@ -175,6 +180,7 @@ impl Local {
         Frame {
             reading: Arc::clone(&self.reading),
             manifest: meta.manifest.clone(),
+            keys: self.files.keys(),
             view: View::new(state, Arc::clone(&self.files)),
             segments,
             time_ms: self.now_ms(),
@@ -358,7 +364,10 @@ pub(crate) fn read_part_of(
     };
     let nonce = crate::seal::nonce(header.life, part.offset);
     match cipher.open(nonce, &header.authenticated(), &mut sealed) {
-        Some(plain) if plain.len() == bytes.len() => bytes.copy_from_slice(plain),
+        // The checksum says that these are the bytes the row means, and no others that stood there.
+        Some(plain) if plain.len() == bytes.len() && crc::of(plain) == part.crc => {
+            bytes.copy_from_slice(plain);
+        }
         _ => return Err(corrupt("a large value's encryption does not verify")),
     }
     Ok(())

@@ -28,6 +28,8 @@ use crate::write::WriteTx;
 
 /// Rows changed in one transaction.
 const ROWS_AT_ONCE: usize = 512;
+/// Bytes of them.
+const BYTES_AT_ONCE: usize = 1 << 20;
 
 type Stage = dyn Fn(&Snapshot, &[u8], &mut dyn Writer) -> Result<(), Error> + Send + Sync;
 type Place = dyn Fn(&[u8], &mut WriteTx<'_>) -> Result<(), Error> + Send + Sync;
@@ -268,11 +270,12 @@ fn next_rows(
 ) -> Result<(Option<Vec<u8>>, Rows), Error> {
     let end = space::prefix_end(&space::head(table, space));
     let mut walk = view.reader().scan(from, end.as_deref())?;
-    let mut rows = Rows::new();
+    let (mut rows, mut bytes) = (Rows::new(), 0);
     while let Some((key, value)) = walk.next()? {
-        if rows.len() == ROWS_AT_ONCE {
+        if rows.len() == ROWS_AT_ONCE || bytes >= BYTES_AT_ONCE {
             return Ok((Some(key.to_vec()), rows));
         }
+        bytes += key.len() + value.len();
         rows.push((key.to_vec(), value.to_vec()));
     }
     Ok((None, rows))

@@ -155,14 +155,20 @@ impl Options {
                 (64..=1 << 19).contains(&self.inline_bytes_max),
                 "inline_bytes_max must be between 64 and 512 KiB",
             ),
-            (self.mem_bytes >= 1 << 10, "mem_bytes must be at least 1 KiB"),
+            (
+                (1 << 10..=1 << 30).contains(&self.mem_bytes),
+                "mem_bytes must be between 1 KiB and 1 GiB",
+            ),
             (self.unflushed_bytes >= 16 << 10, "unflushed_bytes must be at least 16 KiB"),
             (self.frozen_max > 0, "frozen_max must not be 0"),
             (blocks.contains(&self.block_bytes), "block_bytes must be between 64 and 1 MiB"),
             ((2..=16).contains(&self.fresh_runs), "fresh_runs must be between 2 and 16"),
             ((2..=64).contains(&self.level_factor), "level_factor must be between 2 and 64"),
             (self.level_bytes >= 4 << 10, "level_bytes must be at least 4 KiB"),
-            (self.run_bytes >= 1 << 10, "run_bytes must be at least 1 KiB"),
+            (
+                (1 << 10..=256 << 20).contains(&self.run_bytes),
+                "run_bytes must be between 1 KiB and 256 MiB",
+            ),
             (self.background_bytes_s > 0, "background_bytes_s must not be 0"),
             (self.clean_below_percent <= 95, "clean_below_percent must be at most 95"),
         ];

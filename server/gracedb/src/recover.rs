@@ -108,8 +108,13 @@ pub(crate) fn open_locked(
     let version = version(&manifest, &reading, &yard);
     let state = State { sequence: manifest.flushed().sequence, ..State::new(version) };
     let replayed = replay(&reading.files, state, manifest.flushed())?;
-    remove_others(disk.as_ref(), &manifest, &replayed)?;
+    let others = others(&reading.files, &manifest, &replayed)?;
+    // Only what a meta file does without that is on disk: the last edits of the one that was read
+    // may be in the system's memory alone.
     let meta = Meta::create(Arc::clone(&reading.files), manifest, number + 1)?;
+    for name in others {
+        disk.remove(&name).map_err(|error| Error::io("remove", &name, error))?;
+    }
     remove_old_meta(disk.as_ref(), number + 1)?;
     // A backup that is opened is a database from now on.
     drop(disk.remove(crate::copy::NOTE));
@@ -272,27 +277,54 @@ fn check_files(disk: &dyn Disk, manifest: &Manifest) -> Result<(), Error> {
     Ok(())
 }
 
-/// Removes what a crash left between making a file and noting it, or the other way round.
-fn remove_others(disk: &dyn Disk, manifest: &Manifest, replayed: &Replayed) -> Result<(), Error> {
+/// What a crash left between making a file and noting it, or the other way round.
+fn others(files: &Files, manifest: &Manifest, replayed: &Replayed) -> Result<Vec<String>, Error> {
+    let disk = files.disk.as_ref();
     let first = beginning(manifest.flushed()).place.segment;
     let last = match replayed.tail {
         Tail::In(header, _) => header.number,
         Tail::Begin(number) => number - 1,
     };
     let names = disk.list().map_err(|error| Error::io("list", &disk.label(), error))?;
+    let mut others = Vec::new();
     for name in names {
         let is_needed = match FileKind::parse(&name) {
             Some((FileKind::Index, number)) => manifest.runs.contains_key(&number),
             Some((FileKind::Journal, number)) => {
-                (first..=last).contains(&number) || manifest.segments.contains_key(&number)
+                let is_known = manifest.segments.contains_key(&number);
+                if number > last && !is_known && has_begun(files, number)? {
+                    // Whoever wrote that had written all before it.
+                    let (file, what) = (
+                        segment_name(last + 1),
+                        "it is missing, or the end of the \
+                         one before it is damaged: there are later ones"
+                            .to_owned(),
+                    );
+                    return Err(Error::Corrupt { file, offset: 0, what });
+                }
+                (first..=last).contains(&number) || is_known
             }
             Some((FileKind::Meta | FileKind::Keys, _)) | None => true,
         };
         if !is_needed {
-            disk.remove(&name).map_err(|error| Error::io("remove", &name, error))?;
+            others.push(name);
         }
     }
-    Ok(())
+    Ok(others)
+}
+
+/// Whether anything was written to a journal segment.
+fn has_begun(files: &Files, number: u64) -> Result<bool, Error> {
+    let name = segment_name(number);
+    let file = files.disk.open(&name).map_err(|error| Error::io("open", &name, error))?;
+    let Ok(header) = files::read_header(file.as_ref(), FileKind::Journal, number) else {
+        return Ok(false);
+    };
+    if header.database != files.database {
+        return Ok(false);
+    }
+    let mut scan = Scan::new(header, file, None)?;
+    Ok(!matches!(scan.record(FIRST)?, RecordAt::None))
 }
 
 fn remove_old_meta(disk: &dyn Disk, current: u64) -> Result<(), Error> {
@@ -494,12 +526,11 @@ impl Replay<'_> {
     /// Whether a record goes on from the ones before it: only the beginning of a life may be of
     /// another one, and it says after which transaction it begins.
     fn belongs(&self, header: &RecordHeader) -> bool {
-        let waiting = self.waiting.iter().filter(|each| each.header.kind == Kind::Transaction);
-        let sequence = self.state.sequence + waiting.count() as u64;
-        match header.kind {
-            Kind::Life => header.sequence == sequence,
-            _ => header.life == self.life,
+        if header.kind != Kind::Life {
+            return header.life == self.life;
         }
+        let waiting = self.waiting.iter().filter(|each| each.header.kind == Kind::Transaction);
+        header.sequence == self.state.sequence + waiting.count() as u64
     }
 
     /// Applies what the disk is known to have.
@@ -582,8 +613,7 @@ impl Replay<'_> {
             return Err(scan.corrupt(at, broken));
         }
         if let Some(mut next) = self.open(scan.header.number + 1)?
-            && let RecordAt::Record(header) = next.record(FIRST)?
-            && header.life == self.life
+            && !matches!(next.record(FIRST)?, RecordAt::None)
         {
             // The next segment begins when this one is complete and synced.
             return Err(scan.corrupt(at, broken));

@@ -181,6 +181,8 @@ fn rewrite_runs(local: &Local, count: &mut Count<'_, '_>) -> Result<(), Error> {
 
 /// Forgets the data keys that no file is written with.
 fn forget_keys(local: &Local) -> Result<(), Error> {
+    // Before the meta file is held; segments that come later are written with the newest key.
+    let journal = local.commits.journal_segment();
     let mut meta = local.meta();
     let mut keys = local.files.keys();
     if keys.numbers().len() < 2 {
@@ -188,7 +190,7 @@ fn forget_keys(local: &Local) -> Result<(), Error> {
     }
     // Those of restore points as well, and of what is not in the meta file yet.
     let runs = meta.manifest.runs.keys().map(|number| (FileKind::Index, *number));
-    let newer = meta.manifest.flushed().place.segment..=local.commits.journal_segment();
+    let newer = meta.manifest.flushed().place.segment..=journal;
     let segments = meta.manifest.segments.keys().copied().chain(newer.filter(|first| *first > 0));
     let mut needed = BTreeSet::new();
     for (kind, number) in runs.chain(segments.map(|number| (FileKind::Journal, number))) {

@@ -95,8 +95,14 @@ impl Report {
 
     fn note(&mut self, file: &str, offset: Option<u64>, what: impl Into<String>) {
         let problem = Problem { file: file.to_owned(), offset, what: what.into() };
-        // The same problem twice is one. Beyond what is told, nobody compares.
-        if self.told.contains(&problem) {
+        // The same problem twice is one, told in more words or in fewer. Beyond what is told, nobody
+        // compares.
+        let more = self.told.range(problem.clone()..).next();
+        let is_same = |told: &Problem| {
+            (&told.file, told.offset) == (&problem.file, problem.offset)
+                && told.what.starts_with(&problem.what)
+        };
+        if more.is_some_and(is_same) {
             return;
         }
         self.problems_count += 1;
@@ -177,12 +183,22 @@ impl Check {
         count.begin("index")?;
         self.levels();
         for (_, run) in &runs {
-            let checked = self.run_file(run, &mut count);
-            self.keep_going(checked)?;
+            match self.run_file(run, &mut count) {
+                Err(Error::Stopped) => return Err(Error::Stopped),
+                Err(error) => self.blocks(run, error)?,
+                Ok(()) => {}
+            }
         }
         count.begin("rows")?;
-        let checked = self.rows(&mut count);
-        self.keep_going(checked)?;
+        match self.rows(&mut count) {
+            Err(Error::Stopped) => return Err(Error::Stopped),
+            Err(error) => {
+                self.report.note_error(error)?;
+                let what = "rows behind what is broken were not compared with their index entries";
+                self.report.note("(rows)", None, what);
+            }
+            Ok(()) => {}
+        }
         let checked = self.uses();
         self.keep_going(checked)?;
         count.begin("done")?;
@@ -286,6 +302,32 @@ impl Check {
         self.report.blocks += blocks as u64;
         self.report.bytes += info.len;
         Ok(())
+    }
+
+    /// Looks for every broken block of a run that could not be read to its end, and says what it
+    /// hits.
+    fn blocks(&mut self, run: &Arc<Run>, error: Error) -> Result<(), Error> {
+        let head = match run.head() {
+            Ok(head) => head,
+            Err(error) => return self.report.note_error(error),
+        };
+        let mut found = false;
+        for block in 0..head.blocks() {
+            let read = head.place(block).map(|place| run.read_blocks(&[place]));
+            let Some(Err(Error::Corrupt { file, offset, what })) = read else {
+                self.report.blocks += u64::from(matches!(read, Some(Ok(_))));
+                continue;
+            };
+            let low = head.separator(block).filter(|low| !low.is_empty());
+            let low = low.map(|low| self.words.key(&low));
+            let high = head.separator(block + 1).map(|high| self.words.key(&high));
+            let low = low.unwrap_or_else(|| "the beginning".to_owned());
+            let high = high.unwrap_or_else(|| "the end".to_owned());
+            let what = format!("{what}; it holds what there is from {low} to {high}");
+            self.report.note(&file, Some(offset), what);
+            found = true;
+        }
+        if found { Ok(()) } else { self.report.note_error(error) }
     }
 
     /// Every row decodes and has its index entries and bytes; nothing else has.

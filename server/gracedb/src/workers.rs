@@ -13,6 +13,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use crate::commit::{Bell, Woken};
 use crate::error::Error;
@@ -30,6 +31,8 @@ const LOOK_MS: u64 = 60_000;
 pub(crate) struct Workers {
     threads: Mutex<Vec<(Role, thread::JoinHandle<()>)>>,
     running: AtomicBool,
+    /// Held while the database is being closed: who closes it as well waits for that.
+    closing: Mutex<()>,
     pub(crate) tidy_bell: Bell,
     /// Held while something is tidied up, by the thread or by who asked for it.
     pub(crate) tidying: Mutex<()>,
@@ -95,6 +98,7 @@ pub(crate) fn start(local: &Arc<Local>) -> Result<(), Error> {
 /// Writes what is on its way, ends and joins the threads, and gives the folder free.
 pub(crate) fn close(local: &Local) {
     let workers = &local.workers;
+    let _closing = locked(&workers.closing);
     let mut threads = std::mem::take(&mut *locked(&workers.threads));
     // First those who need commits to go on until they have ended.
     local.pace.stop();
@@ -139,11 +143,18 @@ impl Drop for Guard<'_> {
 fn commit(local: &Local) {
     let _guard = Guard(local);
     let commits = &local.commits;
+    let patience = Duration::from_millis(local.options.buffered_sync_ms);
+    let mut since = None;
     loop {
-        let limit = commits.is_unsynced().then_some(local.options.buffered_sync_ms);
+        // From the first that is not synced on, however often the bell rings meanwhile.
+        since = if commits.is_unsynced() { since.or_else(|| Some(Instant::now())) } else { None };
+        let left = since.map(|since: Instant| patience.saturating_sub(since.elapsed()));
+        let limit = left.map(|left| u64::try_from(left.as_millis()).unwrap_or(u64::MAX));
         let woken = commits.bell.wait(limit);
-        if woken == Woken::TimedOut && commits.is_unsynced() {
+        let is_due = since.is_some_and(|since| since.elapsed() >= patience);
+        if (woken == Woken::TimedOut || is_due) && commits.is_unsynced() {
             commits.queue().join(true);
+            since = None;
         }
         while commits.lead_once().is_some() {}
         if woken == Woken::Stopped {
@@ -225,6 +236,7 @@ fn bear(local: &Local, error: &Error) -> bool {
         // Damage that is met while merging is told of and hurts nobody who does not read it.
         Error::Corrupt { .. }
         | Error::Unknown { .. }
+        | Error::TooLarge { .. }
         | Error::Io { doing: "read" | "open", .. } => {
             local.note_damage(error);
             true

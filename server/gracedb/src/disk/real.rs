@@ -50,12 +50,16 @@ impl Disk for RealDisk {
     }
 
     fn lock(&self) -> io::Result<Option<Box<dyn DiskLock>>> {
-        if !self.dir.is_dir() {
-            fs::create_dir_all(&self.dir)?;
-        }
+        let above = |dir: &Path| {
+            let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty());
+            parent.unwrap_or(Path::new(".")).to_path_buf()
+        };
+        let missing: Vec<&Path> = self.dir.ancestors().take_while(|dir| !dir.is_dir()).collect();
+        let missing: Vec<PathBuf> = missing.into_iter().map(above).collect();
+        fs::create_dir_all(&self.dir)?;
+        missing.iter().try_for_each(|dir| sync_folder(dir))?;
         // Every time: whoever created the folder may have been killed before this.
-        let parent = self.dir.parent().filter(|parent| !parent.as_os_str().is_empty());
-        sync_folder(parent.unwrap_or(Path::new(".")))?;
+        sync_folder(&above(&self.dir))?;
         let path = self.dir.join(LOCK_NAME);
         let mut options = Self::open_options();
         let mut file = match options.create(true).truncate(false).open(path) {

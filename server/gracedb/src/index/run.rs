@@ -90,6 +90,11 @@ impl Head {
         self.guide.block_of(key)
     }
 
+    /// What the keys of a block are not less than. `None`: there is no such block.
+    pub(crate) fn separator(&self, block: usize) -> Option<Vec<u8>> {
+        self.guide.separator(block)
+    }
+
     /// Where a block stands: offset and length.
     pub(crate) fn place(&self, block: usize) -> Option<(u64, usize)> {
         self.guide.place(block)

@@ -252,3 +252,27 @@ fn a_sound_database_is_repaired_into_the_same() {
         assert!(next > 1, "{next}");
     }
 }
+
+#[test]
+fn every_broken_block_is_named_with_what_it_holds() {
+    let dir = tempfile::tempdir().unwrap();
+    made(dir.path(), false);
+    let biggest = files(dir.path()).into_iter().filter(|path| path.extension().unwrap() == "gi");
+    let biggest = biggest.max_by_key(|path| fs::metadata(path).unwrap().len()).unwrap();
+    let mut bytes = fs::read(&biggest).unwrap();
+    // In two blocks of rows, which stand behind the header.
+    let at = [4096 + 40, 4096 + 4 * 700];
+    for at in at {
+        bytes[at] ^= 1;
+    }
+    fs::write(&biggest, bytes).unwrap();
+    let report = verify::closed(&options(dir.path(), false), SCHEMA, &mut |_| true).unwrap();
+    let name = biggest.file_name().unwrap().to_str().unwrap();
+    let named = report.problems.iter().filter(|problem| {
+        problem.file == name && problem.what.contains("it holds what there is from ")
+    });
+    let offsets: Vec<u64> = named.filter_map(|problem| problem.offset).collect();
+    assert_eq!(offsets.len(), 2, "{report:?}");
+    assert!(offsets.iter().zip(at).all(|(offset, at)| *offset <= at as u64), "{report:?}");
+    assert!(report.blocks > 0, "{report:?}");
+}
