@@ -46,6 +46,9 @@ pub(crate) struct Transaction<'a> {
     operations: Vec<u8>,
     /// Bytes that became live in a segment, or dead.
     live: BTreeMap<u64, i64>,
+    /// Places, by segment and offset, that lost a use, and the bytes there: dead if it was the last
+    /// one. Asked once, at the end, for a letter may have very many.
+    dropped: BTreeMap<(u64, u64), i64>,
     epoch: u64,
     /// A change failed halfway: nothing of this is to be kept.
     broken: Option<Error>,
@@ -78,6 +81,7 @@ impl Commits {
             own: Mem::default(),
             operations,
             live: BTreeMap::new(),
+            dropped: BTreeMap::new(),
             epoch,
             broken: None,
         };
@@ -225,7 +229,9 @@ impl Transaction<'_> {
     }
 
     fn add_use(&mut self, part: &Part, row: &[u8], is_fresh: bool) -> Result<(), Error> {
-        if !self.is_used(part)? {
+        if self.dropped.remove(&(part.segment, part.offset)).is_some() {
+            // It was live until now, and stays so.
+        } else if !self.is_used(part)? {
             if !is_fresh {
                 // The last row that pointed there is gone, and the bytes may be, too.
                 return Err(Error::LargeLost);
@@ -245,9 +251,8 @@ impl Transaction<'_> {
         let len = row::take_varint(&mut &*value).and_then(|len| i64::try_from(len).ok());
         self.check_room(key.len() + 32)?;
         self.delete_raw(&key);
-        if !self.is_used(part)? {
-            *self.live.entry(part.segment).or_default() -= len.unwrap_or(0);
-        }
+        self.live.entry(part.segment).or_default();
+        self.dropped.insert((part.segment, part.offset), len.unwrap_or(0));
         Ok(())
     }
 
@@ -265,10 +270,16 @@ impl Transaction<'_> {
             self.own.delete_range(&prefix, &end);
         }
         self.live.remove(&segment);
+        self.dropped.retain(|(of, _), _| *of != segment);
     }
 
     /// Writes down the live bytes of the segments it touched.
     fn note_live(&mut self) -> Result<(), Error> {
+        for ((segment, offset), len) in std::mem::take(&mut self.dropped) {
+            if !self.has_prefix(&space::use_prefix(segment, Some(offset)))? {
+                *self.live.entry(segment).or_default() -= len;
+            }
+        }
         for (segment, more) in std::mem::take(&mut self.live) {
             if more == 0 {
                 continue;

@@ -276,3 +276,46 @@ fn every_broken_block_is_named_with_what_it_holds() {
     assert!(offsets.iter().zip(at).all(|(offset, at)| *offset <= at as u64), "{report:?}");
     assert!(report.blocks > 0, "{report:?}");
 }
+
+#[test]
+fn segments_behind_a_missing_or_torn_one_are_never_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options {
+        segment_bytes: 64 << 10,
+        unflushed_bytes: 1 << 30,
+        mem_bytes: 64 << 20,
+        ..Options::new(dir.path())
+    };
+    let db = open(&options);
+    for uid in 0..60 {
+        put_message(&db, 1, uid, &pattern(5_000, 3));
+    }
+    db.close();
+    drop(db);
+    let mut segments = files(dir.path());
+    segments.retain(|path| path.extension().unwrap() == "gj");
+    assert!(segments.len() > 3, "{segments:?}");
+    let middle = segments.get(1).unwrap();
+    let whole = fs::read(middle).unwrap();
+    let end = whole.iter().rposition(|byte| *byte != 0).unwrap();
+    let broken = |from: usize| {
+        let mut bytes = whole.clone();
+        bytes.get_mut(from..).unwrap().fill(0);
+        bytes
+    };
+    // Its end is gone, half of it is, all of it is.
+    for bytes in [Some(broken(end - 600)), Some(broken(end / 2)), None] {
+        match &bytes {
+            Some(bytes) => fs::write(middle, bytes).unwrap(),
+            None => fs::remove_file(middle).unwrap(),
+        }
+        let error = Db::open(options.clone(), SCHEMA).err().unwrap();
+        assert!(matches!(error, Error::Corrupt { .. }), "{error}");
+        let left = segments.iter().filter(|path| path.exists()).count();
+        assert_eq!(left, segments.len() - usize::from(bytes.is_none()));
+    }
+    fs::write(middle, whole).unwrap();
+    let db = open(&options);
+    assert_eq!(db.snapshot().scan::<Message>().count(), 60);
+    check(&db);
+}

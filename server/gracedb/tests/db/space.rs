@@ -149,3 +149,33 @@ fn a_full_disk_refuses_and_takes_more_when_there_is_room_again() {
     assert!(read_body(&db.snapshot(), 1, 35_000).unwrap() == pattern(20_000, 35_000));
     check(&db);
 }
+
+#[test]
+fn a_letter_that_very_many_rows_share_is_moved_like_any_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options { transaction_bytes_max: 128 << 10, ..options(dir.path()) };
+    let db = open(&options);
+    put_message(&db, 1, 0, b"shared by all");
+    for from in (1..6_000u32).step_by(100) {
+        let copied = db.write(|tx| {
+            let row = tx.get::<Message>(&(1, 0))?.unwrap();
+            (from..from + 100).try_for_each(|uid| tx.put(&Message { uid, ..row.clone() }))
+        });
+        copied.unwrap().wait().unwrap();
+    }
+    // What fills the segment beside it goes, so that it is cleaned.
+    fill(&db, 2, 120);
+    db.settle().unwrap();
+    let gone = db.write(|tx| tx.delete_prefix::<Message, _>(&(2,)));
+    gone.unwrap().wait().unwrap();
+    db.compact(&mut |_| true).unwrap();
+    db.settle().unwrap();
+    let stats = db.stats().unwrap();
+    assert!(stats.damage.is_empty() && stats.segments_cleaned > 0, "{stats:?}");
+    assert_eq!(stats.live_bytes, b"shared by all".len() as u64);
+    let snap = db.snapshot();
+    assert_eq!(snap.prefix::<Message>(&(1,)).count(), 6_001);
+    assert_eq!(read_body(&snap, 1, 5_999).unwrap(), b"shared by all");
+    check(&db);
+    put_message(&db, 3, 1, b"and it is still written to");
+}
