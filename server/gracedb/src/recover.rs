@@ -111,8 +111,6 @@ pub(crate) fn open_locked(
     remove_others(disk.as_ref(), &manifest, &replayed)?;
     let meta = Meta::create(Arc::clone(&reading.files), manifest, number + 1)?;
     remove_old_meta(disk.as_ref(), number + 1)?;
-    // A backup that is opened is a database from now on.
-    drop(disk.remove(crate::copy::NOTE));
     let opened = Opened { upgraded, meta_cut_bytes: cut, ..replayed.opened.clone() };
     start(options, reading, meta, yard, replayed, opened, lock)
 }
