@@ -69,9 +69,13 @@ pub(super) fn migrations() -> Vec<Migration> {
 
 fn message(view: &Snapshot, old: Message1) -> Result<Option<messages::MessageRow>, Error> {
     let Some(body) = view.get::<Body1>(&old.body)? else {
-        let reason =
-            format!("message {} of mailbox {} has no body {}", old.uid, old.mailbox, old.body);
-        return Err(Error::Row { table: "message", reason });
+        // Nobody can read it, and all others are to be read.
+        tracing::warn!(
+            target: "grace", event = "MessageWithoutBody",
+            mailbox = old.mailbox, uid = old.uid, body = old.body,
+            "its bytes are lost; it is left out"
+        );
+        return Ok(None);
     };
     Ok(Some(messages::MessageRow {
         mailbox: old.mailbox,
