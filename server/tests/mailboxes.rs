@@ -321,6 +321,7 @@ async fn a_message_without_deleted_stays_though_the_counts_are_wrong() {
     put(MailboxRow { deleted: 3, ..house.inbox(ann) }).await.expect("on disk");
     let gone = house.mailboxes.expunge(NO_TRACE, inbox.id, None).await.expect("expunged");
     assert_eq!(gone, Expunged { count: 1, uids: vec![2..=2] });
+    put(MailboxRow { deleted: 0, ..house.inbox(ann) }).await.expect("on disk");
     assert_eq!(house.uids(inbox.id).await, [1, 3]);
 
     // Where all have it, all go, those beyond the next UID, too.
