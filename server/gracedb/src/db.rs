@@ -201,8 +201,9 @@ impl Db {
         self.inner.local.as_ref().map_or_else(Opened::default, |local| local.opened.clone())
     }
 
-    /// Whether the database came about as a copy of another one as that was at some moment, restored,
-    /// as a backup that was opened, or repaired, and nobody has said [`Db::settle_copy`] since.
+    /// Whether the database came about as a copy of another one as that was at some moment:
+    /// restored, as a backup that was opened, or repaired; and nobody has said
+    /// [`Db::settle_copy`] since.
     ///
     /// The original may have gone on after that moment. Numbers that a program keeps in rows and
     /// gives to others would be given once more; now is the time to begin new ones.

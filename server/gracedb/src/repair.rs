@@ -315,8 +315,9 @@ impl<'a> Write<'a> {
         self.transact(&mut |writer| writer.put(key, &next.to_le_bytes(), &[], Old::Unknown))
     }
 
-    /// Makes counters anew that are lost. If the rows counted by one are lost as well, rows of other
-    /// tables may still name them, so a number given out again would hand those to somebody else.
+    /// Makes counters anew that are lost. If the rows counted by one are lost as well, rows of
+    /// other tables may still name them, and a number given out again would hand those to somebody
+    /// else.
     fn lost_counters(&self) -> Result<(), Error> {
         for table in self.schema.tables() {
             let key = space::head(table.id, space::COUNTER);

@@ -202,8 +202,8 @@ impl Marked {
     }
 }
 
-/// Removes all messages of a mailbox, if it is still the one that was looked at: any change gives it
-/// another mod-sequence.
+/// Removes all messages of a mailbox, if it is still the one that was looked at: any change gives
+/// it another mod-sequence.
 fn take_everything(tx: &mut WriteTx<'_>, all: &Everything) -> Result<Option<Expunged>, Failure> {
     let mut removal = Removal::begin(tx, all.mailbox.id)?;
     if removal.mailbox != all.mailbox {
@@ -213,7 +213,8 @@ fn take_everything(tx: &mut WriteTx<'_>, all: &Everything) -> Result<Option<Expu
     removal.end(tx).map(Some)
 }
 
-/// Removes messages that were found to have `\Deleted` and still do. Says how many are left that do.
+/// Removes messages that were found to have `\Deleted` and still do. Says how many are left that
+/// do.
 fn remove_marked(
     tx: &mut WriteTx<'_>,
     mailbox: u64,

@@ -23,8 +23,8 @@ const FIRST_MAILBOXES: &[(&str, Option<SpecialUse>)] = &[
     ("Trash", Some(SpecialUse::Trash)),
 ];
 
-/// A number for a new account. Mailboxes may have outlived the row of theirs, in a database that was
-/// repaired; nobody else gets them.
+/// A number for a new account. Mailboxes may have outlived the row of theirs, in a database that
+/// was repaired; nobody else gets them.
 pub(crate) fn account_id(tx: &mut WriteTx<'_>) -> Result<u64, Failure> {
     loop {
         let id = tx.next_id::<Account>()?;
