@@ -1,8 +1,8 @@
 //! The house: opens the store, opens the doors, and closes everything in the right order.
 //!
 //! ```text
-//!   start:  store ─▶ certificate ─▶ doors ─▶ (first accounts) ─▶ admin socket ─▶ history
-//!           ─▶ ServerStarted
+//!   start:  store ─▶ (a copy made ready) ─▶ certificate ─▶ doors ─▶ (first accounts)
+//!           ─▶ admin socket ─▶ history ─▶ ServerStarted
 //!   stop:   doors shut ─▶ sessions finish what was acknowledged ─▶ history written
 //!           ─▶ store closed ─▶ last log lines
 //! ```
@@ -114,6 +114,8 @@ fn furnish(config: Arc<Config>, bus: &Bus) -> Result<Services, String> {
         took_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
     };
     bus.emit(TraceId(0), event);
+    store::copied::renew(&db)
+        .map_err(|e| format!("the restored database cannot be made ready: {e}"))?;
     let porter = Porter {
         bus: bus.clone(),
         gate: Gate::new(limits.connections_max, limits.connections_per_address_max),

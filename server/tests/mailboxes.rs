@@ -307,3 +307,28 @@ async fn a_new_message_has_no_more_keywords_than_an_old_one_may_get() {
     let refused = house.mailboxes.append(NO_TRACE, mailbox, &birth, message).await;
     assert!(matches!(refused, Err(Failure::Limit(_))), "{refused:?}");
 }
+
+#[tokio::test]
+async fn a_message_without_deleted_stays_though_the_counts_are_wrong() {
+    let (house, people) = House::with_people(&["ann"]).await;
+    let ann = people.first().expect("one");
+    for text in ["a", "b", "c"] {
+        house.deliver(&[ann], text).await;
+    }
+    let inbox = house.inbox(ann);
+    house.flag(inbox.id, &[2], FlagVerb::Add, flag::DELETED).await;
+    let put = |wrong: MailboxRow| house.db.write(move |tx| tx.put(&wrong)).expect("written");
+    put(MailboxRow { deleted: 3, ..house.inbox(ann) }).await.expect("on disk");
+    let gone = house.mailboxes.expunge(NO_TRACE, inbox.id, None).await.expect("expunged");
+    assert_eq!(gone, Expunged { count: 1, uids: vec![2..=2] });
+    put(MailboxRow { deleted: 0, ..house.inbox(ann) }).await.expect("on disk");
+    assert_eq!(house.uids(inbox.id).await, [1, 3]);
+
+    // Where all have it, all go, those beyond the next UID, too.
+    house.flag(inbox.id, &[1, 3], FlagVerb::Add, flag::DELETED).await;
+    let row = house.inbox(ann);
+    put(MailboxRow { messages: 7, deleted: 7, uid_next: 2, ..row }).await.expect("on disk");
+    let gone = house.mailboxes.expunge(NO_TRACE, inbox.id, None).await.expect("expunged");
+    assert_eq!(gone, Expunged { count: 2, uids: vec![1..=3] });
+    assert_eq!(house.uids(inbox.id).await, Vec::<u32>::new());
+}

@@ -59,6 +59,15 @@ fn read(house: &House, account: &Account, uid: u32, subject: &str) {
     assert!(read.ends_with(&letter(subject)), "letter {uid} is {} bytes", read.len());
 }
 
+/// UIDVALIDITY of the INBOX.
+fn uid_validity(house: &House, account: &Account) -> u64 {
+    let status = imap(house, account, "", &["-X", "STATUS INBOX (UIDVALIDITY)"]);
+    let value = status.split("UIDVALIDITY ").nth(1).and_then(|rest| rest.split(')').next());
+    let value = value.and_then(|value| value.parse().ok());
+    assert!(value.is_some(), "{status}");
+    value.unwrap_or_default()
+}
+
 fn expunge(house: &House, account: &Account, set: &str) {
     let store = format!("STORE {set} +FLAGS (\\Deleted)");
     let _flags = imap(house, account, "", &["-X", &store]);
@@ -213,6 +222,7 @@ fn a_moment_comes_back_running_or_stopped() {
     let transaction = number(&live_json(&scene.house, &["stats"]), "transaction").to_string();
     expunge(&scene.house, &scene.ann, "1:2");
     assert_eq!(scene.house.messages(&scene.ann), 1);
+    let original = uid_validity(&scene.house, &scene.ann);
     let (first, second) = (scene.path("first"), scene.path("second"));
     let moment = ["--transaction", &transaction];
     let restored = live_json(&scene.house, &[&["restore", shown(&first)], &moment[..]].concat());
@@ -227,6 +237,12 @@ fn a_moment_comes_back_running_or_stopped() {
         start_on(&mut scene.house, folder);
         assert_eq!(scene.house.messages(&scene.ann), 3);
         (1..=3).for_each(|uid| read(&scene.house, &scene.ann, uid, &subject(uid)));
+        // What clients remember is of mail that may never have come here; but only once.
+        let renewed = uid_validity(&scene.house, &scene.ann);
+        assert!(renewed > original, "{renewed} is not after {original}");
+        scene.house.stop();
+        scene.house.start_again();
+        assert_eq!(uid_validity(&scene.house, &scene.ann), renewed);
         scene.house.stop();
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   runs, segments up to their end ─▶ copied as they are, unless they are there already
-//!   rows in memory                 ─▶ a run
+//!   rows in memory, and the mark   ─▶ a run
 //!   meta file                      ─▶ written last: from then on the copy is the new one
 //! ```
 //! A copy is a database like any other: it is opened, checked and restored from as such. Copying
@@ -26,6 +26,7 @@ use crate::index::run::RunInfo;
 use crate::index::writer::Writer;
 use crate::local::Local;
 use crate::manifest::{Edit, Flushed, Manifest, When};
+use crate::mark;
 use crate::mem::Mem;
 use crate::meta::{self, Meta};
 use crate::options::Options;
@@ -352,9 +353,7 @@ impl<'a> Copier<'a> {
         for (level, run) in state.base.version.runs() {
             edits.push(Edit::Run(level, run.info.clone()));
         }
-        if let Some(info) = self.rows_in_memory(files)? {
-            edits.push(Edit::Run(0, info));
-        }
+        edits.push(Edit::Run(0, self.rows_in_memory(files)?));
         for (number, end) in &self.frame.segments {
             edits.push(Edit::Segment(*number, *end));
         }
@@ -378,13 +377,11 @@ impl<'a> Copier<'a> {
         Ok(manifest)
     }
 
-    /// Writes the rows that are in memory as a run.
-    fn rows_in_memory(&mut self, files: &Files) -> Result<Option<RunInfo>, Error> {
+    /// Writes the rows that are in memory as a run, and the mark of a copy with them.
+    fn rows_in_memory(&mut self, files: &Files) -> Result<RunInfo, Error> {
         let state = &self.frame.view.state;
-        let rows = in_memory(state);
-        if rows.is_empty() {
-            return Ok(None);
-        }
+        let mut rows = in_memory(state);
+        mark::put_in(&mut rows);
         let mut number = self.run;
         if self.target == Target::Backup {
             // The original knows nothing of this run and will give its number to another. The
@@ -403,7 +400,7 @@ impl<'a> Copier<'a> {
         self.copied.bytes += info.len;
         self.copied.new_files += 1;
         self.copied.new_bytes += info.len;
-        Ok(Some(info))
+        Ok(info)
     }
 
     fn sync_names(&self) -> Result<(), Error> {

@@ -22,6 +22,7 @@ use crate::inventory::{self, Inventory};
 use crate::key::PrefixFor;
 use crate::large::LargeWriter;
 use crate::local::Local;
+use crate::mark;
 use crate::migrate::{self, Migration};
 use crate::options::Options;
 use crate::pending::Pending;
@@ -174,6 +175,7 @@ impl Db {
         stored: Option<String>,
         migrations: &[Migration],
     ) -> Result<(), Error> {
+        mark::of_backup(self.inner.engine.as_ref(), local.reading.files.disk.as_ref())?;
         let schema = &self.inner.schema;
         let mut stored = stored.unwrap_or_default();
         while let Some(migration) = schema.next_migration(&stored, migrations) {
@@ -197,6 +199,22 @@ impl Db {
     #[must_use]
     pub fn opened(&self) -> Opened {
         self.inner.local.as_ref().map_or_else(Opened::default, |local| local.opened.clone())
+    }
+
+    /// Whether the database came about as a copy of another one as that was at some moment:
+    /// restored, as a backup that was opened, or repaired; and nobody has said
+    /// [`Db::settle_copy`] since.
+    ///
+    /// The original may have gone on after that moment. Numbers that a program keeps in rows and
+    /// gives to others would be given once more; now is the time to begin new ones.
+    pub fn is_copy(&self) -> Result<bool, Error> {
+        mark::is_set(self.inner.engine.as_ref())
+    }
+
+    /// Says that what [`Db::is_copy`] tells has been dealt with. Waits until that is on disk, and
+    /// with it every transaction before.
+    pub fn settle_copy(&self) -> Result<(), Error> {
+        mark::clear(self.inner.engine.as_ref())
     }
 
     /// The tables.

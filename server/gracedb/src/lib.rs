@@ -10,7 +10,7 @@
 //!     flush, index, version, compact              rows on disk, level by level
 //!     clean, pins, upkeep                         giving room back
 //!     meta, manifest, recover, scan               which files count; opening them
-//!     frame, copy, verify, inventory, closed      looking at all of it; backups
+//!     frame, copy, mark, verify, inventory, closed    looking at all of it; backups
 //!     salvage, repair, words                      what is left of a broken one
 //!     seal, files, format, disk                   keys, files, bytes
 //! ```
@@ -48,6 +48,7 @@ pub mod key;
 pub mod large;
 mod local;
 mod manifest;
+mod mark;
 mod mem;
 pub mod memory;
 mod meta;

@@ -116,8 +116,6 @@ pub(crate) fn open_locked(
         disk.remove(&name).map_err(|error| Error::io("remove", &name, error))?;
     }
     remove_old_meta(disk.as_ref(), number + 1)?;
-    // A backup that is opened is a database from now on.
-    drop(disk.remove(crate::copy::NOTE));
     let opened = Opened { upgraded, meta_cut_bytes: cut, ..replayed.opened.clone() };
     start(options, reading, meta, yard, replayed, opened, lock)
 }

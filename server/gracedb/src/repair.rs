@@ -18,6 +18,7 @@ use crate::error::Error;
 use crate::format::FileKind;
 use crate::large::{Fresh, Large, Part};
 use crate::local::View;
+use crate::mark;
 use crate::options::Options;
 use crate::pending::{self, Ticket};
 use crate::progress::{Count, Watcher};
@@ -38,6 +39,10 @@ const BATCH_BYTES: usize = 1 << 20;
 /// Numbers left out of a table's counter, so that one that was given out and lost is not given out
 /// again.
 const SKIPPED_IDS: u64 = 1_000_000;
+/// Where counting begins at the least if nothing tells which numbers were given out.
+const UNKNOWN_IDS: u64 = 1 << 40;
+/// Of a random number, so many bits are left out of how much further: 48 bits are left.
+const UNKNOWN_SHIFT: u32 = 16;
 /// Tables of the scratch database: rows, and where parts of large values stand now. Neither is a
 /// space of rows, so the engine looks at no value.
 const ROWS: [u8; 3] = [0xFF, 0xFD, 1];
@@ -90,6 +95,10 @@ pub fn closed(
     let wreck = Wreck::open(&disk, from.key.as_ref(), &mut |file, offset, what| {
         repaired.tell(file, offset, what);
     })?;
+    if let Some(stored) = &wreck.manifest.schema {
+        // Rows of other tables would be lost one by one: they cannot be told from broken ones.
+        schema.check(stored)?;
+    }
     // Rows must not lie about in the clear on their way from one encrypted database to another.
     let key = Some(Key::from_bytes(seal::random()?));
     let scratch = Db::open(Options { key, retention_s: 0, ..scratch }, Schema::new(&[]))?;
@@ -100,6 +109,8 @@ pub fn closed(
     scratch.settle()?;
     count.begin("write")?;
     let target = Db::open(to, schema)?;
+    // First of all: what came back, and what did not, is for the program to see to.
+    mark::set(target.engine().as_ref())?;
     Write::new(&wreck, scratch.engine(), &target).run(&mut repaired, &mut count)?;
     target.settle()?;
     target.close();
@@ -268,8 +279,8 @@ impl<'a> Write<'a> {
                 Err(Lost::All(error)) => return Err(error),
             }
         }
-        self.lost_counters()?;
-        last.map_or(Ok(()), Ticket::wait)
+        last.map_or(Ok(()), Ticket::wait)?;
+        self.lost_counters()
     }
 
     /// Writes one row.
@@ -296,14 +307,17 @@ impl<'a> Write<'a> {
 
     /// Goes on counting ids a good way further on.
     fn counter(&self, key: &[u8], value: &[u8]) -> Result<Option<Ticket>, Lost> {
-        let known = value.first_chunk().map_or(0, |last| u64::from_le_bytes(*last));
+        let known = value.try_into().map(u64::from_le_bytes);
+        let known = known.map_err(|_| Lost::Row("it is not a number".to_owned()))?;
         let [high, low, ..] = *key else { return Ok(None) };
         let largest = self.largest_id(u16::from_be_bytes([high, low])).map_err(Lost::All)?;
         let next = known.max(largest.unwrap_or(0)).saturating_add(SKIPPED_IDS);
         self.transact(&mut |writer| writer.put(key, &next.to_le_bytes(), &[], Old::Unknown))
     }
 
-    /// Makes counters anew that are lost with the rows counted by them still there.
+    /// Makes counters anew that are lost. If the rows counted by one are lost as well, rows of
+    /// other tables may still name them, and a number given out again would hand those to somebody
+    /// else.
     fn lost_counters(&self) -> Result<(), Error> {
         for table in self.schema.tables() {
             let key = space::head(table.id, space::COUNTER);
@@ -314,13 +328,17 @@ impl<'a> Write<'a> {
             if is_known || !is_counted || table.is_counter {
                 continue;
             }
-            if let Some(largest) = self.largest_id(table.id)? {
-                let next = largest.saturating_add(SKIPPED_IDS).to_le_bytes();
-                let put = self.transact(&mut |writer| writer.put(&key, &next, &[], Old::Unknown));
-                if let Err(Lost::All(error)) = put {
-                    return Err(error);
-                }
-            }
+            let next = match self.largest_id(table.id)? {
+                Some(largest) => largest.saturating_add(SKIPPED_IDS),
+                None => UNKNOWN_IDS + (u64::from_le_bytes(seal::random()?) >> UNKNOWN_SHIFT),
+            };
+            let next = next.to_le_bytes();
+            let put = self.transact(&mut |writer| writer.put(&key, &next, &[], Old::Unknown));
+            let ticket = put.map_err(|lost| match lost {
+                Lost::All(error) => error,
+                Lost::Row(_) => Error::Internal { what: "a counter that is not taken" },
+            })?;
+            ticket.map_or(Ok(()), Ticket::wait)?;
         }
         Ok(())
     }

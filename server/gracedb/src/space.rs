@@ -6,6 +6,7 @@
 //!   0 │ 1 │ segment u64 BE │ offset u64 BE │ key of a row that points there -> length varint
 //!   0 │ 2 │ segment u64 BE -> bytes of large values in it that rows point to, varint
 //!   0 │ 3 │ table u16 BE -> how far a migration of that table is
+//!   0 │ 4 -> nothing: it is a copy that the program has not settled
 //! ```
 //! Not here: the bytes of a key (`key`) or of a value (`row`).
 
@@ -25,6 +26,7 @@ pub(crate) const KEY_BYTES_MAX: usize = (4 << 10) + 32;
 const USES: u8 = 1;
 const LIVE: u8 = 2;
 const MIGRATIONS: u8 = 3;
+const COPY: u8 = 4;
 /// Bytes of a use's key before the key of the row.
 const USE_LEN: usize = HEAD_LEN + 16;
 
@@ -85,6 +87,11 @@ pub(crate) fn migration_key(table: u16) -> Vec<u8> {
     let mut key = head(0, MIGRATIONS);
     key.extend_from_slice(&table.to_be_bytes());
     key
+}
+
+/// Key of the mark of a copy.
+pub(crate) fn copy_key() -> Vec<u8> {
+    head(0, COPY)
 }
 
 /// The first key after all that start with `prefix`; `None`: there is none.

@@ -78,6 +78,9 @@ impl Words {
         {
             return format!("migration of {}", self.table(u16::from_be_bytes(id)));
         }
+        if key == space::copy_key() {
+            return "mark of a copy".to_owned();
+        }
         format!("engine key {}", hex(key))
     }
 
@@ -219,6 +222,7 @@ mod tests {
         assert_eq!(words.key(&space::head(4, space::COUNTER)), "name counter of ids");
         assert_eq!(words.key(&space::live_key(Some(8))), "live bytes of segment 8");
         assert_eq!(words.key(&space::migration_key(3)), "migration of message");
+        assert_eq!(words.key(&space::copy_key()), "mark of a copy");
     }
 
     #[test]

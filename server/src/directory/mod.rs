@@ -252,7 +252,7 @@ impl Directory {
                 if tx.find::<AccountByAddress>(&address)?.is_some() {
                     return Err(Refusal::Exists(format!("the account {address}")));
                 }
-                let id = tx.next_id::<Account>()?;
+                let id = seed::account_id(tx)?;
                 let created_us = now_us();
                 tx.insert(&Account { id, address: address.clone(), password_hash, created_us })?;
                 seed::first_mailboxes(tx, id)?;

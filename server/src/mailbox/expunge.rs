@@ -1,7 +1,8 @@
 //! Removing messages for good.
 //!
 //! ```text
-//!   every message has \Deleted    the mailbox's rows go as one range, at once
+//!   every message has \Deleted    seen in a snapshot; the mailbox's rows go as one range, at once,
+//!                                 if nothing has changed since
 //!   some have                     looked for in a snapshot, then removed batch by batch
 //! ```
 //! Invariants: a message goes only if it has `\Deleted` in the transaction that removes it; what
@@ -11,7 +12,7 @@
 
 use std::ops::RangeInclusive;
 
-use gracedb::view::{Rows, View as _};
+use gracedb::view::{Rows, Snapshot, View as _};
 use gracedb::write::WriteTx;
 
 use grace_ipc::event::{EventKind, TraceId};
@@ -106,6 +107,19 @@ impl Mailboxes {
     }
 
     async fn expunge_marked(&self, mailbox: u64, gone: &mut Expunged) -> Result<(), Failure> {
+        let snapshot = self.db.snapshot();
+        let row = snapshot.get::<MailboxRow>(&mailbox)?.ok_or(Failure::NoSuchMailbox)?;
+        // The counts only say what is worth a try: a message goes for its own flag.
+        if row.messages > 0
+            && row.messages == row.deleted
+            && let Some(all) = Everything::seen(&snapshot, row).await?
+        {
+            let pending = self.db.write(|tx| take_everything(tx, &all))?;
+            if let Some(removed) = pending.await? {
+                gone.add(removed);
+                return Ok(());
+            }
+        }
         let rows = self.db.snapshot().prefix::<MessageRow>(&(mailbox,));
         let mut marked = Marked { rows, free_from: 1, over: false };
         // The first transaction only finds out whether there is anything to look for.
@@ -127,6 +141,33 @@ impl Mailboxes {
         let Ok(Some(row)) = snapshot.get::<MailboxRow>(&mailbox) else { return Default::default() };
         let account = snapshot.get::<Account>(&row.account).ok().flatten();
         (account.map_or_else(String::new, |account| account.address), row.name)
+    }
+}
+
+/// A mailbox all of whose messages have `\Deleted`, each of them looked at.
+struct Everything {
+    mailbox: MailboxRow,
+    count: u64,
+    last_uid: u32,
+}
+
+impl Everything {
+    /// Looks at each message in a snapshot, where that holds up nobody; `None`: one is to stay.
+    async fn seen(snapshot: &Snapshot, mailbox: MailboxRow) -> Result<Option<Self>, Failure> {
+        let mut all = Self { mailbox, count: 0, last_uid: 0 };
+        let mut rows = snapshot.prefix::<MessageRow>(&(all.mailbox.id,));
+        let mut looks = 0;
+        while let Some(message) = rows.next().transpose()? {
+            if !message.is_deleted() {
+                return Ok(None);
+            }
+            (all.count, all.last_uid) = (all.count + 1, message.uid);
+            looks += 1;
+            if looks % LOOKS_MAX == 0 {
+                tokio::task::yield_now().await;
+            }
+        }
+        Ok(Some(all))
     }
 }
 
@@ -161,17 +202,25 @@ impl Marked {
     }
 }
 
-/// Removes messages that were found to have `\Deleted` and still do, or all if all have. Says how
-/// many are left that do.
+/// Removes all messages of a mailbox, if it is still the one that was looked at: any change gives
+/// it another mod-sequence.
+fn take_everything(tx: &mut WriteTx<'_>, all: &Everything) -> Result<Option<Expunged>, Failure> {
+    let mut removal = Removal::begin(tx, all.mailbox.id)?;
+    if removal.mailbox != all.mailbox {
+        return Ok(None);
+    }
+    removal.take_everything(tx, all)?;
+    removal.end(tx).map(Some)
+}
+
+/// Removes messages that were found to have `\Deleted` and still do. Says how many are left that
+/// do.
 fn remove_marked(
     tx: &mut WriteTx<'_>,
     mailbox: u64,
     doomed: &[Doomed],
 ) -> Result<(Expunged, u32), Failure> {
     let mut removal = Removal::begin(tx, mailbox)?;
-    if removal.is_everything() {
-        removal.take_everything(tx)?;
-    }
     for &Doomed { uid, free_from } in doomed {
         let message = tx.get::<MessageRow>(&(mailbox, uid))?;
         if let Some(message) = message.filter(MessageRow::is_deleted) {
@@ -193,22 +242,17 @@ impl Removal {
         Ok(Self { mailbox: get_mailbox(tx, mailbox)?, gone: Expunged::default() })
     }
 
-    /// Whether there are messages, and all of them have `\Deleted`.
-    fn is_everything(&self) -> bool {
-        self.mailbox.messages > 0 && self.mailbox.messages == self.mailbox.deleted
-    }
-
     /// Takes all messages away. What vanished before is within the range that vanishes now.
-    fn take_everything(&mut self, tx: &mut WriteTx<'_>) -> Result<(), Failure> {
+    fn take_everything(&mut self, tx: &mut WriteTx<'_>, all: &Everything) -> Result<(), Failure> {
         let id = self.mailbox.id;
         tx.delete_prefix::<MessageRow, _>(&(id,))?;
         tx.delete_prefix::<Vanished, _>(&(id,))?;
-        self.gone = Expunged {
-            count: u64::from(self.mailbox.messages),
-            uids: vec![1..=self.mailbox.uid_next.saturating_sub(1)],
-        };
+        let last = all.last_uid.max(self.mailbox.uid_next.saturating_sub(1));
+        self.gone = Expunged { count: all.count, uids: vec![1..=last] };
         let (messages, unseen, deleted, bytes) = (0, 0, 0, 0);
-        self.mailbox = MailboxRow { messages, unseen, deleted, bytes, ..self.mailbox.clone() };
+        let uid_next = last.saturating_add(1);
+        let row = self.mailbox.clone();
+        self.mailbox = MailboxRow { messages, unseen, deleted, bytes, uid_next, ..row };
         Ok(())
     }
 

@@ -69,9 +69,13 @@ pub(super) fn migrations() -> Vec<Migration> {
 
 fn message(view: &Snapshot, old: Message1) -> Result<Option<messages::MessageRow>, Error> {
     let Some(body) = view.get::<Body1>(&old.body)? else {
-        let reason =
-            format!("message {} of mailbox {} has no body {}", old.uid, old.mailbox, old.body);
-        return Err(Error::Row { table: "message", reason });
+        // Nobody can read it, and all others are to be read.
+        tracing::warn!(
+            target: "grace", event = "MessageWithoutBody",
+            mailbox = old.mailbox, uid = old.uid, body = old.body,
+            "its bytes are lost; it is left out"
+        );
+        return Ok(None);
     };
     Ok(Some(messages::MessageRow {
         mailbox: old.mailbox,
@@ -103,4 +107,50 @@ fn vanished(view: &Snapshot, old: Vanished1) -> Result<Option<messages::Vanished
         last = next;
     }
     Ok(Some(messages::Vanished { mailbox, modseq, first: uid, last }))
+}
+
+#[cfg(test)]
+mod tests {
+    use gracedb::db::Db;
+    use gracedb::options::Options;
+    use gracedb::pending::block_on;
+    use gracedb::schema::Schema;
+
+    use super::super::SCHEMA;
+    use super::super::messages::MessageRow;
+    use super::*;
+
+    #[test]
+    fn a_message_without_its_bytes_keeps_no_other_from_being_read() {
+        const EARLIER: Schema = Schema::new(&[Message1::DEF, Body1::DEF, Vanished1::DEF]);
+        let folder = tempfile::tempdir().unwrap();
+        let db = Db::open(Options::new(folder.path()), EARLIER).unwrap();
+        let bytes = block_on(async {
+            let mut writer = db.large_writer();
+            writer.write(b"hello").await.unwrap();
+            writer.finish().await.unwrap()
+        });
+        let message = |uid, body| Message1 {
+            mailbox: 1,
+            uid,
+            modseq: 1,
+            internal_date_s: 0,
+            internal_zone_min: 0,
+            size: 5,
+            flags: 0,
+            keywords: Vec::new(),
+            body,
+        };
+        let put = db.write(|tx| {
+            tx.put(&Body1 { id: 7, references: 1, bytes: bytes.clone() })?;
+            tx.put(&message(1, 8))?;
+            tx.put(&message(2, 7))
+        });
+        put.unwrap().wait().unwrap();
+        db.close();
+        let db = Db::open_with(Options::new(folder.path()), SCHEMA, &migrations()).unwrap();
+        let view = db.snapshot();
+        let left = view.scan::<MessageRow>().map(|row| row.unwrap().uid).collect::<Vec<_>>();
+        assert_eq!(left, [2]);
+    }
 }

@@ -11,6 +11,7 @@
 
 pub mod accounts;
 pub mod closed;
+pub mod copied;
 mod earlier;
 pub mod failure;
 pub mod health;

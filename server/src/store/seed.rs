@@ -3,8 +3,11 @@
 use gracedb::view::View as _;
 use gracedb::write::WriteTx;
 
+use super::accounts::Account;
 use super::failure::Failure;
-use super::messages::{MailboxByName, MailboxRow, SpecialUse, Subscription, UidValidity};
+use super::messages::{
+    MailboxByName, MailboxRow, MessageRow, SpecialUse, Subscription, UidValidity,
+};
 use crate::telemetry::bus::now_us;
 
 /// The mailbox every account has (RFC 9051 5.1).
@@ -19,6 +22,17 @@ const FIRST_MAILBOXES: &[(&str, Option<SpecialUse>)] = &[
     ("Junk", Some(SpecialUse::Junk)),
     ("Trash", Some(SpecialUse::Trash)),
 ];
+
+/// A number for a new account. Mailboxes may have outlived the row of theirs, in a database that
+/// was repaired; nobody else gets them.
+pub(crate) fn account_id(tx: &mut WriteTx<'_>) -> Result<u64, Failure> {
+    loop {
+        let id = tx.next_id::<Account>()?;
+        if tx.by_index_prefix::<MailboxByName>(&(id,)).next().is_none() {
+            return Ok(id);
+        }
+    }
+}
 
 /// Makes the mailboxes of a new account, subscribed.
 pub(crate) fn first_mailboxes(tx: &mut WriteTx<'_>, account: u64) -> Result<(), Failure> {
@@ -45,7 +59,7 @@ pub(crate) fn make(
     special_use: Option<SpecialUse>,
 ) -> Result<MailboxRow, Failure> {
     let row = MailboxRow {
-        id: tx.next_id::<MailboxRow>()?,
+        id: free_id(tx)?,
         account,
         name: name.to_owned(),
         special_use: special_use.map_or(0, |known| known as u8),
@@ -62,13 +76,24 @@ pub(crate) fn make(
     Ok(row)
 }
 
+/// A number for a new mailbox. Messages may have outlived the row of theirs, in a database that was
+/// repaired; nobody else gets them.
+fn free_id(tx: &mut WriteTx<'_>) -> Result<u64, Failure> {
+    loop {
+        let id = tx.next_id::<MailboxRow>()?;
+        if tx.prefix::<MessageRow>(&(id,)).next().is_none() {
+            return Ok(id);
+        }
+    }
+}
+
 /// RFC 9051 2.3.1.1 recommends the time of creation. Counting on from the last one keeps two made
 /// within one second apart, and a clock that was set back from giving one out again.
-fn next_uid_validity(tx: &mut WriteTx<'_>) -> Result<u32, Failure> {
+pub(super) fn next_uid_validity(tx: &mut WriteTx<'_>) -> Result<u32, Failure> {
     let last = tx.get::<UidValidity>(&0)?.map_or(0, |row| row.last);
-    let now = u32::try_from(now_s())
-        .map_err(|_| Failure::Limit("no UIDVALIDITY is left; the clock is beyond 2106"))?;
-    let last = now.max(last.saturating_add(1));
+    const NONE: Failure = Failure::Limit("no UIDVALIDITY is left; the clock is beyond 2106");
+    let now = u32::try_from(now_s()).map_err(|_| NONE)?;
+    let last = now.max(last.checked_add(1).ok_or(NONE)?);
     tx.put(&UidValidity { one: 0, last })?;
     Ok(last)
 }

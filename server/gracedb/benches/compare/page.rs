@@ -4,7 +4,6 @@
 
 use std::fmt::Write as _;
 
-use crate::engine::Kind;
 use crate::goals::Judged;
 use crate::job::{Job, What};
 use crate::plan::{WRITERS, ways};

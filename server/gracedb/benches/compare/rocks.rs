@@ -95,7 +95,7 @@ impl Engine for Rocks {
         pairs::apply(changes, &mut batch)?;
         let mut options = WriteOptions::default();
         options.set_sync(true);
-        Ok(self.db.write_opt(&batch.batch, &options)?)
+        Ok(self.db.write_opt(batch.batch, &options)?)
     }
 
     fn reader(&self) -> Outcome<Box<dyn Reader + '_>> {

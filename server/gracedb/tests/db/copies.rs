@@ -286,3 +286,64 @@ fn copying_that_was_stopped_can_be_begun_again() {
     db.restore_to(newest, &disk(back.path()), &mut go_on).unwrap();
     verified(&Options::new(back.path()));
 }
+
+#[test]
+fn a_copy_is_marked_until_the_program_has_settled_it() {
+    let (dir, to, back) = (
+        tempfile::tempdir().unwrap(),
+        tempfile::tempdir().unwrap(),
+        [(); 3].map(|()| tempfile::tempdir().unwrap()),
+    );
+    let [restored, of_backup, closed] = &back;
+    let db = open(&small(dir.path()));
+    work(&db, 1);
+    assert!(!db.is_copy().unwrap(), "a new database is none");
+    db.restore_to(Moment::Newest, &disk(restored.path()), &mut go_on).unwrap();
+    db.backup(&disk(to.path()), &mut go_on).unwrap();
+    work(&db, 2);
+    db.backup(&disk(to.path()), &mut go_on).unwrap();
+    assert!(!db.is_copy().unwrap(), "nor is one that was copied");
+    db.close();
+    let backup = Options::new(to.path());
+    copy::restore_closed(&backup, Moment::Newest, &disk(of_backup.path()), &mut go_on).unwrap();
+    copy::restore_closed(&small(dir.path()), Moment::Newest, &disk(closed.path()), &mut go_on)
+        .unwrap();
+    for folder in [restored, of_backup, closed, &to] {
+        for _ in 0..2 {
+            let db = open(&small(folder.path()));
+            assert!(db.is_copy().unwrap(), "until it is settled");
+            check(&db);
+            db.close();
+        }
+        let db = open(&small(folder.path()));
+        db.settle_copy().unwrap();
+        assert!(!db.is_copy().unwrap());
+        work(&db, 3);
+        db.settle().unwrap();
+        db.close();
+        assert!(!open(&small(folder.path())).is_copy().unwrap());
+    }
+    // A copy of one that was settled is a copy again.
+    let again = tempfile::tempdir().unwrap();
+    open(&small(closed.path()))
+        .restore_to(Moment::Newest, &disk(again.path()), &mut go_on)
+        .unwrap();
+    let db = open(&small(again.path()));
+    assert!(db.is_copy().unwrap());
+    check(&db);
+}
+
+#[test]
+fn a_backup_of_an_earlier_program_is_marked_when_it_is_opened() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = open(&small(dir.path()));
+    work(&db, 1);
+    db.close();
+    // Such a backup has the note and no mark.
+    fs::write(dir.path().join("backup"), "This folder is a backup").unwrap();
+    let db = open(&small(dir.path()));
+    assert!(db.is_copy().unwrap());
+    db.close();
+    assert!(!dir.path().join("backup").exists());
+    assert!(open(&small(dir.path())).is_copy().unwrap());
+}

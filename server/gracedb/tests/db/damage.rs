@@ -9,9 +9,12 @@ use gracedb::db::Db;
 use gracedb::error::Error;
 use gracedb::options::Options;
 use gracedb::repair::{self, Repaired};
+use gracedb::schema::Schema;
 use gracedb::seal::Key;
+use gracedb::table::{Counter, Table};
 use gracedb::verify;
 use gracedb::view::View;
+use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 
 use crate::tables::*;
@@ -318,4 +321,61 @@ fn segments_behind_a_missing_or_torn_one_are_never_removed() {
     let db = open(&options);
     assert_eq!(db.snapshot().scan::<Message>().count(), 60);
     check(&db);
+}
+
+#[test]
+fn no_number_is_given_out_again_though_every_row_that_had_one_is_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    // As if neither the accounts nor their counter could be read.
+    let db = open(&options(dir.path(), false));
+    put_message(&db, 1, 1, b"somebody's");
+    db.close();
+    let (first, second) =
+        (repaired(dir.path(), false).unwrap(), repaired(dir.path(), false).unwrap());
+    let next = |to: &TempDir| {
+        let db = open(&options(to.path(), false));
+        db.write(|tx| tx.next_id::<Account>()).unwrap().wait().unwrap()
+    };
+    let (first, second) = (next(&first.1), next(&second.1));
+    assert!(first > 1 << 40 && second > 1 << 40 && first != second, "{first}, {second}");
+}
+
+#[test]
+fn a_repaired_database_is_marked_as_a_copy() {
+    let dir = tempfile::tempdir().unwrap();
+    made(dir.path(), false);
+    let (_, to) = repaired(dir.path(), false).unwrap();
+    let db = open(&options(to.path(), false));
+    assert!(db.is_copy().unwrap());
+    db.settle_copy().unwrap();
+    db.close();
+    assert!(!open(&options(to.path(), false)).is_copy().unwrap());
+}
+
+#[test]
+fn a_database_with_tables_of_another_program_is_not_repaired_by_this_one() {
+    let dir = tempfile::tempdir().unwrap();
+    made(dir.path(), false);
+    let (to, scratch) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let repair = |schema| {
+        let to = options(to.path(), false);
+        let scratch = Options::new(scratch.path());
+        repair::closed(&options(dir.path(), false), to, scratch, schema, &mut |_| true)
+    };
+    const OTHER: Schema = Schema::new(&[Account::DEF, Domain::DEF, Delivered::DEF]);
+    let refused = repair(OTHER).unwrap_err();
+    let Error::Schema { differences } = refused else { panic!("{refused:?}") };
+    assert!(differences[0].contains("table 2 message"), "{differences:?}");
+    assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 0, "nothing was begun");
+    // Tables that are only new are welcome, as at any opening.
+    const MORE: Schema =
+        Schema::new(&[Account::DEF, Message::DEF, Domain::DEF, Delivered::DEF, Newer::DEF]);
+    assert_eq!(repair(MORE).unwrap().losses, []);
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Table)]
+#[table(id = 9, name = "newer")]
+struct Newer {
+    #[key]
+    id: u64,
 }

@@ -288,7 +288,14 @@ impl Closed {
         if repaired.is_err() && !was_there {
             drop(fs::remove_dir_all(&folder));
         }
-        let repaired = repaired.map_err(|e| self.failed(&e))?;
+        let repaired = repaired.map_err(|e| match &e {
+            Error::Schema { .. } => format!(
+                "{}; repair it with the gracectl of the program that wrote it, or open it once \
+                 with this graced, which brings the tables up to date, if it opens",
+                self.failed(&e)
+            ),
+            e => self.failed(e),
+        })?;
         Ok(Repaired {
             folder: folder.display().to_string(),
             rows: repaired.rows,
