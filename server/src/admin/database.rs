@@ -65,15 +65,29 @@ impl Job {
 /// What goes on, in words.
 type Going = Option<String>;
 
-/// Sees to it that one work goes on at a time.
-#[derive(Debug, Default)]
-pub(super) struct Turn(Mutex<Going>);
+/// Sees to it that one work goes on at a time. Cloning gives another handle.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Turn(Arc<Mutex<Going>>);
 
-/// The right to work, until dropped.
+/// The right to work, until dropped. It is the thread's: a session may end while that still works.
 #[derive(Debug)]
-pub(super) struct Working<'a>(&'a Turn);
+pub(super) struct Working(Turn);
 
-impl Drop for Working<'_> {
+impl Working {
+    /// Does the work on a thread of its own, and ends the turn with it.
+    async fn on_thread<T: Send + 'static>(
+        self,
+        work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, Failure> {
+        let thread = tokio::task::spawn_blocking(move || {
+            let _working = self;
+            work()
+        });
+        thread.await.unwrap_or_else(|e| Err(Failure::new(Code::Internal, e.to_string())))
+    }
+}
+
+impl Drop for Working {
     fn drop(&mut self) {
         *self.0.going() = None;
     }
@@ -85,7 +99,7 @@ impl Turn {
     }
 
     /// Takes the turn for work that is described like this.
-    pub(super) fn take(&self, what: String) -> Result<Working<'_>, Failure> {
+    pub(super) fn take(&self, what: String) -> Result<Working, Failure> {
         let mut going = self.going();
         if let Some(other) = &*going {
             let text = format!(
@@ -94,7 +108,7 @@ impl Turn {
             return Err(Failure::new(Code::Busy, text));
         }
         *going = Some(what);
-        Ok(Working(self))
+        Ok(Working(self.clone()))
     }
 }
 
@@ -116,14 +130,12 @@ pub(super) async fn work(
     job: Job,
 ) -> Result<Outcome, Failure> {
     let work = body.rule().name;
-    let _working = turn.take(format!("{work}, asked for by {by}"))?;
+    let working = turn.take(format!("{work}, asked for by {by}"))?;
     tracing::info!(target: "grace", event = "DatabaseWorkBegan", work, by);
     let _cancelling = Cancelling(job.clone());
     let stop = services.porter.stop.clone();
     let (db, config) = (services.db.clone(), Arc::clone(&services.config));
-    let done =
-        tokio::task::spawn_blocking(move || Thread { db, config, job, stop }.run(body)).await;
-    let done = done.unwrap_or_else(|e| Err(Failure::new(Code::Internal, e.to_string())));
+    let done = working.on_thread(move || Thread { db, config, job, stop }.run(body)).await;
     let outcome = done.as_ref().err().map_or("done", |failure| failure.text.as_str());
     tracing::info!(target: "grace", event = "DatabaseWorkEnded", work, by, outcome);
     done
@@ -242,5 +254,48 @@ impl Thread {
             _ => Code::Internal,
         };
         Failure::new(code, report::error(error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_turn_ends_with_the_thread_and_not_with_its_session() {
+        let turn = Turn::default();
+        let working = turn.take("a copy".to_owned()).unwrap();
+        let (begun, has_begun) = tokio::sync::oneshot::channel();
+        let (end, may_end) = mpsc::channel::<()>();
+        let (ended, has_ended) = tokio::sync::oneshot::channel();
+        let session = tokio::spawn(working.on_thread(move || {
+            begun.send(()).unwrap();
+            // Ends when the other side is dropped.
+            assert!(may_end.recv().is_err());
+            Ok(Told(Some(ended)))
+        }));
+        has_begun.await.unwrap();
+        session.abort();
+        assert!(session.await.unwrap_err().is_cancelled());
+        let busy = turn.take("another".to_owned()).unwrap_err();
+        assert!(busy.text.contains("a copy"), "{busy:?}");
+        drop(end);
+        // The result is dropped after the turn is over.
+        has_ended.await.unwrap();
+        drop(turn.take("another".to_owned()).unwrap());
+    }
+
+    /// Tells when it is dropped.
+    #[derive(Debug)]
+    struct Told(Option<tokio::sync::oneshot::Sender<()>>);
+
+    impl Drop for Told {
+        fn drop(&mut self) {
+            if let Some(tell) = self.0.take() {
+                tell.send(()).unwrap_or_default();
+            }
+        }
     }
 }
