@@ -88,6 +88,8 @@ pub(crate) fn change_key(
 ) -> Result<(), Error> {
     let used = {
         let mut meta = local.meta();
+        // The files of a closed database may be another one's by now.
+        local.commits.check()?;
         let before = local.files.keys();
         let mut keys = before.clone();
         if keys.current() == 0 {

@@ -159,6 +159,8 @@ fn a_key_that_a_full_disk_refused_is_not_taken_later() {
     fill(&db, 100);
     db.settle().unwrap();
     db.close();
+    let closed = db.change_key(Some(&Key::from_bytes([2; 32])), &mut |_| true);
+    assert!(matches!(closed, Err(Error::Closed)), "{closed:?}");
     let db = open(&with(1));
     is_filled(&db, 0);
     is_filled(&db, 100);
