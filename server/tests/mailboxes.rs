@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use gracedb::db::Db;
 use gracedb::disk::sim::{Fault, SimDisk};
+use gracedb::error::Error as StoreError;
 use gracedb::options::Options;
 use tempfile::TempDir;
 use zeroize::Zeroizing;
 
-use grace_ipc::event::TraceId;
+use grace_ipc::event::{EventKind, TraceId};
 use grace_mail::address::{Charset, Mailbox as Address};
 
 use graced::directory::{Destination, Directory, Login, Person};
@@ -277,6 +278,27 @@ async fn a_mailbox_of_a_failed_database_can_be_read() {
     let opened = house.mailboxes.open(inbox.id, true, want).await.expect("is read");
     assert_eq!(opened.messages, [uid]);
     assert_eq!(opened.mailbox.recent_from, inbox.recent_from, "nobody has claimed it");
+}
+
+#[test]
+fn damage_that_readers_meet_is_told_once_for_each_place() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let db = Db::open(Options::new(folder.path()), store::SCHEMA).expect("opens");
+    let bus = Bus::new(100);
+    let mailboxes = Mailboxes::new(db, bus.clone(), 100);
+    let at = |offset| {
+        let (file, what) = ("0000000001.gj".to_owned(), "a wrong checksum".to_owned());
+        StoreError::Corrupt { file, offset, what }
+    };
+    for error in [at(4_096), at(4_096), StoreError::Closed, at(8_192)] {
+        mailboxes.tell_damage(NO_TRACE, "ann@example.org", &error);
+    }
+    let told = bus.reader(usize::MAX).take(usize::MAX).events;
+    assert_eq!(told.len(), 2, "{told:?}");
+    for (event, place) in told.iter().zip(["byte 4096", "byte 8192"]) {
+        let EventKind::StoreDamaged { what } = &event.kind else { panic!("{event:?}") };
+        assert!(what.contains(place) && what.ends_with("of ann@example.org"), "{what}");
+    }
 }
 
 #[tokio::test]

@@ -69,7 +69,8 @@ type Going = Option<String>;
 #[derive(Debug, Clone, Default)]
 pub(super) struct Turn(Arc<Mutex<Going>>);
 
-/// The right to work, until dropped. It is the thread's: a session may end while that still works.
+/// The right to work, until dropped. Session and thread share it: a session may end while its
+/// thread still works, and has the answer to give when that has ended.
 #[derive(Debug)]
 pub(super) struct Working(Turn);
 
@@ -79,11 +80,15 @@ impl Working {
         self,
         work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, Failure> {
+        let shared = Arc::new(self);
+        let of_thread = Arc::clone(&shared);
         let thread = tokio::task::spawn_blocking(move || {
-            let _working = self;
+            let _working = of_thread;
             work()
         });
-        thread.await.unwrap_or_else(|e| Err(Failure::new(Code::Internal, e.to_string())))
+        let done = thread.await;
+        drop(shared);
+        done.unwrap_or_else(|e| Err(Failure::new(Code::Internal, e.to_string())))
     }
 }
 
@@ -229,14 +234,20 @@ impl Thread {
         })?;
         let watcher: &mut dyn FnMut(Progress) -> bool = &mut |progress| self.goes_on(progress);
         let changed = if new_key_file {
-            key::replace(&self.db, &file, watcher).map(|replaced| DbKeyChanged {
+            let replaced = key::replace(&self.db, &file, watcher).map_err(|e| {
+                let Failure { code, text } = self.failed(&e);
+                let waits = key::waits(&file).map(|waits| format!("{text}; {waits}"));
+                Failure { code, text: waits.unwrap_or(text) }
+            });
+            replaced.map(|replaced| DbKeyChanged {
                 key_file: Some(file.display().to_string()),
                 earlier_key_file: Some(replaced.earlier.display().to_string()),
             })
         } else {
-            self.db.change_key(None, watcher).map(|()| DbKeyChanged::default())
+            let changed = self.db.change_key(None, watcher).map_err(|e| self.failed(&e));
+            changed.map(|()| DbKeyChanged::default())
         };
-        Ok(Outcome::Answer(Answer::DbKeyChanged(changed.map_err(|e| self.failed(&e))?)))
+        Ok(Outcome::Answer(Answer::DbKeyChanged(changed?)))
     }
 
     /// The database's no in the protocol's words.
