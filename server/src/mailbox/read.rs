@@ -72,8 +72,8 @@ impl Mailboxes {
 
     /// A mailbox and all its messages, of each what `want` makes of it. With `claim_recent`, the
     /// messages that are `\Recent` now are no longer so for anyone else (RFC 3501 2.3.2); they are
-    /// those from the returned row's `recent_from`. While nothing can be written they stay `\Recent`
-    /// for the next one, too; that is told, and no reason not to read.
+    /// those from the returned row's `recent_from`. While nothing can be written they stay
+    /// `\Recent` for the next one, too; that is told, and no reason not to read.
     ///
     /// # Errors
     /// The mailbox is gone, or the database cannot be read.

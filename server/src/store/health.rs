@@ -1,8 +1,8 @@
 //! Looks after the database: damage that work in the background met, and a failure that nobody was
 //! told of because nobody was writing.
 //!
-//! Invariant: each is told once; a failure that was over, once more. Not here: failures that somebody's request met (told by whoever
-//! serves it).
+//! Invariant: each is told once; a failure that was over, once more.
+//! Not here: failures that somebody's request met (told by whoever serves it).
 
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -1,8 +1,8 @@
 //! FETCH under way: message after message, then `\Seen`, then the end.
 //!
 //! Invariants: nothing is read of a message beyond what its items need; `\Seen` is set for what was
-//! really given, in one request at the end, and the answers already say so (RFC 9051 6.4.5); if it cannot be set, what was given stands, and the
-//! true flags are told.
+//! really given, in one request at the end, and the answers already say so (RFC 9051 6.4.5); if it
+//! cannot be set, what was given stands, and the true flags are told.
 //! Not here: what an answer looks like (`crate::fetch`).
 
 use super::messages::Finish;
