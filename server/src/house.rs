@@ -110,7 +110,7 @@ fn furnish(config: Arc<Config>, bus: &Bus) -> Result<Services, String> {
     let opened = db.opened();
     let event = EventKind::StoreOpened {
         replayed: opened.transactions,
-        cut_bytes: opened.cut.as_ref().map_or(0, |cut| cut.bytes),
+        cut_bytes: opened.cut.as_ref().map_or(0, |cut| cut.bytes) + opened.meta_cut_bytes,
         took_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
     };
     bus.emit(TraceId(0), event);

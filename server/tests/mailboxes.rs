@@ -1,11 +1,15 @@
 //! Mailboxes over a real database in a temporary folder.
 
+use std::sync::Arc;
+
 use gracedb::db::Db;
+use gracedb::disk::sim::{Fault, SimDisk};
+use gracedb::error::Error as StoreError;
 use gracedb::options::Options;
 use tempfile::TempDir;
 use zeroize::Zeroizing;
 
-use grace_ipc::event::TraceId;
+use grace_ipc::event::{EventKind, TraceId};
 use grace_mail::address::{Charset, Mailbox as Address};
 
 use graced::directory::{Destination, Directory, Login, Person};
@@ -30,7 +34,12 @@ struct House {
 
 impl House {
     fn open(folder: TempDir) -> Self {
-        let db = Db::open(Options::new(folder.path()), store::SCHEMA).expect("opens");
+        let options = Options::new(folder.path());
+        Self::open_with(folder, options)
+    }
+
+    fn open_with(folder: TempDir, options: Options) -> Self {
+        let db = Db::open(options, store::SCHEMA).expect("opens");
         let bus = Bus::new(100);
         let directory = Directory::new(db.clone(), bus.clone(), 2);
         let mailboxes = Mailboxes::new(db.clone(), bus, 100);
@@ -46,6 +55,11 @@ impl House {
 
     async fn with_people(names: &[&str]) -> (Self, Vec<Person>) {
         let house = Self::open(tempfile::tempdir().expect("a temporary folder"));
+        house.with_more_people(names).await
+    }
+
+    async fn with_more_people(self, names: &[&str]) -> (Self, Vec<Person>) {
+        let house = self;
         house.directory.create_domain("example.org", "test").await.expect("made");
         let mut people = Vec::new();
         for name in names {
@@ -245,6 +259,46 @@ async fn a_message_goes_to_all_its_accounts_or_to_none() {
     let refused = house.deliver_may_fail(&[ann, bob], "hello").await;
     assert!(matches!(refused, Err(Failure::NoSuchMailbox)), "{refused:?}");
     assert_eq!(house.uids(house.inbox(ann).id).await, Vec::<u32>::new());
+}
+
+#[tokio::test]
+async fn a_mailbox_of_a_failed_database_can_be_read() {
+    let disk = SimDisk::new(11);
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let options = Options { disk: Arc::new(disk.clone()), ..Options::new(folder.path()) };
+    let (house, people) = House::open_with(folder, options).with_more_people(&["ann"]).await;
+    let [ann] = people.as_slice() else { panic!("one person") };
+    let uid = house.deliver(&[ann], "hello").await;
+    let next = disk.operations();
+    (next..next + 1_000).for_each(|operation| disk.plan(operation, Fault::Eio));
+    let refused = house.deliver_may_fail(&[ann], "lost").await;
+    assert!(matches!(refused, Err(Failure::Store(_))), "{refused:?}");
+    let inbox = house.inbox(ann);
+    let want = |_: &MailboxRow, message: &MessageRow| message.uid;
+    let opened = house.mailboxes.open(inbox.id, true, want).await.expect("is read");
+    assert_eq!(opened.messages, [uid]);
+    assert_eq!(opened.mailbox.recent_from, inbox.recent_from, "nobody has claimed it");
+}
+
+#[test]
+fn damage_that_readers_meet_is_told_once_for_each_place() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let db = Db::open(Options::new(folder.path()), store::SCHEMA).expect("opens");
+    let bus = Bus::new(100);
+    let mailboxes = Mailboxes::new(db, bus.clone(), 100);
+    let at = |offset| {
+        let (file, what) = ("0000000001.gj".to_owned(), "a wrong checksum".to_owned());
+        StoreError::Corrupt { file, offset, what }
+    };
+    for error in [at(4_096), at(4_096), StoreError::Closed, at(8_192)] {
+        mailboxes.tell_damage(NO_TRACE, "ann@example.org", &error);
+    }
+    let told = bus.reader(usize::MAX).take(usize::MAX).events;
+    assert_eq!(told.len(), 2, "{told:?}");
+    for (event, place) in told.iter().zip(["byte 4096", "byte 8192"]) {
+        let EventKind::StoreDamaged { what } = &event.kind else { panic!("{event:?}") };
+        assert!(what.contains(place) && what.ends_with("of ann@example.org"), "{what}");
+    }
 }
 
 #[tokio::test]

@@ -165,7 +165,7 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Io { doing, file, .. } => write!(f, "{file}: {doing} failed"),
+            Self::Io { doing, file, source } => write!(f, "{file}: {doing} failed: {source}"),
             Self::Locked { dir } => {
                 write!(f, "{dir}: the database is open in another process; stop that one first")
             }

@@ -78,14 +78,20 @@ pub(crate) fn compact(local: &Local, watcher: &mut Watcher<'_>) -> Result<(), Er
 
 /// From now on everything is written with a new data key, and what is there is written again; with
 /// `key`, that key and no other opens the database from now on.
+///
+/// The watcher's first word comes when that is on disk. After an error before that word either key
+/// may open the database: the new meta file was on its way, and nobody knows how far it came.
 pub(crate) fn change_key(
     local: &Local,
     key: Option<&Key>,
     watcher: &mut Watcher<'_>,
 ) -> Result<(), Error> {
-    {
+    let used = {
         let mut meta = local.meta();
-        let mut keys = local.files.keys();
+        // The files of a closed database may be another one's by now.
+        local.commits.check()?;
+        let before = local.files.keys();
+        let mut keys = before.clone();
         if keys.current() == 0 {
             return Err(Error::Settings {
                 what: "the database is not encrypted; open it with a key first",
@@ -96,11 +102,19 @@ pub(crate) fn change_key(
         }
         let number = keys.add_key()?;
         local.files.set_keys(keys.clone());
-        meta.rewrite()?;
+        if let Err(e) = meta.rewrite() {
+            // The next meta file, whoever has it written, must not take the new key after all when
+            // nobody is there to keep it. Nothing is written with the new data key yet.
+            local.files.set_keys(before);
+            return Err(e);
+        }
         keys.use_key(number);
         local.files.set_keys(keys);
-        meta.rewrite()?;
-    }
+        meta.rewrite()
+    };
+    // Told even if the second file failed: the first one has the key.
+    let told = Count::new(watcher, 0).begin("key");
+    used.and(told)?;
     roll(local)?;
     compact(local, watcher)
 }

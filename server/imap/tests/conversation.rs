@@ -650,6 +650,34 @@ fn two_clients_see_each_other() {
 }
 
 #[test]
+fn what_cannot_be_marked_as_seen_is_given_all_the_same() {
+    let broken = || Store { refuses_flags: true, ..store() };
+    let script = format!(
+        "{GREETING}C: in LOGIN ann \"secret \\\"word\\\"\"
+        S: in OK …
+        C: a SELECT INBOX
+        S: * FLAGS …
+        S: * OK …
+        S: * 3 EXISTS
+        S: * 0 RECENT
+        S: * OK …
+        S: * OK …
+        S: * OK …
+        S: * OK …
+        S: a OK …
+        C: b FETCH 3 BODY[TEXT]
+        S: * 3 FETCH (FLAGS (\\Seen) BODY[TEXT] {{12}}
+        S: body three
+        S: )
+        S: * 3 FETCH (UID 3 FLAGS ())
+        S: b OK FETCH done, but \\Seen could not be kept
+        C: c STORE 3 +FLAGS (\\Seen)
+        S: c NO …"
+    );
+    check_with(&settings(), broken, &script);
+}
+
+#[test]
 fn limits() {
     let long = "x".repeat(70_000);
     check_in(&format!(

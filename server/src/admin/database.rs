@@ -65,15 +65,34 @@ impl Job {
 /// What goes on, in words.
 type Going = Option<String>;
 
-/// Sees to it that one work goes on at a time.
-#[derive(Debug, Default)]
-pub(super) struct Turn(Mutex<Going>);
+/// Sees to it that one work goes on at a time. Cloning gives another handle.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Turn(Arc<Mutex<Going>>);
 
-/// The right to work, until dropped.
+/// The right to work, until dropped. Session and thread share it: a session may end while its
+/// thread still works, and has the answer to give when that has ended.
 #[derive(Debug)]
-pub(super) struct Working<'a>(&'a Turn);
+pub(super) struct Working(Turn);
 
-impl Drop for Working<'_> {
+impl Working {
+    /// Does the work on a thread of its own, and ends the turn with it.
+    async fn on_thread<T: Send + 'static>(
+        self,
+        work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, Failure> {
+        let shared = Arc::new(self);
+        let of_thread = Arc::clone(&shared);
+        let thread = tokio::task::spawn_blocking(move || {
+            let _working = of_thread;
+            work()
+        });
+        let done = thread.await;
+        drop(shared);
+        done.unwrap_or_else(|e| Err(Failure::new(Code::Internal, e.to_string())))
+    }
+}
+
+impl Drop for Working {
     fn drop(&mut self) {
         *self.0.going() = None;
     }
@@ -85,7 +104,7 @@ impl Turn {
     }
 
     /// Takes the turn for work that is described like this.
-    pub(super) fn take(&self, what: String) -> Result<Working<'_>, Failure> {
+    pub(super) fn take(&self, what: String) -> Result<Working, Failure> {
         let mut going = self.going();
         if let Some(other) = &*going {
             let text = format!(
@@ -94,7 +113,7 @@ impl Turn {
             return Err(Failure::new(Code::Busy, text));
         }
         *going = Some(what);
-        Ok(Working(self))
+        Ok(Working(self.clone()))
     }
 }
 
@@ -116,14 +135,12 @@ pub(super) async fn work(
     job: Job,
 ) -> Result<Outcome, Failure> {
     let work = body.rule().name;
-    let _working = turn.take(format!("{work}, asked for by {by}"))?;
+    let working = turn.take(format!("{work}, asked for by {by}"))?;
     tracing::info!(target: "grace", event = "DatabaseWorkBegan", work, by);
     let _cancelling = Cancelling(job.clone());
     let stop = services.porter.stop.clone();
     let (db, config) = (services.db.clone(), Arc::clone(&services.config));
-    let done =
-        tokio::task::spawn_blocking(move || Thread { db, config, job, stop }.run(body)).await;
-    let done = done.unwrap_or_else(|e| Err(Failure::new(Code::Internal, e.to_string())));
+    let done = working.on_thread(move || Thread { db, config, job, stop }.run(body)).await;
     let outcome = done.as_ref().err().map_or("done", |failure| failure.text.as_str());
     tracing::info!(target: "grace", event = "DatabaseWorkEnded", work, by, outcome);
     done
@@ -217,14 +234,20 @@ impl Thread {
         })?;
         let watcher: &mut dyn FnMut(Progress) -> bool = &mut |progress| self.goes_on(progress);
         let changed = if new_key_file {
-            key::replace(&self.db, &file, watcher).map(|replaced| DbKeyChanged {
+            let replaced = key::replace(&self.db, &file, watcher).map_err(|e| {
+                let Failure { code, text } = self.failed(&e);
+                let waits = key::waits(&file).map(|waits| format!("{text}; {waits}"));
+                Failure { code, text: waits.unwrap_or(text) }
+            });
+            replaced.map(|replaced| DbKeyChanged {
                 key_file: Some(file.display().to_string()),
                 earlier_key_file: Some(replaced.earlier.display().to_string()),
             })
         } else {
-            self.db.change_key(None, watcher).map(|()| DbKeyChanged::default())
+            let changed = self.db.change_key(None, watcher).map_err(|e| self.failed(&e));
+            changed.map(|()| DbKeyChanged::default())
         };
-        Ok(Outcome::Answer(Answer::DbKeyChanged(changed.map_err(|e| self.failed(&e))?)))
+        Ok(Outcome::Answer(Answer::DbKeyChanged(changed?)))
     }
 
     /// The database's no in the protocol's words.
@@ -242,5 +265,48 @@ impl Thread {
             _ => Code::Internal,
         };
         Failure::new(code, report::error(error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_turn_ends_with_the_thread_and_not_with_its_session() {
+        let turn = Turn::default();
+        let working = turn.take("a copy".to_owned()).unwrap();
+        let (begun, has_begun) = tokio::sync::oneshot::channel();
+        let (end, may_end) = mpsc::channel::<()>();
+        let (ended, has_ended) = tokio::sync::oneshot::channel();
+        let session = tokio::spawn(working.on_thread(move || {
+            begun.send(()).unwrap();
+            // Ends when the other side is dropped.
+            assert!(may_end.recv().is_err());
+            Ok(Told(Some(ended)))
+        }));
+        has_begun.await.unwrap();
+        session.abort();
+        assert!(session.await.unwrap_err().is_cancelled());
+        let busy = turn.take("another".to_owned()).unwrap_err();
+        assert!(busy.text.contains("a copy"), "{busy:?}");
+        drop(end);
+        // The result is dropped after the turn is over.
+        has_ended.await.unwrap();
+        drop(turn.take("another".to_owned()).unwrap());
+    }
+
+    /// Tells when it is dropped.
+    #[derive(Debug)]
+    struct Told(Option<tokio::sync::oneshot::Sender<()>>);
+
+    impl Drop for Told {
+        fn drop(&mut self) {
+            if let Some(tell) = self.0.take() {
+                tell.send(()).unwrap_or_default();
+            }
+        }
     }
 }

@@ -200,7 +200,7 @@ settings! {
     gone {}
     words {
         key = "store.key", [],
-            "File with the key that the mail is encrypted with, relative to `data`; made at the first start. `none`: what is written is not encrypted. Without the key nobody can read the mail: keep a copy elsewhere. `gracectl db change-key --new-key` puts another one in its place.";
+            "File with the key that the mail is encrypted with, relative to `data`; made at the first start. `none`: what is written is not encrypted. Without the key nobody can read the mail: keep a copy elsewhere. `gracectl db change-key --new-key` puts another one in its place; should that be cut short, the key stays beside it (`store.key.new`), and is found there. With a key and without its database (a drive that is not mounted) nothing starts.";
         journal_io = "direct", ["direct" "buffered"],
             "How the journal is written. `direct`: past the page cache, where the file system can do that. `buffered`: through the page cache, then a sync; for file systems that are quicker so.";
     }
@@ -218,7 +218,7 @@ settings! {
         trace_hours = 336, 0..=87_600, "hours",
             "How long events of connections and messages are kept to be looked up. 0: none are. Questions about a message come within two weeks.";
         traces_max = 1_000_000, 10_000..=1_000_000_000, "events",
-            "Events kept at most, however young: an attack must not fill the disk. A message makes about five, of some 200 bytes each.";
+            "Events kept, however young: an attack must not fill the disk. When 16384 new ones begin, the oldest beyond this go. A message makes about five, of some 200 bytes each.";
         minutes_kept_hours = 48, 1..=8_760, "hours",
             "How long counts by the minute are kept: some 40 bytes each.";
         hours_kept_days = 400, 1..=36_500, "days",

@@ -187,6 +187,14 @@ impl Directory {
         Ok(self.db.snapshot().find::<AccountByAddress>(&key(&address))?)
     }
 
+    /// Whether there is any domain.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub fn has_domains(&self) -> Result<bool, Failure> {
+        Ok(self.db.snapshot().scan::<Domain>().next().transpose()?.is_some())
+    }
+
     /// All domains, by name.
     ///
     /// # Errors

@@ -20,7 +20,7 @@ use gracedb::db::Db;
 use gracedb::engine::Durability;
 use gracedb::error::Error as StoreError;
 use gracedb::write::WriteTx;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use grace_ipc::event::{Event, TraceId};
 
@@ -85,14 +85,18 @@ impl History {
             bus,
         };
         keeper.expire(now_s).await;
+        // Of all turns together: events may come in every one of them.
+        let mut count_at = next_count();
         loop {
-            let to_next_s = COUNT_S - now_us() / US % COUNT_S;
             let keeps_traces = keeper.history.settings.traces_us > 0;
             tokio::select! {
                 () = gather(&mut keeper.reader, &mut keeper.waiting), if keeps_traces => {
                     keeper.write_events().await;
                 }
-                () = sleep(Duration::from_secs(to_next_s)) => keeper.count(now_us() / US).await,
+                () = sleep_until(count_at) => {
+                    keeper.count(now_us() / US).await;
+                    count_at = next_count();
+                }
                 () = stop.wait() => break,
             }
         }
@@ -110,6 +114,11 @@ impl History {
     ) -> Result<T, StoreError> {
         self.db.write_with(Durability::Buffered, transaction)?.await
     }
+}
+
+/// When counts are written next: as a minute of the clock begins.
+fn next_count() -> Instant {
+    Instant::now() + Duration::from_secs(COUNT_S - now_us() / US % COUNT_S)
 }
 
 /// Events that wait to be written.
@@ -170,8 +179,10 @@ impl Keeper {
         let Waiting { events, lost, .. } = std::mem::take(&mut self.waiting);
         self.lose(lost, "they came faster than they could be written");
         for events in events.chunks(EVENTS_AT_ONCE) {
-            if let Err(e) = self.history.write(|tx| traces::put(tx, events)).await {
-                self.lose(events.len() as u64, &e.to_string());
+            match self.history.write(|tx| traces::put(tx, events)).await {
+                Ok(begins_page) if begins_page => self.expire_traces(now_us() / US).await,
+                Ok(_) => {}
+                Err(e) => self.lose(events.len() as u64, &e.to_string()),
             }
         }
     }
@@ -196,15 +207,17 @@ impl Keeper {
     async fn expire(&mut self, now_s: u64) {
         self.expired_s = now_s;
         let settings = self.history.settings;
-        let gone = self.history.write(|tx| {
-            statistics::expire(tx, now_s, (settings.minutes_s, settings.hours_s))?;
-            let oldest_us = (now_s * US).saturating_sub(settings.traces_us);
-            traces::expire(tx, oldest_us, settings.traces_max)
-        });
-        if let Err(e) = gone.await {
-            // Tried again in an hour; until then there is more than there should be.
-            tracing::warn!(target: "grace", event = "HistoryNotCut", error = %e);
-        }
+        let kept_s = (settings.minutes_s, settings.hours_s);
+        let gone = self.history.write(|tx| statistics::expire(tx, now_s, kept_s));
+        is_cut(gone.await);
+        self.expire_traces(now_s).await;
+    }
+
+    /// Lets go of old events; also whenever a page begins, for there may be millions in an hour.
+    async fn expire_traces(&self, now_s: u64) {
+        let Settings { traces_us, traces_max, .. } = self.history.settings;
+        let oldest_us = (now_s * US).saturating_sub(traces_us);
+        is_cut(self.history.write(|tx| traces::expire(tx, oldest_us, traces_max)).await);
     }
 
     /// Counts events that could not be kept. The first ones are told at once.
@@ -222,5 +235,66 @@ impl Keeper {
         if count > 0 {
             tracing::warn!(target: "grace", event = "TracesLost", count, reason = "in a minute");
         }
+    }
+}
+
+/// Tells if old things could not be let go.
+fn is_cut(gone: Result<(), StoreError>) {
+    if let Err(e) = gone {
+        // Tried again in an hour; until then there is more than there should be.
+        tracing::warn!(target: "grace", event = "HistoryNotCut", error = %e);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use grace_ipc::event::{EventKind, Service};
+    use gracedb::options::Options;
+    use gracedb::view::View as _;
+    use tokio::time::sleep;
+
+    use super::*;
+    use crate::store::SCHEMA;
+    use crate::store::statistics::Resolution;
+    use crate::store::traces::TraceRow;
+
+    fn emit(bus: &Bus) {
+        let address = "127.0.0.1:25".parse().unwrap();
+        bus.emit(TraceId(1), EventKind::ConnectionOpened { service: Service::Smtp, peer: address });
+    }
+
+    /// No time passes here but what is waited for.
+    #[tokio::test(start_paused = true)]
+    async fn counts_are_written_while_events_never_pause() {
+        let folder = tempfile::tempdir().unwrap();
+        let db = Db::open(Options::new(folder.path()), SCHEMA).unwrap();
+        let (bus, stop) = (Bus::new(100_000), Stop::default());
+        let history = History::new(db.clone(), &Store::default());
+        let keeping = tokio::spawn(history.clone().keep(bus.clone(), stop.clone()));
+        let counted = || !history.statistics(Resolution::Minute, 0..u64::MAX).unwrap().is_empty();
+        // Ten minutes, and an event before each page of events is due.
+        let mut turns = 0;
+        while !counted() {
+            assert!(turns < 12_000, "nothing was counted");
+            turns += 1;
+            emit(&bus);
+            sleep(GATHER / 2).await;
+        }
+        stop.say();
+        keeping.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_flood_of_events_keeps_to_the_limit() {
+        const LIMIT: u64 = 10_000;
+        let folder = tempfile::tempdir().unwrap();
+        let db = Db::open(Options::new(folder.path()), SCHEMA).unwrap();
+        let (bus, stop) = (Bus::new(100_000), Stop::default());
+        let settings = Store { traces_max: LIMIT, ..Store::default() };
+        (0..40_000).for_each(|_| emit(&bus));
+        stop.say();
+        History::new(db.clone(), &settings).keep(bus, stop).await;
+        let kept = db.snapshot().scan::<TraceRow>().count() as u64;
+        assert!(kept <= LIMIT + u64::from(traces::PAGE_ROWS_MAX), "{kept}");
     }
 }

@@ -16,7 +16,7 @@ use crate::store::failure::Failure;
 use crate::store::traces::{TraceById, TracePage, TraceRow};
 
 /// Events on one page at most: what goes at once when there are too many.
-const PAGE_ROWS_MAX: u32 = 16_384;
+pub(super) const PAGE_ROWS_MAX: u32 = 16_384;
 /// Time between the first and the last event on a page, in microseconds: an hour.
 const PAGE_US_MAX: u64 = 3_600_000_000;
 
@@ -71,8 +71,9 @@ fn event(row: TraceRow) -> Event {
     Event { seq: row.seq, time_us: row.time_us, trace: TraceId(row.trace), kind: row.kind }
 }
 
-/// Keeps events, in order.
-pub(super) fn put(tx: &mut WriteTx<'_>, events: &[Arc<Event>]) -> Result<(), StoreError> {
+/// Keeps events, in order. True if a page began: time to see whether there are too many.
+pub(super) fn put(tx: &mut WriteTx<'_>, events: &[Arc<Event>]) -> Result<bool, StoreError> {
+    let mut begins_page = false;
     let mut open = tx.scan::<TracePage>().next_back().transpose()?;
     for event in events {
         let page = match open.take() {
@@ -80,6 +81,7 @@ pub(super) fn put(tx: &mut WriteTx<'_>, events: &[Arc<Event>]) -> Result<(), Sto
             full => {
                 let after_us = full.as_ref().map_or(0, |full| full.began_us + 1);
                 full.map_or(Ok(()), |full| tx.put(&full))?;
+                begins_page = true;
                 TracePage { began_us: event.time_us.max(after_us), newest_us: 0, rows: 0 }
             }
         };
@@ -94,7 +96,8 @@ pub(super) fn put(tx: &mut WriteTx<'_>, events: &[Arc<Event>]) -> Result<(), Sto
         let newest_us = page.newest_us.max(event.time_us);
         open = Some(TracePage { newest_us, rows: page.rows + 1, ..page });
     }
-    open.map_or(Ok(()), |page| tx.put(&page))
+    open.map_or(Ok(()), |page| tx.put(&page))?;
+    Ok(begins_page)
 }
 
 fn has_room(page: &TracePage, event: &Event) -> bool {

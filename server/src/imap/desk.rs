@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 use zeroize::Zeroizing;
 
+use gracedb::error::Error as StoreError;
 use gracedb::large::LargeReader;
 use gracedb::watch::Watch;
 
@@ -100,6 +101,12 @@ impl Desk {
         self.held.as_mut().filter(|(held, _)| *held == uid).map(|(_, reader)| reader)
     }
 
+    /// Tells of damage in a message of this account.
+    pub(super) fn tell_damage(&self, error: &StoreError) {
+        let account = self.person.as_ref().map_or("", |person| &person.address);
+        self.services.mailboxes.tell_damage(self.trace, account, error);
+    }
+
     /// Does what was asked.
     pub(super) async fn serve(&mut self, request: Request) -> Answer {
         if !matches!(request, Request::Read { .. }) {
@@ -138,6 +145,9 @@ impl Desk {
             request => self.change_names(request).await,
         };
         served.unwrap_or_else(|failure| {
+            if let Failure::Store(error) = &failure {
+                self.tell_damage(error);
+            }
             if let Failure::Store(_) | Failure::Full(_) = failure {
                 let reason = failure.to_string();
                 self.services.porter.bus.emit(self.trace, EventKind::StoreFailed { reason });

@@ -185,8 +185,10 @@ impl Driver {
             let most = usize::try_from(end - at).unwrap_or(COPY_BYTES).min(COPY_BYTES);
             let mut buffer = vec![0; most];
             let reader = self.desk.held(uid).ok_or("a message was not held")?;
-            let read = reader.read_at(at, &mut buffer).map_err(|error| {
+            let read = reader.read_at(at, &mut buffer);
+            let read = read.map_err(|error| {
                 tracing::error!(target: "grace", event = "MessageUnreadable", uid, error = %error);
+                self.desk.tell_damage(&error);
                 "a message could not be read"
             })?;
             if read == 0 {

@@ -271,11 +271,21 @@ impl Session {
                 let words = format!("<{recipient}>: sending to other servers is not available yet");
                 Err(Reply::new(550, (5, 7, 1), &words))
             }
+            Ok(Destination::Elsewhere) if !self.lives_somebody_here()? => {
+                let words = "this server has no domain yet, please try again later";
+                Err(Reply::new(451, (4, 3, 0), words))
+            }
             Ok(Destination::Elsewhere) => {
                 Err(Reply::new(550, (5, 7, 1), &format!("<{recipient}>: relaying denied")))
             }
             Err(failure) => Err(self.store_failed(&failure)),
         }
+    }
+
+    /// Whether any domain is ours. Before there is one nobody is refused for good: the admin may
+    /// not be done, or looks for the database.
+    fn lives_somebody_here(&self) -> Result<bool, Reply> {
+        self.services.directory.has_domains().map_err(|failure| self.store_failed(&failure))
     }
 
     /// Checks a password, and takes its time over a wrong one.

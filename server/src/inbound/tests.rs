@@ -43,14 +43,21 @@ struct House {
 
 impl House {
     async fn open(service: Service) -> Self {
-        let folder = TempDir::new().unwrap();
-        let services = services(folder.path());
+        let house = Self::empty(service).await;
+        let services = &house.services;
         services.directory.create_domain("grace.test", "test").await.unwrap();
         for name in ["anna", "bob", "postmaster"] {
             let password = Zeroizing::new("correct horse".to_owned());
             let address = format!("{name}@grace.test");
             services.directory.create_account(&address, password, "test").await.unwrap();
         }
+        house
+    }
+
+    /// Nobody lives there yet.
+    async fn empty(service: Service) -> Self {
+        let folder = TempDir::new().unwrap();
+        let services = services(folder.path());
         let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = socket.local_addr().unwrap();
         let given = services.clone();
@@ -255,4 +262,19 @@ fn numbers_are_unique_and_grow() {
         (base32(0).as_str(), base32(31).as_str(), base32(1_024).as_str()),
         ("0", "z", "100")
     );
+}
+
+#[tokio::test]
+async fn a_server_without_domains_refuses_nobody_for_good() {
+    let house = House::empty(Service::Smtp).await;
+    let answers = house
+        .say(b"EHLO peer.example\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<c@d.example>\r\nQUIT\r\n")
+        .await;
+    assert!(answers.contains("451 4.3.0 this server has no domain yet"), "{answers}");
+    house.services.directory.create_domain("grace.test", "test").await.unwrap();
+    let answers = house
+        .say(b"EHLO peer.example\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<c@d.example>\r\nQUIT\r\n")
+        .await;
+    assert!(answers.contains("550 5.7.1"), "{answers}");
+    house.close().await;
 }

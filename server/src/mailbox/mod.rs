@@ -14,7 +14,13 @@ pub mod names;
 pub mod read;
 pub mod usage;
 
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
 use gracedb::db::Db;
+use gracedb::error::Error as StoreError;
+
+use grace_ipc::event::{EventKind, TraceId};
 
 use crate::telemetry::bus::Bus;
 
@@ -27,12 +33,30 @@ pub struct Mailboxes {
     db: Db,
     bus: Bus,
     mailboxes_per_account_max: u64,
+    /// Damage that readers met and that was told.
+    damage: Arc<Mutex<BTreeSet<String>>>,
 }
+
+/// Of so many broken places is told at most; the check of the database finds them all.
+const DAMAGE_TOLD_MAX: usize = 1_000;
 
 impl Mailboxes {
     /// The mailboxes kept in `db`.
     #[must_use]
     pub fn new(db: Db, bus: Bus, mailboxes_per_account_max: u64) -> Self {
-        Self { db, bus, mailboxes_per_account_max }
+        Self { db, bus, mailboxes_per_account_max, damage: Arc::default() }
+    }
+
+    /// Tells of damage that a reader of a message met, of each place once.
+    pub fn tell_damage(&self, trace: TraceId, account: &str, error: &StoreError) {
+        if !matches!(error, StoreError::Corrupt { .. } | StoreError::Unknown { .. }) {
+            return;
+        }
+        let what = error.to_string();
+        let mut told = self.damage.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.len() < DAMAGE_TOLD_MAX && told.insert(what.clone()) {
+            let what = format!("{what}; met in a message of {account}");
+            self.bus.emit(trace, EventKind::StoreDamaged { what });
+        }
     }
 }

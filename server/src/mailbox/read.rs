@@ -8,6 +8,8 @@ use gracedb::large::LargeReader;
 use gracedb::view::{Snapshot, View as _};
 use gracedb::watch::Watch;
 
+use grace_ipc::event::{EventKind, TraceId};
+
 use super::Mailboxes;
 use super::change::get_mailbox;
 use crate::store::failure::Failure;
@@ -70,10 +72,11 @@ impl Mailboxes {
 
     /// A mailbox and all its messages, of each what `want` makes of it. With `claim_recent`, the
     /// messages that are `\Recent` now are no longer so for anyone else (RFC 3501 2.3.2); they are
-    /// those from the returned row's `recent_from`.
+    /// those from the returned row's `recent_from`. While nothing can be written they stay
+    /// `\Recent` for the next one, too; that is told, and no reason not to read.
     ///
     /// # Errors
-    /// The mailbox is gone, or the database failed.
+    /// The mailbox is gone, or the database cannot be read.
     pub async fn open<T>(
         &self,
         mailbox: u64,
@@ -85,15 +88,28 @@ impl Mailboxes {
         if !claim_recent || row.recent_from == row.uid_next {
             return look(&snapshot, row, want);
         }
+        let recent_from = match self.claim_recent(mailbox).await {
+            Ok(recent_from) => recent_from,
+            Err(failure @ (Failure::Full(_) | Failure::Store(_))) => {
+                let reason = failure.to_string();
+                self.bus.emit(TraceId(0), EventKind::StoreFailed { reason });
+                row.recent_from
+            }
+            Err(failure) => return Err(failure),
+        };
+        let snapshot = self.db.snapshot();
+        let row = MailboxRow { recent_from, ..find(&snapshot, mailbox)? };
+        look(&snapshot, row, want)
+    }
+
+    /// Makes messages `\Recent` for one session alone; returns the first one's UID.
+    async fn claim_recent(&self, mailbox: u64) -> Result<u32, Failure> {
         let pending = self.db.write(|tx| {
             let row = get_mailbox(tx, mailbox)?;
             tx.put(&MailboxRow { recent_from: row.uid_next, ..row.clone() })?;
             Ok::<_, Failure>(row.recent_from)
         })?;
-        let recent_from = pending.await?;
-        let snapshot = self.db.snapshot();
-        let row = MailboxRow { recent_from, ..find(&snapshot, mailbox)? };
-        look(&snapshot, row, want)
+        Ok(pending.await?)
     }
 
     /// What changed in a mailbox after `modseq`; of each message what `want` makes of it.

@@ -13,11 +13,9 @@ use gracedb::error::Error;
 use gracedb::options::Options;
 use gracedb::seal::Key;
 
+use super::key;
 use super::open::{self, FOLDER};
 use crate::config::Config;
-
-/// Endings of the database's files.
-const ENDINGS: [&str; 4] = ["gm", "gi", "gj", "gk"];
 
 /// The folder of a database: the one that is named, or the one in it if it is a daemon's data
 /// folder.
@@ -29,32 +27,38 @@ pub fn find(named: &Path) -> Result<PathBuf, String> {
     let read = fs::read_dir(named).map_err(|e| format!("{name}: {e}"))?;
     drop(read);
     let below = named.join(FOLDER);
-    [named, &below]
-        .into_iter()
-        .find(|folder| has_files(folder))
-        .map(Path::to_path_buf)
-        .ok_or_else(|| format!("there is no database in {name}, nor in {}", below.display()))
-}
-
-/// Whether files of a database are in a folder.
-fn has_files(folder: &Path) -> bool {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    let mut names = entries.map(|entry| PathBuf::from(entry.file_name()));
-    names.any(|name| {
-        name.extension().is_some_and(|ending| ENDINGS.iter().any(|known| ending == *known))
-    })
+    for folder in [named, &below] {
+        if open::has_files(folder)? {
+            return Ok(folder.to_path_buf());
+        }
+    }
+    Err(format!("there is no database in {name}, nor in {}", below.display()))
 }
 
 /// Files that may hold the key of the database in a folder, the likeliest first: where a daemon has
-/// it that keeps the database there, and where the one of this configuration has it.
+/// it that keeps the database there, and where the one of this configuration has it, each with the
+/// others beside it.
 #[must_use]
 pub fn key_files(folder: &Path, config: &Config) -> Vec<PathBuf> {
     let beside = folder.parent().and_then(|data| config.store.key_file(data));
     let own = config.store.key_file(&config.data);
-    let mut files: Vec<PathBuf> = beside.into_iter().chain(own).collect();
-    files.dedup();
+    let mut places: Vec<PathBuf> = beside.into_iter().chain(own).collect();
+    places.dedup();
+    let with_others = |file: PathBuf| {
+        let others = key::others(&file);
+        std::iter::once(file).chain(others)
+    };
+    let mut files: Vec<PathBuf> = places.into_iter().flat_map(with_others).collect();
     files.retain(|file| file.is_file());
     files
+}
+
+/// Where the key belongs that was found in one of [`key_files`].
+#[must_use]
+pub fn place_of(found: &Path, folder: &Path, config: &Config) -> PathBuf {
+    let files = key_files(folder, config);
+    let place = files.iter().find(|file| key::others(file).iter().any(|other| other == found));
+    place.map_or_else(|| found.to_path_buf(), Clone::clone)
 }
 
 /// How it is opened by a configuration.
@@ -83,6 +87,11 @@ mod tests {
         let none = find(data.path()).unwrap_err();
         assert!(none.contains("there is no database in"), "{none}");
         assert!(find(&data.path().join("nothing")).is_err());
+        // What cannot be looked into may hold one.
+        let unreadable = tempfile::tempdir().unwrap();
+        fs::write(unreadable.path().join(FOLDER), "").unwrap();
+        let why = find(unreadable.path()).unwrap_err();
+        assert!(why.contains("cannot be read"), "{why}");
         fs::write(store.join("0000000001.gj"), "").unwrap();
         assert_eq!(find(data.path()).as_deref(), Ok(store.as_path()));
         assert_eq!(find(&store).as_deref(), Ok(store.as_path()));
@@ -103,5 +112,12 @@ mod tests {
         assert_eq!(key_files(&store, &config), both);
         let again = own.path().join(FOLDER);
         assert_eq!(key_files(&again, &config), [own.path().join("store.key")]);
+        let names = ["store.key.new", "store.key.new-20260102-030405", "store.key.until-20260101"];
+        let names = names.map(|name| own.path().join(name));
+        for file in &names {
+            fs::write(file, "").unwrap();
+        }
+        fs::write(own.path().join("store.keys"), "").unwrap();
+        assert_eq!(key_files(&again, &config)[1..], names);
     }
 }

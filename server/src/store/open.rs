@@ -2,13 +2,15 @@
 //!
 //! ```text
 //!   key file there ─▶ read
+//!                     no database: refused, for the drive it is on may not be there
 //!   not there      ─▶ no database, or one in the clear: made, and what is written from now on is
 //!                     encrypted
-//!                     an encrypted database: refused, for a new key would not open it
-//!   does not open  ─▶ another one waits beside it that does: a change of keys was cut short, and
-//!                     is ended
+//!                     an encrypted database: refused, for a new key would not open it, unless
+//!                     another one beside it does
+//!   does not open  ─▶ another one beside it does: a change of keys was cut short, and is ended
 //! ```
-//! Invariant: a key is made only where there is nothing that another key opens.
+//! Invariants: a key is made only where there is nothing that another key opens, and a database
+//! only where there is no key to another one.
 //! Not here: the settings (`config`), the tables ([`super`]), changing the key ([`super::key`]).
 
 use std::fs;
@@ -69,14 +71,16 @@ pub fn open(config: &Config) -> Result<Db, String> {
     let explain = |e: Error| format!("{e} (store.key: {})", file.display());
     options.key = Some(match Key::read_file(&file) {
         Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-            new_key(&file, &folder, &options)?
+            return begin(&file, &folder, options);
         }
         read => read.map_err(explain)?,
     });
-    let opened = open_with(options.clone());
-    let opened = match opened {
-        Err(Error::WrongKey { file: wrong }) if key::waiting(&file).exists() => {
-            end_change(&file, options).unwrap_or(Err(Error::WrongKey { file: wrong }))
+    if !has_files(&folder)? {
+        return Err(missing(&file, &folder));
+    }
+    let opened = match open_with(options.clone()) {
+        Err(Error::WrongKey { file: wrong }) => {
+            end_change(&file, &options).unwrap_or(Err(Error::WrongKey { file: wrong }))
         }
         opened => opened,
     };
@@ -91,41 +95,90 @@ pub(super) fn open_with(options: Options) -> Result<Db, Error> {
     Db::open_with(options, SCHEMA, &earlier::migrations())
 }
 
-/// Opens with the key that waits, and puts that in its place; `None`: it is not the one either.
-fn end_change(file: &Path, mut options: Options) -> Option<Result<Db, Error>> {
-    options.key = Some(Key::read_file(&key::waiting(file)).ok()?);
-    match open_with(options) {
-        Err(Error::WrongKey { .. }) => None,
-        opened => Some(opened.and_then(|db| key::place(file).map(|_| db))),
+/// Why a daemon with a key and without what it opens does not begin anew: every letter would be
+/// refused for good while the true database is only out of sight.
+fn missing(file: &Path, folder: &Path) -> String {
+    format!(
+        "there is a key, {}, but no database in {}: is the drive it is on mounted? Mount it, or \
+         restore a backup into that folder; to begin with an empty database, move the key file \
+         away first",
+        file.display(),
+        folder.display()
+    )
+}
+
+/// Opens with another key file beside this one, and puts that in its place; `None`: none opens it.
+fn end_change(file: &Path, options: &Options) -> Option<Result<Db, Error>> {
+    key::others(file).into_iter().find_map(|other| {
+        let key = Some(Key::read_file(&other).ok()?);
+        let opened = match open_with(Options { key, ..options.clone() }) {
+            Err(Error::WrongKey { .. }) => return None,
+            opened => opened,
+        };
+        if opened.is_ok() {
+            tracing::warn!(target: "grace", event = "KeyFoundBeside", key = %other.display());
+            put_in_place(&other, file);
+        }
+        Some(opened)
+    })
+}
+
+/// Puts the key that opened the database into its place; where it is, it is found as well.
+fn put_in_place(found: &Path, file: &Path) {
+    if let Err(e) = key::settle(found, file) {
+        let found = found.display();
+        tracing::warn!(target: "grace", event = "KeyNotPlaced", key = %found, error = %e);
     }
 }
 
-/// Makes a key, unless the database is encrypted with another one.
-fn new_key(file: &Path, folder: &Path, options: &Options) -> Result<Key, String> {
-    if has_files(folder) {
+/// Makes a key and opens with it, unless the database is encrypted with another one. The key waits
+/// beside its place until there is a database: a start that was cut short can be done again.
+fn begin(file: &Path, folder: &Path, mut options: Options) -> Result<Db, String> {
+    if has_files(folder)? {
         match open_with(options.clone()) {
             Ok(in_the_clear) => in_the_clear.close(),
             Err(Error::KeyNeeded { .. }) => {
-                return Err(format!(
-                    "the database is encrypted, and its key {} is not there; put the file back, or \
-                     say with store.key where it is",
-                    file.display()
-                ));
+                let other = end_change(file, &options);
+                return other.map(|opened| opened.map_err(|e| e.to_string())).unwrap_or_else(
+                    || {
+                        Err(format!(
+                            "the database is encrypted, and its key {} is not there; put the file \
+                         back, or say with store.key where it is",
+                            file.display()
+                        ))
+                    },
+                );
             }
             Err(e) => return Err(e.to_string()),
         }
     }
-    Key::create_file(file).map_err(|e| match e {
-        Error::Io { doing, file, source } => format!("{file}: {doing} failed: {source}"),
-        e => e.to_string(),
-    })
+    options.key = Some(key::make(file).map_err(|e| e.to_string())?);
+    let db = open_with(options).map_err(|e| e.to_string())?;
+    put_in_place(&key::waiting(file), file);
+    Ok(db)
 }
 
-/// Whether there are files that may be encrypted.
-fn has_files(folder: &Path) -> bool {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    let mut names = entries.map(|entry| PathBuf::from(entry.file_name()));
-    names.any(|name| name.extension().is_some_and(|ending| ending == "gm" || ending == "gi"))
+/// Endings of the database's files.
+const ENDINGS: [&str; 4] = ["gm", "gi", "gj", "gk"];
+
+/// Whether files of a database are in a folder.
+///
+/// # Errors
+/// Nobody can say, for the folder cannot be read.
+pub(super) fn has_files(folder: &Path) -> Result<bool, String> {
+    let failed = |e: io::Error| format!("{} cannot be read: {e}", folder.display());
+    let entries = match fs::read_dir(folder) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
+        entries => entries.map_err(failed)?,
+    };
+    for entry in entries {
+        let name = PathBuf::from(entry.map_err(failed)?.file_name());
+        let ending = name.extension().unwrap_or_default();
+        if ENDINGS.iter().any(|known| ending == *known) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// How the database in a folder is opened by these settings, its key aside.
@@ -237,7 +290,7 @@ mod tests {
         assert!(has(&with_default().unwrap(), "secret.example.org"));
         assert_eq!(fs::read_to_string(&key_file).unwrap(), second);
 
-        // And before the database took it: the new one is nothing, and is replaced.
+        // And before the database took it: the new one is nothing, and is put aside.
         fs::write(key::waiting(&key_file), &first).unwrap();
         let db = with_default().unwrap();
         key::replace(&db, &key_file, &mut |_| true).unwrap();
@@ -258,6 +311,68 @@ mod tests {
         let stopped = key::replace(&db, &data.join("store.key"), &mut |_| false);
         assert!(matches!(stopped, Err(Error::Stopped)), "{stopped:?}");
         db.close();
+        assert!(has(&open(&config(data, "store.key")).unwrap(), "secret.example.org"));
+    }
+
+    #[test]
+    fn a_retry_keeps_the_key_that_an_earlier_one_could_not_place() {
+        let data = tempfile::tempdir().unwrap();
+        let data = data.path();
+        let (key_file, elsewhere) = (data.join("store.key"), data.join("elsewhere"));
+        let db = open(&config(data, "store.key")).unwrap();
+        put(&db, "secret.example.org");
+        // What cannot be copied cannot be replaced.
+        fs::rename(&key_file, &elsewhere).unwrap();
+        let unplaced = key::replace(&db, &key_file, &mut |_| true).unwrap_err();
+        assert!(unplaced.to_string().contains("copy the earlier key"), "{unplaced}");
+        fs::rename(&elsewhere, &key_file).unwrap();
+        db.close();
+        let waits = key::waits(&key_file).unwrap();
+        assert!(waits.contains("store.key.new: keep it"), "{waits}");
+        let only_key = fs::read_to_string(key::waiting(&key_file)).unwrap();
+
+        let again = key::replace(&db, &key_file, &mut |_| true);
+        assert!(again.is_err(), "a closed database takes no key");
+        assert!(has(&open(&config(data, "store.key")).unwrap(), "secret.example.org"));
+        assert_eq!(fs::read_to_string(&key_file).unwrap(), only_key);
+    }
+
+    #[test]
+    fn a_first_start_that_was_cut_short_is_done_again() {
+        let data = tempfile::tempdir().unwrap();
+        let data = data.path();
+        let key_file = data.join("store.key");
+        // Before there was a database.
+        Key::create_file(&key::waiting(&key_file)).unwrap();
+        let db = open(&config(data, "store.key")).unwrap();
+        put(&db, "secret.example.org");
+        db.close();
+        assert!(key_file.exists() && !key::waiting(&key_file).exists());
+        // And before its key was in its place.
+        fs::rename(&key_file, key::waiting(&key_file)).unwrap();
+        assert!(has(&open(&config(data, "store.key")).unwrap(), "secret.example.org"));
+        assert!(key_file.exists());
+    }
+
+    #[test]
+    fn a_key_without_its_database_is_no_new_beginning() {
+        let data = tempfile::tempdir().unwrap();
+        let data = data.path();
+        let db = open(&config(data, "store.key")).unwrap();
+        put(&db, "secret.example.org");
+        db.close();
+        let (mounted, unmounted) = (data.join(FOLDER), data.join("unmounted"));
+        fs::rename(&mounted, &unmounted).unwrap();
+        for is_mount_point in [false, true] {
+            if is_mount_point {
+                fs::create_dir(&mounted).unwrap();
+            }
+            let refused = open(&config(data, "store.key")).err().unwrap();
+            assert!(refused.contains("but no database in"), "{refused}");
+            assert_eq!(mounted.exists(), is_mount_point);
+        }
+        fs::remove_dir(&mounted).unwrap();
+        fs::rename(&unmounted, &mounted).unwrap();
         assert!(has(&open(&config(data, "store.key")).unwrap(), "secret.example.org"));
     }
 

@@ -2,8 +2,10 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 use gracedb::db::Db;
+use gracedb::disk::sim::SimDisk;
 use gracedb::error::Error;
 use gracedb::options::Options;
 use gracedb::seal::Key;
@@ -136,4 +138,30 @@ fn the_key_is_changed_while_the_database_is_in_use() {
     }
     is_filled(&db, 0);
     check(&db);
+}
+
+#[test]
+fn a_key_that_a_full_disk_refused_is_not_taken_later() {
+    let disk = SimDisk::new(5);
+    let with = |key| Options { disk: Arc::new(disk.clone()), ..options(Path::new("unused"), key) };
+    let db = open(&with(1));
+    fill(&db, 0);
+    db.settle().unwrap();
+    disk.limit(Some(disk.bytes()));
+    let mut words = 0;
+    let refused = db.change_key(Some(&Key::from_bytes([2; 32])), &mut |_| {
+        words += 1;
+        true
+    });
+    assert!(matches!(refused, Err(Error::NoSpace { .. })), "{refused:?}");
+    assert_eq!(words, 0);
+    disk.limit(None);
+    fill(&db, 100);
+    db.settle().unwrap();
+    db.close();
+    let closed = db.change_key(Some(&Key::from_bytes([2; 32])), &mut |_| true);
+    assert!(matches!(closed, Err(Error::Closed)), "{closed:?}");
+    let db = open(&with(1));
+    is_filled(&db, 0);
+    is_filled(&db, 100);
 }

@@ -1,7 +1,8 @@
 //! FETCH under way: message after message, then `\Seen`, then the end.
 //!
 //! Invariants: nothing is read of a message beyond what its items need; `\Seen` is set for what was
-//! really given, in one request at the end, and the answers already say so (RFC 9051 6.4.5).
+//! really given, in one request at the end, and the answers already say so (RFC 9051 6.4.5); if it
+//! cannot be set, what was given stands, and the true flags are told.
 //! Not here: what an answer looks like (`crate::fetch`).
 
 use super::messages::Finish;
@@ -9,7 +10,7 @@ use super::{Job, Session, Stage};
 use crate::command::{Fetch, FetchItem};
 use crate::fetch;
 use crate::flags::{FlagOperation, Flags, SystemFlag};
-use crate::machine::{Answer, Message, Need, Request};
+use crate::machine::{Answer, Message, Need, Request, Why};
 use crate::response::Code;
 use crate::view::Allowed;
 
@@ -25,6 +26,8 @@ pub(super) struct FetchJob {
     sets_seen: bool,
     /// UIDs that were given and had no `\Seen`.
     seen: Vec<u32>,
+    /// They could not be given it.
+    unmarked: bool,
     /// A message was gone.
     missing: bool,
     unknown_encoding: bool,
@@ -62,6 +65,7 @@ impl Session {
             left,
             sets_seen,
             seen: Vec::new(),
+            unmarked: false,
             missing: false,
             unknown_encoding: false,
             asked: Asked::Nothing,
@@ -80,6 +84,12 @@ impl Session {
                 job.missing = true;
             }
             (Asked::Seen, Some(Answer::Flagged(_))) => return self.fetch_end(job),
+            // A store that is full or broken still has what it gave.
+            (Asked::Seen, Some(Answer::Refused(Why::Limit(_) | Why::OverQuota | Why::Broken))) => {
+                self.unsee(&job.seen);
+                job.unmarked = true;
+                return self.fetch_end(job);
+            }
             (_, answer) => return self.misanswered(&job.tag, answer),
         }
         let Some(uid) = job.left.last().copied() else {
@@ -135,12 +145,29 @@ impl Session {
         job.unknown_encoding |= written.is_err();
     }
 
+    /// The client was told `\Seen`, and it could not be kept: it hears the truth next.
+    fn unsee(&mut self, uids: &[u32]) {
+        let Stage::Selected(selected) = &mut self.stage else { return };
+        let mut seen = Flags::none();
+        seen.insert(SystemFlag::Seen);
+        let view = &mut selected.view;
+        for &uid in uids {
+            let Some(row) = view.sequence_of(uid).and_then(|sequence| view.row(sequence)) else {
+                continue;
+            };
+            let flags = row.flags.changed_by(FlagOperation::Remove, &seen);
+            view.believe(uid, flags);
+            view.owe_flags(uid);
+        }
+    }
+
     fn fetch_end(&mut self, job: FetchJob) {
         let allowed = if job.uid { Allowed::Everything } else { Allowed::NoExpunge };
         let (status, code, text) = match (job.unknown_encoding, job.missing && !job.uid) {
             (true, _) => ("NO", Some(Code::UnknownCte), "a part has an unknown encoding"),
             // RFC 2180 4.1.2 and RFC 5530 3: the client may not know yet that they are gone.
             (_, true) => ("NO", Some(Code::ExpungeIssued), "some of the messages are gone"),
+            _ if job.unmarked => ("OK", None, "FETCH done, but \\Seen could not be kept"),
             _ => ("OK", None, "FETCH done"),
         };
         self.finish_with(Finish { tag: job.tag, status, code, text: text.to_owned(), allowed });

@@ -45,6 +45,8 @@ pub(crate) struct Store {
     pub(crate) mailboxes: BTreeMap<String, Mailbox>,
     pub(crate) subscriptions: Vec<String>,
     pub(crate) validity: u32,
+    /// Flags cannot be written.
+    pub(crate) refuses_flags: bool,
 }
 
 impl Store {
@@ -296,6 +298,7 @@ impl Client {
     fn on_messages(&mut self, request: Request) -> Answer {
         let name = self.selected.clone().expect("selected");
         let mut store = self.store.borrow_mut();
+        let refuses_flags = store.refuses_flags;
         let Some(mailbox) = store.mailboxes.get_mut(&name) else {
             return Answer::Refused(Why::NoSuchMailbox);
         };
@@ -313,6 +316,9 @@ impl Client {
                 Answer::Message(mailbox.mails.get(&uid).map(|mail| read(mail, need)))
             }
             Request::Flags { uids, operation, flags, unchanged_since } => {
+                if refuses_flags {
+                    return Answer::Refused(Why::Broken);
+                }
                 let mut refused = Vec::new();
                 let modseq = mailbox.modseq + 1;
                 for uid in uids {

@@ -8,6 +8,8 @@
 //! runs as the user the files belong to, for the daemon could not write what another user makes.
 //! Not here: the work itself (`gracedb`), the daemon's way of opening it (`graced::store::closed`).
 
+use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -47,7 +49,7 @@ pub(super) fn find_key(
     access: &Access,
 ) -> Result<(bool, Found), String> {
     let found = closed::key_files(folder, config);
-    let file = access.key_file.clone().or_else(|| found.first().cloned());
+    let file = access.key_file.clone().or_else(|| opening(&found, folder, config).cloned());
     let key = match (LockedBy::of(&RealDisk::new(folder)), file) {
         (Ok(LockedBy::Nothing), _) | (Err(_), None) => return Ok((false, (None, None))),
         (Ok(LockedBy::Passphrase), _) => (Some(key::ask(folder)?), None),
@@ -60,10 +62,37 @@ pub(super) fn find_key(
     Ok((true, key))
 }
 
+/// The key file that opens the database; if none does, the first one: that is what is spoken of.
+fn opening<'a>(found: &'a [PathBuf], folder: &Path, config: &Config) -> Option<&'a PathBuf> {
+    let (first, others) = found.split_first()?;
+    if others.is_empty() {
+        return Some(first);
+    }
+    let opens = |file: &&PathBuf| {
+        Key::read_file(file).is_ok_and(|key| {
+            let looked = inventory::closed(&closed::options(folder, config, Some(key)));
+            !matches!(looked, Err(Error::WrongKey { .. }))
+        })
+    };
+    let file = found.iter().find(opens).unwrap_or(first);
+    if file != first {
+        note(&format!("the database opens with {}, not with {}", file.display(), first.display()));
+    }
+    Some(file)
+}
+
+/// Says something beside the results, which may be read by a script.
+#[expect(clippy::print_stderr, reason = "what a script reads is on standard output")]
+fn note(text: &str) {
+    eprintln!("gracectl: {text}");
+}
+
 /// A database, and what opens it.
 pub(super) struct Closed {
     folder: PathBuf,
     config: Config,
+    /// Where the settings are from, in words.
+    settings: String,
     key: Option<Key>,
     /// Where the key was read from.
     key_file: Option<PathBuf>,
@@ -88,7 +117,12 @@ impl Closed {
                 folder.display()
             ));
         }
-        Ok(Self { folder, config, key, key_file })
+        let settings = match &access.config {
+            Some(file) => file.display().to_string(),
+            None if config.try_mode => "a default, for no configuration was found".to_owned(),
+            None => "the system's configuration".to_owned(),
+        };
+        Ok(Self { folder, config, settings, key, key_file })
     }
 
     fn name(&self) -> String {
@@ -187,6 +221,11 @@ impl Closed {
                 self.name()
             ));
         }
+        // What is deleted for longer than that is given back now, for good.
+        note(&format!(
+            "store.restore_hours is {} ({}); another configuration is named with --config",
+            self.config.store.restore_hours, self.settings
+        ));
         let options = closed::options(&self.folder, &self.config, key);
         closed::open(options).map_err(|e| self.failed(&e))
     }
@@ -232,11 +271,22 @@ impl Closed {
             let file = self.key_file.as_ref().ok_or(
                 "there is no key file to be replaced; name one with --new-key-file, or see --help",
             )?;
+            let place = closed::place_of(file, &self.folder, &self.config);
             let db = self.open(self.key.clone())?;
-            let replaced = key_file::replace(&db, file, watcher).map_err(|e| self.failed(&e));
+            let replaced = if place == *file {
+                key_file::replace(&db, &place, watcher)
+            } else {
+                // An earlier change was cut short: that one is ended first.
+                key_file::settle(file, &place).and_then(|_| key_file::replace(&db, &place, watcher))
+            };
+            let replaced = replaced.map_err(|e| {
+                let text = self.failed(&e);
+                let waits = key_file::waits(&place).map(|waits| format!("{text}; {waits}"));
+                waits.unwrap_or(text)
+            });
             db.close();
             return Ok(DbKeyChanged {
-                key_file: Some(file.display().to_string()),
+                key_file: Some(place.display().to_string()),
                 earlier_key_file: Some(replaced?.earlier.display().to_string()),
             });
         }
@@ -267,7 +317,7 @@ impl Closed {
     pub(super) fn repair(&self, to: &Path, meter: &mut Meter) -> Result<Repaired, String> {
         let folder = target::outside(to, &self.folder)?;
         let scratch = beside(&folder);
-        let was_there = folder.exists();
+        let there = names(&folder);
         if scratch.exists() {
             return Err(format!(
                 "{} is there, left by a repair that was cut short; remove it first",
@@ -285,8 +335,8 @@ impl Closed {
             repair::closed(&from, options(&folder), Options::new(&scratch), SCHEMA, watcher);
         // Both were made here; what cannot be removed is in nobody's way.
         drop(fs::remove_dir_all(&scratch));
-        if repaired.is_err() && !was_there {
-            drop(fs::remove_dir_all(&folder));
+        if repaired.is_err() {
+            clear(&folder, there.as_ref());
         }
         let repaired = repaired.map_err(|e| match &e {
             Error::Schema { .. } => format!(
@@ -313,6 +363,24 @@ fn beside(folder: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
+/// What is in a folder; `None`: it is not there, or cannot be read.
+fn names(folder: &Path) -> Option<BTreeSet<OsString>> {
+    let entries = fs::read_dir(folder).ok()?;
+    entries.map(|entry| entry.map(|entry| entry.file_name()).ok()).collect()
+}
+
+/// Removes what a repair left that did not come to its end, so that the next one finds the folder
+/// as this one did. Of what cannot be removed the next one tells.
+fn clear(folder: &Path, there: Option<&BTreeSet<OsString>>) {
+    let Some(there) = there else {
+        drop(fs::remove_dir_all(folder));
+        return;
+    };
+    for name in names(folder).into_iter().flatten().filter(|name| !there.contains(name)) {
+        drop(fs::remove_file(folder.join(name)));
+    }
+}
+
 /// Somebody has the database open.
 fn is_open(folder: &Path) -> String {
     let process = fs::read_to_string(folder.join(LOCK)).unwrap_or_default();
@@ -325,4 +393,46 @@ fn is_open(folder: &Path) -> String {
          and the running graced does it, or stop graced first",
         folder.display()
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(folder: &Path, key: &Key) -> Options {
+        Options { key: Some(key.clone()), ..Options::new(folder) }
+    }
+
+    #[test]
+    fn the_key_file_that_opens_the_database_is_found_among_several() {
+        let data = tempfile::tempdir().unwrap();
+        let folder = data.path().join("store");
+        let file = |name: &str| data.path().join(name);
+        Key::create_file(&file("store.key")).unwrap();
+        let key = Key::create_file(&file("store.key.new")).unwrap();
+        Db::open(options(&folder, &key), SCHEMA).unwrap().close();
+        let config = Config::load(None, Some(data.path())).unwrap();
+        let access = Access { key_file: None, config: None };
+        let (is_encrypted, (_, found)) = find_key(&folder, &config, &access).unwrap();
+        assert!(is_encrypted);
+        assert_eq!(found, Some(file("store.key.new")));
+        assert_eq!(closed::place_of(&file("store.key.new"), &folder, &config), file("store.key"));
+    }
+
+    #[test]
+    fn a_repair_that_fails_leaves_the_folder_as_it_was() {
+        let (data, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let kept = to.path().join("notes");
+        fs::write(&kept, "mine").unwrap();
+        let there = names(to.path());
+        Db::open(Options::new(to.path()), SCHEMA).unwrap().close();
+        assert!(names(to.path()).unwrap().len() > 1);
+        clear(to.path(), there.as_ref());
+        assert_eq!(names(to.path()), there);
+        let made = data.path().join("made");
+        let there = names(&made);
+        Db::open(Options::new(&made), SCHEMA).unwrap().close();
+        clear(&made, there.as_ref());
+        assert!(!made.exists());
+    }
 }

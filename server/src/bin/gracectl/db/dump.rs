@@ -51,7 +51,7 @@ pub(crate) fn run(arguments: &Dump) -> Result<(), String> {
         Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::BrokenPipe => {
             return Ok(());
         }
-        other => other.map_err(|error| words(&error))?,
+        other => other.map_err(|error| error.to_string())?,
     };
     match dumped.broken {
         0 => Ok(()),
@@ -66,12 +66,4 @@ fn flush(out: &mut impl io::Write) -> Result<(), Error> {
         file: "the output".to_owned(),
         source: Arc::new(error),
     })
-}
-
-/// What went wrong, with what the system said of it.
-fn words(error: &Error) -> String {
-    match error {
-        Error::Io { source, .. } => format!("{error}: {source}"),
-        _ => error.to_string(),
-    }
 }
