@@ -95,8 +95,8 @@ impl Report {
 
     fn note(&mut self, file: &str, offset: Option<u64>, what: impl Into<String>) {
         let problem = Problem { file: file.to_owned(), offset, what: what.into() };
-        // The same problem twice is one, told in more words or in fewer. Beyond what is told, nobody
-        // compares.
+        // The same problem twice is one, told in more words or in fewer. Beyond what is told,
+        // nobody compares.
         let more = self.told.range(problem.clone()..).next();
         let is_same = |told: &Problem| {
             (&told.file, told.offset) == (&problem.file, problem.offset)
