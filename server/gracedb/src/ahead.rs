@@ -23,7 +23,7 @@ use crate::sync::{Condvar, Mutex, locked};
 
 /// Groups of at least so many bytes do without zeros: a reserved block costs one more wait for the
 /// file system's journal, which is then a small part of the whole.
-const LARGE_GROUP_BYTES: u64 = 48 << 10;
+const LARGE_GROUP_BYTES: u64 = 24 << 10;
 /// The least room made at once, which grows while it is used up.
 const STEP_BYTES_MIN: u64 = 256 << 10;
 /// Zeros of one write.

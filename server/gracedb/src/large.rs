@@ -213,9 +213,17 @@ impl LargeReader {
     }
 
     /// Fills `buffer` from `offset` on; says how many bytes, fewer only at the end of the value.
+    /// A part that the buffer has room for is read right into it. After an error nothing is known
+    /// of what the buffer holds.
     pub fn read_at(&mut self, mut offset: u64, buffer: &mut [u8]) -> Result<usize, Error> {
         let mut done = 0;
         while offset < self.large.bytes && done < buffer.len() {
+            let room = buffer.get_mut(done..).unwrap_or_default();
+            if let Some(count) = self.read_whole(offset, room)? {
+                done += count;
+                offset += count as u64;
+                continue;
+            }
             self.load(offset)?;
             let skip = usize::try_from(offset - self.part_start).unwrap_or(usize::MAX);
             let available = self.part.get(skip..).unwrap_or_default();
@@ -235,32 +243,61 @@ impl LargeReader {
         read_all(self.reader.as_ref(), &self.large, bytes_max)
     }
 
+    /// The part that holds byte `offset`, and where it starts in the value.
+    fn part_at(&self, offset: u64) -> Option<(u64, Part)> {
+        let mut start = 0;
+        for part in self.large.parts.iter() {
+            let end = start + u64::from(part.len);
+            if (start..end).contains(&offset) {
+                return Some((start, *part));
+            }
+            start = end;
+        }
+        None
+    }
+
+    /// Whether the part read last holds byte `offset`.
+    fn has(&self, offset: u64) -> bool {
+        (self.part_start..self.part_start + self.part.len() as u64).contains(&offset)
+    }
+
+    /// Reads the part that begins at `offset` into `room`, if there is one that was not just read,
+    /// and room for all of it; says how many bytes that were.
+    fn read_whole(&self, offset: u64, room: &mut [u8]) -> Result<Option<usize>, Error> {
+        if self.has(offset) {
+            return Ok(None);
+        }
+        let Some((start, part)) = self.part_at(offset) else { return Ok(None) };
+        match room.get_mut(..part.bytes()) {
+            Some(room) if start == offset => {
+                self.reader.read_part(&part, room)?;
+                Ok(Some(part.bytes()))
+            }
+            _ => Ok(None),
+        }
+    }
+
     /// Makes the part that holds byte `offset` the current one. There is one: the parts' lengths
     /// sum up to the value's (`row` checks that).
     fn load(&mut self, offset: u64) -> Result<(), Error> {
-        let within = |start: u64, len: u64| (start..start + len).contains(&offset);
-        if within(self.part_start, self.part.len() as u64) {
+        if self.has(offset) {
             return Ok(());
         }
-        let mut start = 0;
-        for part in self.large.parts.iter() {
-            if within(start, u64::from(part.len)) {
-                self.part.clear();
-                self.part.resize(part.bytes(), 0);
-                let read = self.reader.read_part(part, &mut self.part);
-                if read.is_err() {
-                    self.part.clear();
-                }
-                self.part_start = start;
-                return read;
-            }
-            start += u64::from(part.len);
+        let Some((start, part)) = self.part_at(offset) else {
+            return Err(Error::Corrupt {
+                file: "(row)".to_owned(),
+                offset,
+                what: "a large value's parts do not cover it".to_owned(),
+            });
+        };
+        self.part.clear();
+        self.part.resize(part.bytes(), 0);
+        let read = self.reader.read_part(&part, &mut self.part);
+        if read.is_err() {
+            self.part.clear();
         }
-        Err(Error::Corrupt {
-            file: "(row)".to_owned(),
-            offset,
-            what: "a large value's parts do not cover it".to_owned(),
-        })
+        self.part_start = start;
+        read
     }
 }
 

@@ -139,9 +139,15 @@ pub(crate) fn decode<T: DeserializeOwned>(
         fields = large::read_all(reader, &large, ROW_BYTES_MAX)?;
         rest = &fields;
     }
-    CONTEXT.with_borrow_mut(|context| *context = Context::Reading(larges));
+    // Without a context a field that is a large value is an error, as it is with an empty one.
+    let has_context = !larges.is_empty();
+    if has_context {
+        CONTEXT.with_borrow_mut(|context| *context = Context::Reading(larges));
+    }
     let row = bincode::serde::decode_from_slice(rest, configuration());
-    reset();
+    if has_context {
+        reset();
+    }
     match row {
         Ok((row, used)) if used == rest.len() => Ok(row),
         Ok((_, used)) => Err(failed(format!("{} bytes too many", rest.len() - used))),
@@ -169,6 +175,11 @@ pub(crate) fn take_larges(bytes: &mut &[u8]) -> Option<Vec<Large>> {
 }
 
 fn take_list(bytes: &mut &[u8]) -> Option<(Vec<Large>, bool)> {
+    // Most rows point to nothing.
+    if let [0, rest @ ..] = bytes {
+        *bytes = rest;
+        return Some((Vec::new(), false));
+    }
     let code = take_varint(bytes)?;
     let count = Some(code / 2).filter(|count| *count <= LARGES_MAX)?;
     let larges: Option<Vec<Large>> = (0..count).map(|_| take_large(bytes)).collect();

@@ -30,10 +30,15 @@ const COPY: u8 = 4;
 /// Bytes of a use's key before the key of the row.
 const USE_LEN: usize = HEAD_LEN + 16;
 
-/// The bytes that start every key of a space.
+/// Room for a key that is made piece by piece: most are shorter, and none is made anew for each.
+const KEY_ROOM: usize = 64;
+
+/// The bytes that start every key of a space, with room for the rest.
 pub(crate) fn head(table: u16, space: u8) -> Vec<u8> {
     let [high, low] = table.to_be_bytes();
-    vec![high, low, space]
+    let mut key = Vec::with_capacity(KEY_ROOM);
+    key.extend_from_slice(&[high, low, space]);
+    key
 }
 
 /// Whether a full key is that of a row.
