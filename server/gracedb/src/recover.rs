@@ -347,7 +347,8 @@ pub(crate) enum Tail {
 /// How far to go.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Until {
-    /// Not beyond this transaction,
+    /// Not beyond this transaction, which the caller knows to be in the journal whole: what follows
+    /// it may be in the middle of being written, and is not looked at,
     pub(crate) sequence: u64,
     /// nor beyond one made after this time.
     pub(crate) time_ms: u64,
@@ -504,6 +505,9 @@ impl Replay<'_> {
             is_marked = header.kind == Kind::Mark;
             vouched = vouched.max(header.synced);
             let end = header.next_offset(at, scan.header.align);
+            if header.kind == Kind::Transaction && header.sequence == self.until.sequence {
+                vouched = vouched.max(end);
+            }
             self.waiting.push(Waiting { offset: at, end, header, payload });
             self.believe(scan, vouched)?;
             self.opened.journal_bytes += end - at;

@@ -45,7 +45,10 @@ const HOW: &str = "
 - **Bytes on the drive.** Letters by 8 writers into an empty database, one transaction each, and
   after each one another transaction that changes the flags of an earlier letter. The count is the
   kernel's of the whole drive, after background work has ended and every file was synced, over the
-  bytes of the bodies alone.
+  bytes of the bodies alone. The file system's own journal is in it: GraceDb's groups of letters
+  go into room that is reserved and not written, and with each sync ext4 notes that some of it
+  holds bytes now. Zeros ahead would spare that and write every byte twice. What the process
+  itself wrote stands under *Files, memory, losses*.
 - **Reads.** One thread, a set that was read once before. The page cache holds all of it.
 - **Open after a kill.** Eight writers take letters in until 60 MiB are acknowledged after
   everything was merged, then SIGKILL. GraceDb writes its rows to disk at 64 MiB, so this is close

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
 
 use gracedb::copy::{self, Moment};
 use gracedb::db::Db;
@@ -81,7 +82,7 @@ fn a_backup_of_a_running_database_is_one_moment_of_it() {
     let db = open(&small(dir.path()));
     (0..6).for_each(|round| work(&db, round));
     let stop = AtomicU64::new(0);
-    let expected = std::thread::scope(|scope| {
+    let expected = thread::scope(|scope| {
         let (writing, stop) = (db.clone(), &stop);
         scope.spawn(move || {
             let mut round = 6;
@@ -231,6 +232,36 @@ fn every_commit_within_the_window_can_be_brought_back() {
         assert_eq!(restored(Moment::Transaction(*sequence), false), *expected, "at {sequence}");
         assert_eq!(restored(Moment::Time { ms: *time_ms }, false), *expected, "at {time_ms} ms");
     }
+}
+
+#[test]
+fn the_newest_commit_can_be_brought_back_while_others_follow() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = open(&Options::new(dir.path()));
+    work(&db, 0);
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            let rounds = (0..100_000).take_while(|_| !is_over.load(Ordering::Relaxed));
+            rounds.for_each(|uid| put_message(&db, 9, uid, &pattern(10, 1)));
+        });
+        for turn in 0..120 {
+            let to = tempfile::tempdir().unwrap();
+            let newest = db.snapshot().sequence();
+            let moment = match turn % 2 {
+                0 => Moment::Transaction(newest),
+                _ => Moment::Time { ms: u64::MAX / 2 },
+            };
+            let copied = db.restore_to(moment, &disk(to.path()), &mut go_on);
+            let copied = copied.unwrap_or_else(|error| {
+                is_over.store(true, Ordering::Relaxed);
+                panic!("{moment:?}: {error}")
+            });
+            assert!(copied.sequence >= newest, "{moment:?}: {copied:?}");
+        }
+        is_over.store(true, Ordering::Relaxed);
+        writer.join().unwrap();
+    });
 }
 
 #[test]
