@@ -19,6 +19,9 @@ use crate::seal::{self, Cipher, TAG_LEN};
 pub(crate) const READ_BYTES_MAX: usize = 256 << 10;
 /// What is read first after a jump over a chunk, most of the time one or two small records.
 const READ_BYTES_MIN: usize = 4 << 10;
+/// How far ahead of the records the system is told to fetch. What was written past the page cache
+/// is not in it, and each jump over a chunk would wait for the drive.
+const AHEAD_BYTES: u64 = 64 << 20;
 /// Where the first record of a file stands.
 pub(crate) const FIRST: u64 = FILE_HEADER_LEN as u64;
 
@@ -31,6 +34,8 @@ pub(crate) struct Scan {
     buffer: Vec<u8>,
     start: u64,
     read_bytes: usize,
+    /// Up to where the system was told to fetch.
+    asked: u64,
 }
 
 /// What lies behind the last record.
@@ -51,7 +56,7 @@ impl Scan {
         let name = header.kind.name(header.number);
         let len = file.len().map_err(|error| Error::io("measure", &name, error))?;
         let (buffer, start, read_bytes) = (Vec::new(), 0, READ_BYTES_MIN);
-        Ok(Self { header, file, len, cipher, buffer, start, read_bytes })
+        Ok(Self { header, file, len, cipher, buffer, start, read_bytes, asked: 0 })
     }
 
     pub(crate) fn name(&self) -> String {
@@ -84,6 +89,10 @@ impl Scan {
                 Some(_) => (self.read_bytes * 2).min(READ_BYTES_MAX),
                 None => READ_BYTES_MIN,
             };
+            // Who looks at one record only does not go on.
+            if !self.buffer.is_empty() {
+                self.fetch(offset);
+            }
             let left = usize::try_from(self.len.saturating_sub(offset)).unwrap_or(usize::MAX);
             self.buffer.clear();
             self.buffer.resize(len.max(self.read_bytes).min(left), 0);
@@ -95,6 +104,15 @@ impl Scan {
         let skip = inside(self.start, &self.buffer).unwrap_or(0);
         let rest = self.buffer.get(skip..).unwrap_or_default();
         Ok(rest.get(..len).unwrap_or(rest))
+    }
+
+    /// Has what follows `offset` fetched, half as far ahead as it goes at once.
+    fn fetch(&mut self, offset: u64) {
+        let (from, to) = (self.asked.max(offset), (offset + AHEAD_BYTES).min(self.len));
+        if to > from && from - offset < AHEAD_BYTES / 2 {
+            self.file.will_read(from, to - from);
+            self.asked = to;
+        }
     }
 
     /// What stands at `offset`. A record that would be longer than the file is none.

@@ -322,8 +322,12 @@ async fn long_work_goes_alone_and_is_cancelled() {
         let mut heard = 0;
         let ended = client.work(backup_to(&to), &mut |rows| {
             let Rows::DbProgress(progress) = rows else { panic!("{rows:?}") };
-            assert!(progress.done <= progress.total && progress.total > 20 << 20, "{progress:?}");
-            heard += 1;
+            assert!(progress.done <= progress.total, "{progress:?}");
+            // A word that all is well may come before anybody knows how much there is to do.
+            if progress.total > 0 {
+                assert!(progress.total > 20 << 20, "{progress:?}");
+                heard += 1;
+            }
             assert_eq!(code(other.order(RequestBody::DbCompact)), Code::Busy);
             other.order(RequestBody::Ping).expect("others are served meanwhile");
             heard < 2

@@ -53,7 +53,8 @@ const HOW: &str = "
 - **Open after a kill.** Eight writers take letters in until 60 MiB are acknowledged after
   everything was merged, then SIGKILL. GraceDb writes its rows to disk at 64 MiB, so this is close
   to the most that can be left to be replayed. Counted is from opening to the first row read; cold
-  is after the page cache was emptied. Then every acknowledged letter is looked for.
+  is after the page cache was emptied; but GraceDb writes its journal past the page cache, so what
+  it replays comes from the drive in both. Then every acknowledged letter is looked for.
 - **Memory.** The most resident memory (`VmHWM`) of one process with the settings an engine comes
   with, which commits rows and letters by 64 writers and then reads everything. It counts mapped
   files, which is all of LMDB's.

@@ -77,6 +77,8 @@ pub trait DiskFile: Send + Sync {
         }
         Ok(first + self.read_at(offset + first as u64, body)?)
     }
+    /// Bytes that will be read soon: a system that can, fetches them meanwhile.
+    fn will_read(&self, _offset: u64, _len: u64) {}
     /// Writes all bytes, growing the file if needed.
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()>;
     /// Writes all bytes and makes them durable, with nothing said of bytes written otherwise.

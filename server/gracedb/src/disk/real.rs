@@ -6,6 +6,8 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write as _};
+#[cfg(target_os = "linux")]
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -13,6 +15,10 @@ use super::{Disk, DiskFile, DiskLock, JournalIo, SECTOR_BYTES};
 
 /// Name of the lock file. It holds the process id of the owner, for a person to read.
 const LOCK_NAME: &str = "lock";
+
+/// What Linux fetches at least when it is told of bytes that will be read.
+#[cfg(target_os = "linux")]
+const FETCH_BYTES: u64 = 128 << 10;
 
 /// A folder of the file system.
 #[derive(Debug, Clone)]
@@ -269,6 +275,20 @@ impl DiskFile for RealFile {
             return Ok(first);
         }
         Ok(first + self.read_at(offset + first as u64, body)?)
+    }
+
+    /// Linux fetches little at a time, however much it is told of.
+    #[cfg(target_os = "linux")]
+    fn will_read(&self, offset: u64, len: u64) {
+        let end = offset.saturating_add(len);
+        let mut at = offset;
+        while let Some(step) = NonZeroU64::new(end.saturating_sub(at).min(FETCH_BYTES)) {
+            let advice = rustix::fs::Advice::WillNeed;
+            if rustix::fs::fadvise(&self.file, at, Some(step), advice).is_err() {
+                return;
+            }
+            at += step.get();
+        }
     }
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
