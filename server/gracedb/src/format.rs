@@ -210,6 +210,9 @@ impl FileHeader {
         // The version stands before the checksum, which a later version may keep elsewhere.
         let version = fields.u32().ok_or_else(short)?;
         if version != VERSION {
+            if u32::from_le_bytes(*crc) == crc::of(&with_our_version(body)) {
+                return Err(corrupt("the format version is damaged"));
+            }
             let what = format!("format version {version}, this program knows {VERSION}");
             return Err(unknown(8, what));
         }
@@ -249,6 +252,16 @@ impl FileHeader {
         let align = if align.is_power_of_two() && align <= 4096 { align.max(8) } else { 512 };
         Self { kind, database, number, align, key, recycled: true, salt }
     }
+}
+
+/// The same header with the version of this program. If the checksum fits then, nothing else can
+/// be meant than damage to the version: a newer program's checksum covers its own.
+fn with_our_version(body: &[u8]) -> Vec<u8> {
+    let mut ours = body.to_vec();
+    if let Some(version) = ours.get_mut(8..12) {
+        version.copy_from_slice(&VERSION.to_le_bytes());
+    }
+    ours
 }
 
 /// The header of a record.
@@ -464,7 +477,7 @@ mod tests {
         for bit in 0..bytes.len() * 8 {
             let mut flipped = bytes.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);
-            assert!(read(3, &flipped).is_err(), "{bit}");
+            assert!(matches!(read(3, &flipped), Err(Error::Corrupt { .. })), "{bit}");
         }
     }
 
@@ -472,6 +485,12 @@ mod tests {
     fn a_newer_program_is_named_not_called_corruption() {
         let mut bytes = segment().to_bytes(&[]);
         bytes[8] = 3;
+        let checksum = crc::of(&bytes[..4092]).to_le_bytes();
+        bytes[4092..].copy_from_slice(&checksum);
+        let error = read(3, &bytes).unwrap_err().to_string();
+        assert!(error.contains("format version 3"), "{error}");
+        // One whose checksum is elsewhere, too.
+        bytes[4092..].fill(0);
         let error = read(3, &bytes).unwrap_err().to_string();
         assert!(error.contains("format version 3"), "{error}");
     }
