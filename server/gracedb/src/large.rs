@@ -218,13 +218,17 @@ impl LargeReader {
     pub fn read_at(&mut self, mut offset: u64, buffer: &mut [u8]) -> Result<usize, Error> {
         let mut done = 0;
         while offset < self.large.bytes && done < buffer.len() {
-            let room = buffer.get_mut(done..).unwrap_or_default();
-            if let Some(count) = self.read_whole(offset, room)? {
-                done += count;
-                offset += count as u64;
-                continue;
+            if !self.has(offset) {
+                let (start, part) = self.part_at(offset)?;
+                let room = buffer.get_mut(done..).and_then(|rest| rest.get_mut(..part.bytes()));
+                if let Some(room) = room.filter(|_| start == offset) {
+                    self.reader.read_part(&part, room)?;
+                    done += part.bytes();
+                    offset += u64::from(part.len);
+                    continue;
+                }
+                self.load(start, &part)?;
             }
-            self.load(offset)?;
             let skip = usize::try_from(offset - self.part_start).unwrap_or(usize::MAX);
             let available = self.part.get(skip..).unwrap_or_default();
             let wanted = buffer.get_mut(done..).unwrap_or_default();
@@ -243,56 +247,34 @@ impl LargeReader {
         read_all(self.reader.as_ref(), &self.large, bytes_max)
     }
 
-    /// The part that holds byte `offset`, and where it starts in the value.
-    fn part_at(&self, offset: u64) -> Option<(u64, Part)> {
-        let mut start = 0;
-        for part in self.large.parts.iter() {
-            let end = start + u64::from(part.len);
-            if (start..end).contains(&offset) {
-                return Some((start, *part));
-            }
-            start = end;
-        }
-        None
-    }
-
     /// Whether the part read last holds byte `offset`.
     fn has(&self, offset: u64) -> bool {
         (self.part_start..self.part_start + self.part.len() as u64).contains(&offset)
     }
 
-    /// Reads the part that begins at `offset` into `room`, if there is one that was not just read,
-    /// and room for all of it; says how many bytes that were.
-    fn read_whole(&self, offset: u64, room: &mut [u8]) -> Result<Option<usize>, Error> {
-        if self.has(offset) {
-            return Ok(None);
-        }
-        let Some((start, part)) = self.part_at(offset) else { return Ok(None) };
-        match room.get_mut(..part.bytes()) {
-            Some(room) if start == offset => {
-                self.reader.read_part(&part, room)?;
-                Ok(Some(part.bytes()))
+    /// The part that holds byte `offset`, and where it starts in the value. There is one: the
+    /// parts' lengths sum up to the value's (`row` checks that).
+    fn part_at(&self, offset: u64) -> Result<(u64, Part), Error> {
+        let mut start = 0;
+        for part in self.large.parts.iter() {
+            let end = start + u64::from(part.len);
+            if (start..end).contains(&offset) {
+                return Ok((start, *part));
             }
-            _ => Ok(None),
+            start = end;
         }
+        Err(Error::Corrupt {
+            file: "(row)".to_owned(),
+            offset,
+            what: "a large value's parts do not cover it".to_owned(),
+        })
     }
 
-    /// Makes the part that holds byte `offset` the current one. There is one: the parts' lengths
-    /// sum up to the value's (`row` checks that).
-    fn load(&mut self, offset: u64) -> Result<(), Error> {
-        if self.has(offset) {
-            return Ok(());
-        }
-        let Some((start, part)) = self.part_at(offset) else {
-            return Err(Error::Corrupt {
-                file: "(row)".to_owned(),
-                offset,
-                what: "a large value's parts do not cover it".to_owned(),
-            });
-        };
+    /// Makes a part that starts at `start` the one read last.
+    fn load(&mut self, start: u64, part: &Part) -> Result<(), Error> {
         self.part.clear();
         self.part.resize(part.bytes(), 0);
-        let read = self.reader.read_part(&part, &mut self.part);
+        let read = self.reader.read_part(part, &mut self.part);
         if read.is_err() {
             self.part.clear();
         }
