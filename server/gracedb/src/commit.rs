@@ -183,8 +183,8 @@ struct Backlog {
     worked_at: bool,
     failed: Option<Error>,
     dead: bool,
-    /// As that of the queue, a moment later.
-    epoch: u64,
+    /// Somebody is to be told when the journal is free.
+    wants_journal: bool,
 }
 
 impl Commits {
@@ -200,11 +200,7 @@ impl Commits {
         let newest = Newest { sequence: rows.sequence, open: Mem::default(), flying: Vec::new() };
         Self {
             newest: Mutex::new(newest),
-            backlog: Mutex::new(Backlog {
-                synced: place,
-                epoch: queue.epoch,
-                ..Backlog::default()
-            }),
+            backlog: Mutex::new(Backlog { synced: place, ..Backlog::default() }),
             queue: Mutex::new(queue),
             rows: Mutex::new(rows),
             journal: Mutex::new(journal),
@@ -381,25 +377,40 @@ impl Commits {
     }
 
     /// Waits until everything before a place of the journal, where a group ended, is on disk.
+    ///
+    /// What is queued is not written for it: on a full disk that fails, and what was written before
+    /// can be synced all the same.
     pub(crate) fn await_synced(&self, place: Place) -> Result<(), Error> {
         loop {
             self.check_alive()?;
-            if locked(&self.backlog).synced >= place {
-                return Ok(());
-            }
-            // Somebody must sync it: we, or who writes already.
-            let epoch = {
-                let mut queue = self.queue();
-                queue.join(true);
-                queue.epoch
-            };
-            if self.lead_once().is_none() {
-                self.bell.ring();
+            {
                 let mut backlog = locked(&self.backlog);
-                // What was given up meanwhile took our wish along.
-                while backlog.synced < place && !backlog.dead && backlog.epoch == epoch {
-                    let waited = self.relieved.wait(backlog);
-                    backlog = waited.unwrap_or_else(PoisonError::into_inner);
+                if backlog.synced >= place {
+                    return Ok(());
+                }
+                // Before we look whether it is free: who holds it then sees this.
+                backlog.wants_journal = true;
+            }
+            match self.journal.try_lock() {
+                Ok(mut journal) => {
+                    self.counters.syncs.fetch_add(1, Ordering::Relaxed);
+                    match journal.sync() {
+                        Ok(()) => self.note_synced(journal.place()),
+                        Err(failure) => self.fail(&mut journal, None, failure),
+                    }
+                    drop(journal);
+                    self.hand_over();
+                }
+                Err(TryLockError::Poisoned(poisoned)) => {
+                    drop(poisoned);
+                    self.die_unwritten();
+                }
+                // Not waited for by its lock: who holds it may wait for us, and has synced then.
+                Err(TryLockError::WouldBlock) => {
+                    let backlog = locked(&self.backlog);
+                    if backlog.wants_journal && backlog.synced < place && !backlog.dead {
+                        drop(self.relieved.wait(backlog));
+                    }
                 }
             }
         }
@@ -498,11 +509,12 @@ impl Commits {
         }
         match result {
             Ok(()) => self.publish(journal, group),
-            Err(failure) => self.fail(journal, group, failure),
+            Err(failure) => self.fail(journal, Some(group), failure),
         }
     }
 
-    /// Lets somebody else write what has been queued meanwhile.
+    /// Lets others at the journal, which is free again: first of all who writes what has been
+    /// queued meanwhile.
     fn hand_over(&self) {
         let round = self.queue().next_round();
         if let Some(round) = round
@@ -512,6 +524,9 @@ impl Commits {
         }
         if self.room.is_wanted() {
             self.ahead_bell.ring();
+        }
+        if std::mem::take(&mut locked(&self.backlog).wants_journal) {
+            self.relieved.notify_all();
         }
     }
 
@@ -555,15 +570,16 @@ impl Commits {
     }
 
     /// Gives up what was not acknowledged.
-    fn fail(&self, journal: &mut Journal, failed: &Group, failure: Failure) {
+    fn fail(&self, journal: &mut Journal, failed: Option<&Group>, failure: Failure) {
         let (error, dead) = match failure {
             Failure::Full(error) => (error, false),
             Failure::Fatal(reason) => (Error::Poisoned { reason: Arc::new(reason) }, true),
         };
         let dead = journal.begin_life().is_err() || dead;
         let reason = dead.then(|| error.clone());
-        let rounds = self.give_up(journal.place(), journal.life, &failed.parts, reason);
-        for round in std::iter::once(&failed.round).chain(&rounds) {
+        let parts = failed.map_or(&[][..], |group| &group.parts);
+        let rounds = self.give_up(journal.place(), journal.life, parts, reason);
+        for round in failed.map(|group| &group.round).into_iter().chain(&rounds) {
             round.answer(Err(error.clone()));
         }
     }
@@ -583,7 +599,6 @@ impl Commits {
         // Before their places are given out again.
         groups.iter().for_each(|group| self.unwritten.remove(&group.parts));
         self.unwritten.remove(failed);
-        let epoch = queue.epoch;
         let waiting = queue.take_waiting();
         let sequence = self.sequence();
         *newest = Newest { sequence, open: Mem::default(), flying: Vec::new() };
@@ -592,11 +607,7 @@ impl Commits {
         }
         drop(queue);
         drop(newest);
-        {
-            let mut backlog = locked(&self.backlog);
-            backlog.dead |= is_dead;
-            backlog.epoch = epoch;
-        }
+        locked(&self.backlog).dead |= is_dead;
         self.relieved.notify_all();
         waiting.into_iter().for_each(Waker::wake);
         groups.into_iter().map(|group| group.round).collect()

@@ -303,6 +303,24 @@ fn every_writer_is_answered_when_the_disk_fails() {
 }
 
 #[test]
+fn every_writer_is_answered_while_the_disk_is_full() {
+    try_orders(|| {
+        let disk = SimDisk::new(below(u64::MAX));
+        let told = scene(&disk, below(2) == 0, (WRITERS, ROWS), |db| {
+            disk.limit(Some(disk.bytes() + usize::try_from(below(4 << 10)).unwrap()));
+            drop(db.settle());
+            disk.limit(None);
+        });
+        for told in &told {
+            let is_told = matches!(told.outcome, Ok(()) | Err(Error::NoSpace { .. }));
+            assert!(is_told, "{:?}", told.outcome);
+            told.cut.limit(None);
+        }
+        check(&disk, &told);
+    });
+}
+
+#[test]
 fn every_writer_is_answered_while_a_backup_looks_at_the_journal() {
     try_orders(|| {
         let disk = SimDisk::new(below(u64::MAX));

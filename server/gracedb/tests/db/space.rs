@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use gracedb::db::Db;
 use gracedb::disk::sim::SimDisk;
+use gracedb::engine::Durability;
 use gracedb::error::Error;
-use gracedb::options::Options;
+use gracedb::options::{Ahead, Options};
+use gracedb::pending::Pending;
 use gracedb::view::View;
 
 use crate::tables::*;
@@ -125,7 +127,7 @@ fn a_full_disk_refuses_and_takes_more_when_there_is_room_again() {
     let put = |uid: u32| {
         let body = body(&db, &pattern(20_000, uid as usize));
         let row = Message { mailbox: 1, uid, seen: false, body };
-        db.write(|tx| tx.put(&row)).and_then(gracedb::pending::Pending::wait)
+        db.write(|tx| tx.put(&row)).and_then(Pending::wait)
     };
     (0..20).for_each(|uid| put(uid).unwrap());
     for round in 1..4 {
@@ -147,6 +149,41 @@ fn a_full_disk_refuses_and_takes_more_when_there_is_room_again() {
     let db = open(&options);
     assert_eq!(db.snapshot().scan::<Message>().count(), there);
     assert!(read_body(&db.snapshot(), 1, 35_000).unwrap() == pattern(20_000, 35_000));
+    check(&db);
+}
+
+#[test]
+fn writing_rows_to_a_full_disk_is_refused_and_not_tried_without_end() {
+    let disk = SimDisk::new(4);
+    let (db, stepper) = Db::open_stepped(
+        Options { ahead: Ahead::Nothing, ..Options::with_disk(Arc::new(disk.clone())) },
+        SCHEMA,
+        &[],
+    )
+    .unwrap();
+    let put = |durability, name: &str| {
+        let pending = db.write_with(durability, |tx| tx.put(&Domain { name: name.to_owned() }));
+        stepper.commit();
+        pending.and_then(Pending::wait)
+    };
+    put(Durability::Buffered, "buffered.example").unwrap();
+    stepper.freeze();
+    disk.limit(Some(disk.bytes()));
+    // From here on the journal cannot even be told that a new life began.
+    let refused = put(Durability::Synced, &"x".repeat(4_000));
+    assert!(matches!(refused, Err(Error::NoSpace { .. })), "{refused:?}");
+    let flushed = stepper.flush();
+    assert!(matches!(flushed, Err(Error::NoSpace { .. })), "{flushed:?}");
+    // What was buffered was synced on the way.
+    let cut = disk.fork(1);
+    cut.limit(None);
+    cut.cut_power();
+    let survivor = Db::open(Options::with_disk(Arc::new(cut)), SCHEMA).unwrap();
+    assert_eq!(survivor.snapshot().scan::<Domain>().count(), 1);
+    disk.limit(None);
+    assert!(stepper.flush().unwrap());
+    put(Durability::Synced, "synced.example").unwrap();
+    assert_eq!(db.snapshot().scan::<Domain>().count(), 2);
     check(&db);
 }
 
