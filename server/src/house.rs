@@ -20,6 +20,7 @@ use grace_ipc::event::{EventKind, Service, TraceId};
 
 use crate::config::{Config, Door};
 use crate::directory::Directory;
+use crate::dns::Resolver;
 use crate::history::History;
 use crate::mailbox::Mailboxes;
 use crate::net::gate::Gate;
@@ -105,6 +106,7 @@ fn furnish(config: Arc<Config>, bus: &Bus) -> Result<Services, String> {
         let data = config.data.display();
         format!("the data folder {data} cannot be made: {e}; make it, or choose another (`data`)")
     })?;
+    let dns = Resolver::new(&config.dns)?;
     let began = Instant::now();
     let db = store::open::open(&config)?;
     let opened = db.opened();
@@ -127,6 +129,7 @@ fn furnish(config: Arc<Config>, bus: &Bus) -> Result<Services, String> {
         directory: Directory::new(db.clone(), bus.clone(), limits.password_checks_max),
         mailboxes: Mailboxes::new(db.clone(), bus.clone(), limits.mailboxes_per_account_max),
         history: History::new(db.clone(), &config.store),
+        dns,
         config,
         porter,
         db,

@@ -9,6 +9,7 @@
 pub mod admin;
 pub mod config;
 pub mod directory;
+pub mod dns;
 pub mod history;
 pub mod house;
 pub mod imap;

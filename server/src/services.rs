@@ -8,6 +8,7 @@ use gracedb::db::Db;
 
 use crate::config::Config;
 use crate::directory::Directory;
+use crate::dns::Resolver;
 use crate::history::History;
 use crate::mailbox::Mailboxes;
 use crate::net::listener::Porter;
@@ -19,6 +20,8 @@ pub struct Services {
     pub config: Arc<Config>,
     /// Events, limits, certificate, and the word to stop.
     pub porter: Porter,
+    /// Names and addresses of others.
+    pub dns: Resolver,
     /// Domains and accounts.
     pub directory: Directory,
     /// Mailboxes and messages.

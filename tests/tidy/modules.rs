@@ -7,8 +7,8 @@ use crate::tree::{self, nothing_breaks};
 /// sibling.
 const LEVELS: &[&[&str]] = &[
     &["config", "signals", "telemetry"],
-    &["net", "store"],
-    &["mailbox", "directory", "history", "route"],
+    &["dns", "net", "store"],
+    &["authenticity", "mailbox", "directory", "history", "route"],
     &["services"],
     &["inbound", "outbound", "imap", "admin", "welcome"],
     &["house"],

@@ -25,6 +25,7 @@ use tokio::task::spawn_blocking;
 use super::{open, serve};
 use crate::config::Config;
 use crate::directory::Directory;
+use crate::dns::Resolver;
 use crate::history::History;
 use crate::mailbox::Mailboxes;
 use crate::net::gate::Gate;
@@ -39,8 +40,10 @@ use crate::telemetry::stop::Stop;
 /// Copying goes on at this rate, so that there is time to interfere.
 const COPY_BYTES_S: u64 = 8 << 20;
 
+const CONFIG: &str = "hostname = \"mail.example.org\"\n[dns]\nresolvers = [\"127.0.0.1\"]\n";
+
 fn services(folder: &Path) -> Services {
-    std::fs::write(folder.join("c.toml"), "hostname = \"mail.example.org\"\n").unwrap();
+    std::fs::write(folder.join("c.toml"), CONFIG).unwrap();
     let mut config = Config::load(Some(&folder.join("c.toml")), Some(folder)).unwrap();
     config.admin = folder.join("admin.sock");
     config.limits.admin_sessions_max = 4;
@@ -54,6 +57,7 @@ fn services(folder: &Path) -> Services {
         directory: Directory::new(db.clone(), bus.clone(), 2),
         mailboxes: Mailboxes::new(db.clone(), bus.clone(), 100),
         history: History::new(db.clone(), &config.store),
+        dns: Resolver::new(&config.dns).unwrap(),
         config: Arc::new(config),
         porter: Porter { bus, gate: Gate::new(10, 10), tls, limits, stop },
         db,

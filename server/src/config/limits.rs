@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use super::names::Nameserver;
+
 /// What the reference page says about one setting.
 #[derive(Debug, Clone, Copy)]
 pub struct Setting {
@@ -39,6 +41,13 @@ pub enum Values {
         /// The words allowed; none: any.
         choices: &'static [&'static str],
     },
+    /// A list.
+    List {
+        /// What is in it where the file says nothing.
+        default: &'static [&'static str],
+        /// What one of them looks like.
+        form: &'static str,
+    },
 }
 
 /// Declares the settings of a section once and derives the checked struct, the written struct, and
@@ -47,6 +56,9 @@ macro_rules! settings {
     (
         $section:literal, $(#[$about:meta])* $checked:ident, $written:ident, $table:ident;
         gone { $($gone:ident => $now:literal;)* }
+        lists { $(
+            $list:ident: $item:ty = [$($list_default:literal)*], $form:literal, $list_help:literal;
+        )* }
         words { $(
             $word:ident = $word_default:literal, [$($choice:literal)*], $word_help:literal;
         )* }
@@ -57,6 +69,7 @@ macro_rules! settings {
     ) => {
         $(#[$about])*
         pub struct $checked {
+            $(#[doc = $list_help] pub $list: Vec<$item>,)*
             $(#[doc = $word_help] pub $word: String,)*
             $(#[doc = $help] pub $name: u64,)+
         }
@@ -66,12 +79,18 @@ macro_rules! settings {
         #[serde(deny_unknown_fields, default)]
         pub(super) struct $written {
             $($gone: Option<toml::Value>,)*
+            $($list: Option<Vec<String>>,)*
             $($word: Option<String>,)*
             $($name: Option<u64>,)+
         }
 
         /// Every setting of the section, in the order of the reference page.
         pub const $table: &[Setting] = &[
+            $(Setting {
+                name: stringify!($list),
+                values: Values::List { default: &[$($list_default),*], form: $form },
+                help: $list_help,
+            },)*
             $(Setting {
                 name: stringify!($word),
                 values: Values::Word { default: $word_default, choices: &[$($choice),*] },
@@ -86,7 +105,11 @@ macro_rules! settings {
 
         impl Default for $checked {
             fn default() -> Self {
-                Self { $($word: $word_default.to_owned(),)* $($name: $default,)+ }
+                Self {
+                    $($list: [$($list_default),*].into_iter().flat_map(|item: &str| item.parse()).collect(),)*
+                    $($word: $word_default.to_owned(),)*
+                    $($name: $default,)+
+                }
             }
         }
 
@@ -102,6 +125,12 @@ macro_rules! settings {
                         "{}.{} is {} now; write it there, or leave it out for the default",
                         $section, stringify!($gone), $now,
                     ));
+                })*
+                $(if let Some(items) = &written.$list {
+                    let item = |item: &String| item.parse::<$item>().map_err(|_| format!(
+                        "{}.{}: {item:?} is not {}", $section, stringify!($list), $form,
+                    ));
+                    checked.$list = items.iter().map(item).collect::<Result<_, _>>()?;
                 })*
                 $(if let Some(value) = &written.$word {
                     let choices: &[&str] = &[$($choice),*];
@@ -135,6 +164,7 @@ settings! {
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     Limits, LimitsWritten, LIMITS;
     gone { journal_segment_bytes => "store.segment_bytes"; }
+    lists {}
     words {}
     numbers {
         connections_max = 10_000, 1..=1_000_000, "connections",
@@ -198,6 +228,7 @@ settings! {
     #[derive(Debug, Clone, PartialEq, Eq)]
     Store, StoreWritten, STORE;
     gone {}
+    lists {}
     words {
         key = "store.key", [],
             "File with the key that the mail is encrypted with, relative to `data`; made at the first start. `none`: what is written is not encrypted. Without the key nobody can read the mail: keep a copy elsewhere. `gracectl db change-key --new-key` puts another one in its place; should that be cut short, the key stays beside it (`store.key.new`), and is found there. With a key and without its database (a drive that is not mounted) nothing starts.";
@@ -226,6 +257,29 @@ settings! {
     }
 }
 
+settings! {
+    "dns",
+    /// How the names of others are looked up, checked.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    Dns, DnsWritten, DNS;
+    gone {}
+    lists {
+        resolvers: Nameserver = [], "an address such as \"192.0.2.53\" or \"[2001:db8::53]:5353\"",
+            "Name servers to ask, which ask the rest of the world for us; port 53 where none is written. None: those of `/etc/resolv.conf`. One on the same machine is best: it is quick, and block lists and signatures ask a lot.";
+    }
+    words {}
+    numbers {
+        timeout_ms = 3_000, 100..=60_000, "milliseconds",
+            "How long one question waits for its answer before it is asked again.";
+        attempts = 2, 1..=10, "questions",
+            "How often a question is asked before the answer is \"not now\", and the mail waits.";
+        cache_answers = 4_096, 0..=1_000_000, "answers",
+            "Answers kept in memory for as long as they say themselves. Most have less than a kilobyte, the largest possible 64 KiB.";
+        records_max = 100, 10..=10_000, "records",
+            "Records taken from one answer; of mail servers the most preferred ones. Nobody needs more, and who sends more wants us busy.";
+    }
+}
+
 impl Store {
     /// The key's file; `None`: nothing is to be encrypted.
     #[must_use]
@@ -240,7 +294,7 @@ mod tests {
 
     #[test]
     fn defaults_lie_within_their_bounds() {
-        for setting in LIMITS.iter().chain(STORE) {
+        for setting in LIMITS.iter().chain(STORE).chain(DNS) {
             match setting.values {
                 Values::Number { default, min, max, .. } => {
                     assert!((min..=max).contains(&default), "{}", setting.name);
@@ -249,6 +303,7 @@ mod tests {
                     let is_choice = choices.is_empty() || choices.contains(&default);
                     assert!(is_choice, "{}", setting.name);
                 }
+                Values::List { form, .. } => assert!(!form.is_empty(), "{}", setting.name),
             }
         }
     }
@@ -262,6 +317,22 @@ mod tests {
         let written = StoreWritten { journal_io, ..StoreWritten::default() };
         let error = Store::check(&written).expect_err("no such way");
         assert_eq!(error, "store.journal_io: \"fast\" is not one of [\"direct\", \"buffered\"]");
+    }
+
+    #[test]
+    fn a_list_names_the_item_it_cannot_read() {
+        let written = |item: &str| {
+            let resolvers = Some(vec!["127.0.0.1".to_owned(), item.to_owned()]);
+            DnsWritten { resolvers, ..DnsWritten::default() }
+        };
+        let found = Dns::check(&written("[::1]:5353")).expect("two addresses");
+        let found: Vec<String> = found.resolvers.iter().map(|at| at.0.to_string()).collect();
+        assert_eq!(found, ["127.0.0.1:53", "[::1]:5353"]);
+        let error = Dns::check(&written("ns.example.org")).expect_err("a name");
+        assert!(
+            error.starts_with("dns.resolvers: \"ns.example.org\" is not an address"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! ([`mod@reference`]).
 
 pub mod limits;
+pub mod names;
 pub mod reference;
 
 use std::fmt;
@@ -17,7 +18,7 @@ use serde::Deserialize;
 
 use grace_ipc::event::Service;
 
-use self::limits::{Limits, LimitsWritten, Store, StoreWritten};
+use self::limits::{Dns, DnsWritten, Limits, LimitsWritten, Store, StoreWritten};
 
 /// Where the configuration is looked for when no `--config` is given.
 pub const SYSTEM_FILE: &str = "/etc/grace/graced.toml";
@@ -49,6 +50,8 @@ pub struct Config {
     pub limits: Limits,
     /// How the database is kept.
     pub store: Store,
+    /// How the names of others are looked up.
+    pub dns: Dns,
     /// No configuration was found: loopback ports, a test domain, accounts made on first start.
     pub try_mode: bool,
 }
@@ -98,6 +101,7 @@ struct Written {
     tls: Option<TlsFiles>,
     limits: LimitsWritten,
     store: StoreWritten,
+    dns: DnsWritten,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -160,6 +164,7 @@ impl Config {
             tls: written.tls,
             limits: Limits::check(&written.limits)?,
             store: Store::check(&written.store)?,
+            dns: Dns::check(&written.dns)?,
             try_mode: false,
         })
     }
@@ -183,6 +188,7 @@ impl Config {
             tls: None,
             limits: Limits::default(),
             store: Store::default(),
+            dns: Dns::default(),
             try_mode: true,
         }
     }

@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 
-use super::limits::{LIMITS, STORE, Setting, Values};
+use super::limits::{DNS, LIMITS, STORE, Setting, Values};
 
 /// What stands before the tables.
 const HEAD: &str = "\
@@ -37,7 +37,7 @@ An empty list closes a door: `smtp = []`. A port of 0 takes a free one, which th
 #[must_use]
 pub fn page() -> String {
     let mut page = String::from(HEAD);
-    for (section, settings) in [("limits", LIMITS), ("store", STORE)] {
+    for (section, settings) in [("limits", LIMITS), ("store", STORE), ("dns", DNS)] {
         let written = table(&mut page, section, settings);
         debug_assert!(written.is_ok(), "a String takes any text");
     }
@@ -56,6 +56,9 @@ fn table(page: &mut String, section: &str, settings: &[Setting]) -> std::fmt::Re
                 let choices = choices.iter().map(|choice| format!("`{choice}`"));
                 let choices = choices.collect::<Vec<_>>().join(", ");
                 writeln!(page, "| `{name}` | `{default}` | {choices} | | {help} |")?;
+            }
+            Values::List { default, form } => {
+                writeln!(page, "| `{name}` | `{default:?}` | each {form} | | {help} |")?;
             }
         }
     }

@@ -20,7 +20,8 @@ use grace_ipc::event::{EventKind, Service};
 
 use super::*;
 use crate::config::Config;
-use crate::config::limits::{Limits, Store};
+use crate::config::limits::{Dns, Limits, Store};
+use crate::dns::Resolver;
 use crate::history::History;
 use crate::mailbox::Mailboxes;
 use crate::net::gate::Gate;
@@ -125,6 +126,7 @@ fn services(folder: &Path) -> Services {
         tls: None,
         limits,
         store: Store::default(),
+        dns: Dns { resolvers: vec!["127.0.0.1".parse().unwrap()], ..Dns::default() },
         try_mode: false,
     };
     let bus = Bus::new(1_000);
@@ -140,6 +142,7 @@ fn services(folder: &Path) -> Services {
         directory: Directory::new(db.clone(), bus.clone(), 2),
         mailboxes: Mailboxes::new(db.clone(), bus, limits.mailboxes_per_account_max),
         history: History::new(db.clone(), &config.store),
+        dns: Resolver::new(&config.dns).unwrap(),
         config: Arc::new(config),
         porter,
         db,
