@@ -106,6 +106,20 @@ fn refused_in_the_middle() {
          > body friend
          > end",
     );
+    // 421 is for those, too, who were not to be sent to yet.
+    check_with(
+        &Settings { recipients_max: 1, ..settings() },
+        &format!(
+            "{}
+             > body Dear
+             c: Dear
+             S: 421 4.3.2 shutting down
+             -- b@y.example later 4.3.2 (host): \"421 4.3.2 shutting down\"
+             -- c@y.example later 4.3.2 (host): \"421 4.3.2 shutting down\"
+             -- closed: failed: 421 4.3.2 shutting down",
+            DATA.replace(" OPTIONS", ",c@y.example by-hand"),
+        ),
+    );
     // A yes before the end is for something else.
     check_data(
         "by-hand",
@@ -236,6 +250,31 @@ fn chunks_refused() {
     expect_said(&mut world, b"RSET\r\n");
     world.hear(b"250 ok\r\n", usize::MAX);
     assert_eq!(world.events, [refused, "ready"]);
+}
+
+#[test]
+fn chunks_whose_answer_is_lost() {
+    check_chunks(
+        "HELP",
+        "",
+        "",
+        "> body abc
+         c: BDAT 3\\r\\nabc
+         > gone
+         -- b@y.example later 4.4.2 (host): connection lost waiting for the body to be taken
+         -- closed: failed: 4.4.2 connection lost waiting for the body to be taken",
+    );
+    check_chunks(
+        "HELP",
+        "",
+        "",
+        "> end
+         C: BDAT 0 LAST
+         > gone
+         -- b@y.example later 4.4.2 (host): \
+         no answer to the end of the message: it may have been delivered
+         -- closed: failed: 4.4.2 connection lost waiting for the reply to the message",
+    );
 }
 
 #[test]

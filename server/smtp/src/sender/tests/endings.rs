@@ -169,6 +169,40 @@ fn one_byte_a_second() {
     check(slow);
 }
 
+/// Each reply has its own time, and each piece of the body.
+#[test]
+fn patience() {
+    check(
+        "> send a@x.example b@y.example by-hand
+         S: 220 mx.example
+         C: EHLO mail.grace.test
+         S: 250-mx.example
+         S: 250 PIPELINING
+         C: MAIL FROM:<a@x.example>
+         C: RCPT TO:<b@y.example>
+         C: DATA
+         +299s
+         S: 250 ok
+         +299s
+         S: 250 ok
+         +119s
+         S: 354 go on
+         +179s
+         > body Dear
+         c: Dear
+         +179s
+         > body friend
+         c: friend
+         +179s
+         > end
+         c: \\r\\n.\\r\\n
+         +599s
+         S: 250 ok
+         -- b@y.example delivered: 250 ok
+         -- ready",
+    );
+}
+
 #[test]
 fn a_transaction_that_takes_for_ever() {
     let names: Vec<String> = (0..60).map(|n| format!("r{n}@y.example")).collect();

@@ -167,6 +167,25 @@ fn tls_where_it_is_offered() {
          S: 454 4.7.0 TLS not available
          -- ready",
     );
+    // What was learnt before TLS is not used after it.
+    check(
+        "S: 220 mx.example
+         C: EHLO mail.grace.test
+         S: 250-mx.example
+         S: 250-PIPELINING
+         S: 250 STARTTLS
+         C: STARTTLS
+         S: 220 2.0.0 ready
+         -- tls
+         > tls
+         C: EHLO mail.grace.test
+         S: 500 not again
+         C: HELO mail.grace.test
+         S: 250 mx.example
+         -- ready
+         > send a@x.example b@y.example
+         C: MAIL FROM:<a@x.example>",
+    );
     check_with(
         &Settings { tls: TlsPolicy::Never, ..settings() },
         "S: 220 mx.example
