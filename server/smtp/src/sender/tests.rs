@@ -1,0 +1,379 @@
+//! Conversations with the sender, each behind `check`: with the server's lines in one piece
+//! (consecutive `S:` lines together) and in small ones, the body in large pieces and in small ones.
+//!
+//! ```text
+//!   S: line        the server sends it with CRLF      R: bytes    raw: \r \n \0 \xNN, no CRLF
+//!   C: line        we say it                          c: bytes    raw
+//!   N: text        the next note                      +5m         time passes (s, m, h)
+//!   > what         the driver does                    -- event    the driver was told
+//! ```
+//! `> send a@x b@y,c@y options | body` hands over a job; see `job` for the options.
+
+use std::collections::VecDeque;
+
+use grace_mail::address::{Charset, Mailbox};
+
+use super::*;
+use crate::dsn::{Notify, OriginalRecipient, Return};
+use crate::login::Secret;
+use crate::path::{Recipient, ReversePath};
+use crate::sender::job::{Content, JobRecipient, Message};
+use crate::sender::outcome::{Cause, Fault};
+use crate::sender::settings::{BODY_PIECE_BYTES_MAX, INPUT_BYTES_MAX, Login, TlsPolicy};
+
+mod bodies;
+mod both_sides;
+mod endings;
+mod envelopes;
+mod garbage;
+mod openings;
+
+/// What one action may send at most: a whole group of the longest commands, or a stuffed piece.
+const SENT_BYTES_MAX: usize = 2 * BODY_PIECE_BYTES_MAX + 1_024;
+
+/// A driver that answers at once, unless a job says `by-hand`.
+struct World {
+    sender: Sender,
+    now: Instant,
+    /// The message, what is left of it, and how much of it goes out at once.
+    body: Vec<u8>,
+    piece: usize,
+    by_hand: bool,
+    needs_body: bool,
+    /// The recipients of the job that is under way.
+    job: Option<Vec<String>>,
+    said: Vec<u8>,
+    events: VecDeque<String>,
+    notes: VecDeque<String>,
+    closed: bool,
+}
+
+impl World {
+    fn new(settings: Settings, tls: Option<Tls>, piece: usize) -> Self {
+        let now = Instant::now();
+        let mut world = Self {
+            sender: Sender::new(now, settings, tls),
+            now,
+            body: Vec::new(),
+            piece,
+            by_hand: false,
+            needs_body: false,
+            job: None,
+            said: Vec::new(),
+            events: VecDeque::new(),
+            notes: VecDeque::new(),
+            closed: false,
+        };
+        world.drive();
+        world
+    }
+
+    fn hear(&mut self, mut bytes: &[u8], step: usize) {
+        while !bytes.is_empty() && !self.closed {
+            let piece = &bytes[..step.min(bytes.len())];
+            let taken = self.sender.receive(self.now, piece);
+            assert!(taken > 0 || self.closed, "no room for {piece:?}");
+            bytes = &bytes[taken..];
+            self.drive();
+        }
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.now += time;
+        self.sender.timeout(self.now);
+        self.drive();
+    }
+
+    /// Does what the machine says until it says nothing.
+    fn drive(&mut self) {
+        loop {
+            while let Some(action) = self.sender.poll() {
+                assert!(!self.closed, "{action:?} after Close");
+                self.act(action);
+                assert!(self.sender.input.room() <= INPUT_BYTES_MAX);
+                assert!(self.sender.actions.len() < 500, "{:?}", self.sender.actions);
+            }
+            if !self.needs_body || self.by_hand {
+                break;
+            }
+            self.needs_body = false;
+            let count = self.piece.min(self.body.len());
+            let piece: Vec<u8> = self.body.drain(..count).collect();
+            if piece.is_empty() {
+                self.sender.body_end(self.now);
+            } else {
+                self.sender.body(self.now, &piece);
+            }
+        }
+        assert_eq!(self.sender.deadline().is_some(), !self.closed, "who waits has a deadline");
+        let is_deaf = self.closed || self.sender.phase == Phase::Tls;
+        assert_eq!(self.sender.room() == 0, is_deaf, "read only what may be looked at");
+        assert!(self.job.is_none() || !self.closed, "a job has no outcome");
+    }
+
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::Send(bytes) => {
+                assert!(!bytes.is_empty() && bytes.len() <= SENT_BYTES_MAX, "{}", bytes.len());
+                self.said.extend_from_slice(&bytes);
+            }
+            Action::StartTls => self.events.push_back("tls".to_owned()),
+            Action::NeedBody => {
+                assert!(!self.needs_body && self.job.is_some(), "asked twice, or for nothing");
+                self.needs_body = true;
+            }
+            Action::Settled(outcomes) => {
+                let recipients = self.job.take().expect("a job is under way");
+                assert_eq!(recipients.len(), outcomes.len());
+                self.needs_body = false;
+                for (recipient, outcome) in recipients.iter().zip(&outcomes) {
+                    self.events.push_back(format!("{recipient} {}", shown(outcome)));
+                }
+            }
+            Action::Ready => self.events.push_back("ready".to_owned()),
+            Action::Note(Note { at, line }) => {
+                assert_eq!(at, self.now);
+                self.notes.push_back(match line {
+                    Line::Command(command) => format!("we: {command}"),
+                    Line::Body(bytes) => format!("we: body of {bytes}"),
+                    Line::Reply(reply) => format!("it: {reply}"),
+                });
+            }
+            Action::Close(reason) => {
+                self.events.push_back(format!("closed: {reason}"));
+                self.closed = true;
+            }
+        }
+    }
+
+    /// What the driver does by itself.
+    fn command(&mut self, text: &str) {
+        let now = self.now;
+        let (word, rest) = text.split_once(' ').unwrap_or((text, ""));
+        match (word, rest) {
+            ("send", _) => {
+                let (words, body) = rest.split_once(" | ").unwrap_or((rest, "Hi\\r\\n"));
+                self.body = unescape(body);
+                self.by_hand = words.contains(" by-hand");
+                let job = job(words, self.body.len() as u64);
+                let recipients = job.recipients.iter().map(|to| to.address.to_string()).collect();
+                match self.sender.deliver(now, job) {
+                    Ok(()) => self.job = Some(recipients),
+                    Err(_) => self.events.push_back("given back".to_owned()),
+                }
+            }
+            ("body", _) => {
+                self.needs_body = false;
+                self.sender.body(now, &unescape(rest));
+            }
+            ("end", "") => {
+                self.needs_body = false;
+                self.sender.body_end(now);
+            }
+            ("unreadable", "") => self.sender.body_failed(now),
+            ("tls", "") => self.sender.tls_started(now, tls(false)),
+            ("tls", "verified") => self.sender.tls_started(now, tls(true)),
+            ("tls", why) => self.sender.tls_failed(now, why),
+            ("quit", "") => self.sender.quit(now),
+            ("gone", "") => self.sender.peer_gone(now),
+            _ => panic!("the driver cannot {text:?}"),
+        }
+        self.drive();
+    }
+}
+
+/// A world whose session is open, at a server that offers this.
+fn open(settings: Settings, piece: usize, offered: &[&str]) -> World {
+    let mut world = World::new(settings, None, piece);
+    world.hear(b"220 mx.example\r\n", usize::MAX);
+    let offered: String = offered.iter().map(|line| format!("250-{line}\r\n")).collect();
+    world.hear(format!("250-mx.example\r\n{offered}250 HELP\r\n").as_bytes(), usize::MAX);
+    assert_eq!(world.events.pop_front().as_deref(), Some("ready"));
+    world.said.clear();
+    world
+}
+
+/// `a@x.example b@y.example,c@y.example 8bit size=9`
+fn job(words: &str, size_bytes: u64) -> Job {
+    let mut words = words.split_whitespace();
+    let mailbox = |text: &str| Mailbox::parse(text, Charset::Utf8).expect("an address");
+    let sender = match words.next().expect("a sender") {
+        "<>" => ReversePath::Null,
+        text => ReversePath::Mailbox(mailbox(text)),
+    };
+    let recipient = |text: &str| JobRecipient {
+        address: match text {
+            "postmaster" => Recipient::Postmaster,
+            text => Recipient::Mailbox(mailbox(text)),
+        },
+        notify: None,
+        original: None,
+    };
+    let to = words.next().expect("recipients");
+    let mut job = Job {
+        sender,
+        recipients: to.split(',').filter(|to| *to != "nobody").map(recipient).collect(),
+        message: Message { size_bytes, content: Content::SevenBit, utf8: false },
+        returned: None,
+        envelope_id: None,
+        require_tls: false,
+    };
+    for word in words {
+        match word.split_once('=').unwrap_or((word, "")) {
+            ("8bit", "") => job.message.content = Content::EightBit,
+            ("binary", "") => job.message.content = Content::Binary,
+            ("utf8", "") => job.message.utf8 = true,
+            ("size", bytes) => job.message.size_bytes = bytes.parse().unwrap(),
+            ("requiretls", "") => job.require_tls = true,
+            ("ret", value) => job.returned = Return::parse(value),
+            ("envid", value) => job.envelope_id = Some(value.to_owned()),
+            ("notify", value) => {
+                job.recipients.iter_mut().for_each(|to| to.notify = Notify::parse(value));
+            }
+            ("orcpt", value) => {
+                let original = OriginalRecipient::parse(value);
+                job.recipients.iter_mut().for_each(|to| to.original.clone_from(&original));
+            }
+            ("by-hand", "") => {}
+            _ => panic!("no such option: {word}"),
+        }
+    }
+    job
+}
+
+fn shown(outcome: &Outcome) -> String {
+    let failed = |word: &str, failure: &Failure| {
+        assert_eq!(failure.status.class, if word == "later" { 4 } else { 5 });
+        let fault = match failure.fault {
+            Fault::Host => "host",
+            Fault::Message => "message",
+            Fault::Recipient => "recipient",
+        };
+        let cause = match &failure.cause {
+            Cause::Reply(reply) => format!("\"{reply}\""),
+            Cause::Found(reason) => reason.to_string(),
+        };
+        format!("{word} {} ({fault}): {cause}", failure.status)
+    };
+    match outcome {
+        Outcome::Delivered { reply, notifies: false } => format!("delivered: {reply}"),
+        Outcome::Delivered { reply, notifies: true } => format!("delivered, notifies: {reply}"),
+        Outcome::Later(failure) => failed("later", failure),
+        Outcome::Never(failure) => failed("never", failure),
+        Outcome::NotAttempted => "not attempted".to_owned(),
+    }
+}
+
+fn tls(is_verified: bool) -> Tls {
+    let cipher = "TLS_AES_256_GCM_SHA384".to_owned();
+    Tls { version: "TLS1.3".to_owned(), cipher, is_verified }
+}
+
+fn settings() -> Settings {
+    Settings::new("mail.grace.test", TlsPolicy::Opportunistic)
+}
+
+/// At a smart host.
+fn with_login() -> Settings {
+    let password = Secret::new("secret".to_owned());
+    Settings { login: Some(Login { name: "anna".to_owned(), password }), ..settings() }
+}
+
+/// Plays a conversation with the defaults.
+#[track_caller]
+fn check(script: &str) {
+    check_with(&settings(), script);
+}
+
+#[track_caller]
+fn check_with(settings: &Settings, script: &str) {
+    for (step, piece) in [(usize::MAX, BODY_PIECE_BYTES_MAX), (1, 1), (7, 3), (2, 1_000)] {
+        play(settings, None, script, step, piece);
+    }
+}
+
+/// A conversation about what arrives together.
+#[track_caller]
+fn check_whole(settings: &Settings, script: &str) {
+    play(settings, None, script, usize::MAX, BODY_PIECE_BYTES_MAX);
+}
+
+#[track_caller]
+fn play(settings: &Settings, tls: Option<Tls>, script: &str, step: usize, piece: usize) {
+    let mut world = World::new(settings.clone(), tls, piece);
+    let mut to_hear = Vec::new();
+    let lines = script.lines().map(str::trim_start).filter(|line| !line.is_empty());
+    for line in lines.chain(std::iter::once("end")) {
+        if let Some(text) = line.strip_prefix("S:") {
+            let text = text.strip_prefix(' ').unwrap_or(text);
+            to_hear.extend_from_slice(format!("{text}\r\n").as_bytes());
+            continue;
+        }
+        if let Some(raw) = line.strip_prefix("R: ") {
+            to_hear.extend_from_slice(&unescape(raw));
+            continue;
+        }
+        world.hear(&std::mem::take(&mut to_hear), step);
+        if let Some(expected) = line.strip_prefix("C: ") {
+            expect_said(&mut world, &[expected.as_bytes(), b"\r\n"].concat());
+        } else if let Some(expected) = line.strip_prefix("c: ") {
+            expect_said(&mut world, &unescape(expected));
+        } else if let Some(expected) = line.strip_prefix("N: ") {
+            let found = world.notes.pop_front().unwrap_or_default();
+            assert_eq!(found, expected, "in steps of {step}");
+        } else if let Some(expected) = line.strip_prefix("-- ") {
+            let found = world.events.pop_front().unwrap_or_default();
+            assert_eq!(found, expected, "in steps of {step}");
+        } else if let Some(time) = line.strip_prefix('+') {
+            world.pass(duration(time));
+        } else if let Some(text) = line.strip_prefix("> ") {
+            world.command(text);
+        } else {
+            assert_eq!(line, "end", "no such script line");
+        }
+    }
+    assert_eq!(world.said.escape_ascii().to_string(), "", "left over, in steps of {step}");
+    assert_eq!(world.events, VecDeque::<String>::new(), "left over, in steps of {step}");
+}
+
+#[track_caller]
+fn expect_said(world: &mut World, expected: &[u8]) {
+    let count = expected.len().min(world.said.len());
+    let found: Vec<u8> = world.said.drain(..count).collect();
+    let (found, rest) = (found.escape_ascii().to_string(), world.said.escape_ascii());
+    assert_eq!(found, expected.escape_ascii().to_string(), "before {rest:.200}");
+}
+
+fn duration(text: &str) -> Duration {
+    let (number, unit) = text.split_at(text.len() - 1);
+    let seconds = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3_600,
+        _ => panic!("no unit in {text:?}"),
+    };
+    Duration::from_secs(number.parse::<u64>().unwrap() * seconds)
+}
+
+fn unescape(text: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        if byte != b'\\' {
+            bytes.push(byte);
+            continue;
+        }
+        bytes.push(match rest.next().unwrap() {
+            b'r' => b'\r',
+            b'n' => b'\n',
+            b't' => b'\t',
+            b'0' => 0,
+            b'x' => {
+                let hex = [rest.next().unwrap(), rest.next().unwrap()];
+                u8::from_str_radix(std::str::from_utf8(&hex).unwrap(), 16).unwrap()
+            }
+            other => other,
+        });
+    }
+    bytes
+}
