@@ -8,12 +8,14 @@
 //! reads their Content-* fields), [`section`] answers IMAP's question "give me 1.2.HEADER" with
 //! such a range, [`envelope`] gives the few fields every client shows in its list, [`text`] what a
 //! person would read (through [`transfer`], [`charset`] and [`encoded_word`]), [`header`] is what
-//! they all stand on.
+//! they all stand on. [`dsn`] writes delivery status notifications, [`submitted`] what a submitted
+//! message lacks.
 //! Not here: sockets, storage and the grammar of IMAP or SMTP.
 
 pub mod address;
 pub mod charset;
 pub mod date;
+pub mod dsn;
 pub mod encoded_word;
 pub mod envelope;
 pub mod header;
@@ -21,5 +23,6 @@ pub mod mailbox_list;
 pub mod media;
 pub mod mime;
 pub mod section;
+pub mod submitted;
 pub mod text;
 pub mod transfer;

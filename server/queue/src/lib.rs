@@ -8,9 +8,9 @@
 //!
 //! Invariants: time is passed in and chance comes from a seed, so that a run can be had again; no
 //! step costs more than the logarithm of what waits, save an admin's over much of it.
-//! Memory, measured with a million messages for one recipient each: 160 bytes for what waits for its
-//! time, 240 for what waits for its turn; another recipient of the same transaction takes 4.
-//! Not here: sockets, the store, notifications (`grace_mail::report`), the clock.
+//! Memory, measured with a million messages for one recipient each: 160 bytes for what waits for
+//! its time, 240 for what waits for its turn; another recipient of the same transaction takes 4.
+//! Not here: sockets, the store, notifications (`grace_mail::dsn`), the clock.
 
 pub mod admin;
 pub mod capacity;
