@@ -1,9 +1,10 @@
 //! SMTP as machines: bytes and time in, actions out.
 //!
 //! [`receiver`] is the side that mail comes in by, for all three doors (25, 587, 465). It reads
-//! [`command`]s (with the paths of [`path`]), decodes bodies ([`body`]) and logins ([`login`]),
-//! answers with [`reply`] lines, and asks its driver what it cannot know. [`trace`] writes the
-//! header lines that a receiving server owes. [`dsn`] has what both sides say about notifications.
+//! [`command`]s (with the paths of [`path`] and the [`parameters`] behind them), decodes bodies
+//! ([`body`]) and logins ([`login`]), answers with [`reply`] lines, and asks its driver what it
+//! cannot know. [`trace`] writes the header lines that a receiving server owes. [`dsn`] has what
+//! both sides say about notifications.
 //! How much of everything is too much: [`settings`].
 //! Invariants: no byte from a peer can make anything here panic, grow beyond its named limit, or
 //! end a message anywhere but at its real end.
@@ -13,6 +14,7 @@ pub mod body;
 pub mod command;
 pub mod dsn;
 pub mod login;
+pub mod parameters;
 pub mod path;
 pub mod receiver;
 pub mod reply;

@@ -63,6 +63,66 @@ pub enum Haste {
     Refuse,
 }
 
+/// Which extensions a door offers beyond those that every receiver has. Each is a promise that the
+/// driver keeps, not the machine: where there is nobody to keep it, switch it off. Without an
+/// outgoing queue that is true of DSN, REQUIRETLS, FUTURERELEASE, DELIVERBY and MT-PRIORITY.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Extensions {
+    /// DSN (RFC 3461): senders hear what became of their message as they asked.
+    pub dsn: bool,
+    /// BINARYMIME (RFC 3030): a body may be any bytes, and stays as it is.
+    pub binary_mime: bool,
+    /// REQUIRETLS (RFC 8689): the message goes on only by TLS, to somebody who promises the same.
+    pub require_tls: bool,
+    /// LIMITS (RFC 9422): how much one session may bring is said before it is refused.
+    pub limits: bool,
+    /// MT-PRIORITY (RFC 6710), on submission alone: no stranger gets in front of others.
+    pub mt_priority: bool,
+    /// DELIVERBY (RFC 2852), on submission alone.
+    pub deliver_by: Option<DeliverByLimits>,
+    /// FUTURERELEASE (RFC 4865), on submission alone. Off by default: it takes the time of day.
+    pub future_release: Option<FutureReleaseLimits>,
+}
+
+/// What DELIVERBY promises.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeliverByLimits {
+    /// The least time for a message that is to be returned when it is late, in seconds. Who gives
+    /// less than a first retry takes gets bounces for nothing but greylisting.
+    pub return_min_s: u32,
+}
+
+/// What FUTURERELEASE promises.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FutureReleaseLimits {
+    /// How long a message may be held. A message that waits is disk that waits.
+    pub hold_max: Duration,
+    /// The time of day when the session began, in seconds since 1970. The machine has no other.
+    pub began_s: i64,
+}
+
+impl Extensions {
+    /// Everything, but for what must be told the time of day.
+    pub const DEFAULT: Self = Self {
+        dsn: true,
+        binary_mime: true,
+        require_tls: true,
+        limits: true,
+        mt_priority: true,
+        deliver_by: Some(DeliverByLimits { return_min_s: 5 * 60 }),
+        future_release: None,
+    };
+
+    /// What needs nobody who sends messages on.
+    pub const WITHOUT_QUEUE: Self = Self {
+        dsn: false,
+        require_tls: false,
+        mt_priority: false,
+        deliver_by: None,
+        ..Self::DEFAULT
+    };
+}
+
 /// Everything a receiver must know before the first byte.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -74,6 +134,8 @@ pub struct Settings {
     pub starttls: bool,
     /// Whether passwords may cross an unencrypted connection. Only ever for loopback.
     pub login_without_tls: bool,
+    /// What is offered beyond the usual.
+    pub extensions: Extensions,
     /// Largest message, in bytes. 50 MiB is what the big providers take.
     pub message_bytes_max: u64,
     /// What a peer may send beyond `message_bytes_max` and still hear its 552, in bytes. A client
@@ -122,6 +184,7 @@ impl Settings {
             role,
             starttls: role != Role::Submissions,
             login_without_tls: false,
+            extensions: Extensions::DEFAULT,
             message_bytes_max: 50 * 1_024 * 1_024,
             overrun_bytes_max: 50 * 1_024 * 1_024,
             recipients_max: 1_000,

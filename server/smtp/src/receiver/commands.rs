@@ -7,11 +7,13 @@
 use grace_mail::address::Charset;
 use zeroize::Zeroizing;
 
-use crate::command::{self, Command, Hello, MailParameters};
+use crate::command::{self, Command, Hello};
 use crate::login::{self, Mechanism, Secret, Step};
+use crate::parameters::{BodyType, MailParameters, RcptParameters};
 use crate::path::{Recipient, ReversePath};
 use crate::receiver::{
-    Action, Arrival, CloseReason, Envelope, Incoming, Mailing, Note, Phase, Question, Receiver,
+    Action, Arrival, CloseReason, Envelope, EnvelopeRecipient, Incoming, Mailing, Note, Phase,
+    Question, Receiver,
 };
 use crate::reply::{Reply, fixed, printable};
 use crate::settings::{self, Haste, Role};
@@ -116,7 +118,7 @@ impl Receiver {
         };
         let charset = if utf8 { Charset::Utf8 } else { Charset::Ascii };
         self.enter(Phase::Command(mailing));
-        match command::parse(line, charset) {
+        match command::parse(line, charset, self.offered()) {
             Ok(command) => {
                 self.lines_hidden = 0;
                 self.obey(command, line);
@@ -156,7 +158,7 @@ impl Receiver {
         let outcome = match command {
             Command::Hello(hello) => self.hello(hello),
             Command::Mail { sender, parameters } => self.mail(sender, parameters),
-            Command::Rcpt(recipient) => self.rcpt(recipient),
+            Command::Rcpt { recipient, parameters } => self.rcpt(recipient, parameters),
             Command::Data => self.data(),
             Command::Bdat { size_bytes, last } => self.bdat(size_bytes, last, line),
             Command::Reset => {
@@ -238,27 +240,7 @@ impl Receiver {
         Ok(())
     }
 
-    /// What EHLO offers now.
-    fn extensions(&self) -> Vec<String> {
-        let mut offered = vec![
-            "PIPELINING".to_owned(),
-            format!("SIZE {}", self.settings.message_bytes_max),
-            "8BITMIME".to_owned(),
-            "SMTPUTF8".to_owned(),
-            "ENHANCEDSTATUSCODES".to_owned(),
-            "CHUNKING".to_owned(),
-        ];
-        if self.settings.starttls && self.session.tls.is_none() {
-            offered.push("STARTTLS".to_owned());
-        }
-        // RFC 4954 4: not offered where it would be refused, or to who is in already.
-        if self.settings.role.needs_login() && self.may_log_in() && self.session.login.is_none() {
-            offered.push("AUTH PLAIN LOGIN".to_owned());
-        }
-        offered
-    }
-
-    fn may_log_in(&self) -> bool {
+    pub(super) fn may_log_in(&self) -> bool {
         self.session.tls.is_some() || self.settings.login_without_tls
     }
 
@@ -277,17 +259,14 @@ impl Receiver {
             self.close(CloseReason::Enough, &fixed::ENOUGH);
             return Ok(());
         }
-        // RFC 1870 6.1: say no before the message is sent, where we can.
-        if parameters.size_bytes.is_some_and(|size| size > self.settings.message_bytes_max) {
-            return Err(fixed::TOO_LARGE);
-        }
+        self.check_parameters(&parameters)?;
         let action = Action::CheckSender(sender.clone());
         let envelope = Envelope { sender, parameters, recipients: Vec::new() };
         self.ask(Question::Sender(envelope), action);
         Ok(())
     }
 
-    fn rcpt(&mut self, recipient: Recipient) -> Result<(), Reply> {
+    fn rcpt(&mut self, address: Recipient, parameters: RcptParameters) -> Result<(), Reply> {
         match std::mem::replace(&mut self.phase, Phase::Closed) {
             Phase::Command(Mailing::Begun(envelope)) => {
                 if envelope.recipients.len() >= self.settings.recipients_max {
@@ -297,7 +276,8 @@ impl Receiver {
                     self.phase = Phase::Command(Mailing::Begun(envelope));
                     return Ok(());
                 }
-                let action = Action::CheckRecipient(recipient.clone());
+                let action = Action::CheckRecipient(address.clone());
+                let recipient = EnvelopeRecipient { address, parameters };
                 self.ask(Question::Recipient(envelope, recipient), action);
                 Ok(())
             }
@@ -319,6 +299,13 @@ impl Receiver {
 
     fn data(&mut self) -> Result<(), Reply> {
         match std::mem::replace(&mut self.phase, Phase::Closed) {
+            // RFC 3030 3: such a body may have no end that DATA could find.
+            Phase::Command(Mailing::Begun(envelope))
+                if envelope.parameters.body == BodyType::Binary =>
+            {
+                self.phase = Phase::Command(Mailing::Begun(envelope));
+                Err(fixed::BINARY_IN_CHUNKS)
+            }
             Phase::Command(Mailing::Begun(envelope)) if !envelope.recipients.is_empty() => {
                 self.begin_body(envelope, Arrival::Data);
                 Ok(())
@@ -408,7 +395,11 @@ impl Receiver {
         Ok(())
     }
 
-    fn auth(&mut self, mechanism: Mechanism, initial: Option<&Secret>) -> Result<(), Reply> {
+    fn auth(
+        &mut self,
+        mechanism: Option<Mechanism>,
+        initial: Option<&Secret>,
+    ) -> Result<(), Reply> {
         if !self.settings.role.needs_login() {
             return Err(fixed::NOT_HERE);
         }
@@ -421,6 +412,7 @@ impl Receiver {
         if !self.may_log_in() {
             return Err(fixed::TLS_FOR_LOGIN);
         }
+        let mechanism = mechanism.ok_or(fixed::NO_MECHANISM)?;
         // Without a login there is no transaction it could stand in (RFC 4954 4).
         let step = login::begin(mechanism, initial.map(Secret::expose));
         self.login_step(mechanism, step);

@@ -18,6 +18,7 @@ mod asked;
 mod body;
 mod commands;
 mod input;
+mod offers;
 #[cfg(test)]
 mod tests;
 
@@ -26,8 +27,9 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use crate::body::BodyDecoder;
-use crate::command::{Hello, MailParameters};
+use crate::command::Hello;
 use crate::login::{Credentials, Exchange, Mechanism};
+use crate::parameters::{MailParameters, RcptParameters};
 use crate::path::{Recipient, ReversePath};
 use crate::receiver::input::Input;
 use crate::reply::{Reply, fixed};
@@ -146,7 +148,23 @@ pub struct Envelope {
     /// What MAIL said about the message.
     pub parameters: MailParameters,
     /// Who it is for: those the driver said yes to, in order.
-    pub recipients: Vec<Recipient>,
+    pub recipients: Vec<EnvelopeRecipient>,
+}
+
+/// One who a message is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EnvelopeRecipient {
+    /// Who.
+    pub address: Recipient,
+    /// What RCPT said about this one.
+    pub parameters: RcptParameters,
+}
+
+impl fmt::Display for EnvelopeRecipient {
+    /// The address without angle brackets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.address.fmt(f)
+    }
 }
 
 /// What is known about a session.
@@ -213,7 +231,7 @@ enum Arrival {
 #[derive(Debug)]
 enum Question {
     Sender(Envelope),
-    Recipient(Envelope, Recipient),
+    Recipient(Envelope, EnvelopeRecipient),
     Login,
     Body(Incoming, Arrival),
     End(Incoming),
@@ -258,6 +276,8 @@ pub struct Receiver {
     actions: VecDeque<Action>,
     replies: Vec<u8>,
     counts: Counts,
+    /// When the session began.
+    began: Instant,
     /// The newest time we were told.
     now: Instant,
     /// Since when we wait for the peer.
@@ -279,6 +299,7 @@ impl Receiver {
             actions: VecDeque::new(),
             replies: Vec::new(),
             counts: Counts::default(),
+            began: now,
             now,
             since: now,
             opened: now,

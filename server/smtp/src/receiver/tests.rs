@@ -17,6 +17,7 @@ use crate::settings::{Haste, LoneLineEnds, Role};
 mod bodies;
 mod garbage;
 mod logins;
+mod parameters;
 mod sessions;
 
 /// A driver that stores nothing and answers at once.

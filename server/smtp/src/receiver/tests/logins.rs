@@ -17,9 +17,14 @@ fn submission_wants_tls_then_a_login() {
            S: 250-PIPELINING
            S: 250-SIZE 52428800
            S: 250-8BITMIME
+           S: 250-BINARYMIME
            S: 250-SMTPUTF8
            S: 250-ENHANCEDSTATUSCODES
            S: 250-CHUNKING
+           S: 250-DSN
+           S: 250-LIMITS MAILMAX=1000 RCPTMAX=1000
+           S: 250-DELIVERBY 300
+           S: 250-MT-PRIORITY
            S: 250 STARTTLS
            C: MAIL FROM:<anna@grace.test>
            S: 530 5.7.0 say STARTTLS first
@@ -37,9 +42,15 @@ fn submission_wants_tls_then_a_login() {
            S: 250-PIPELINING
            S: 250-SIZE 52428800
            S: 250-8BITMIME
+           S: 250-BINARYMIME
            S: 250-SMTPUTF8
            S: 250-ENHANCEDSTATUSCODES
            S: 250-CHUNKING
+           S: 250-DSN
+           S: 250-LIMITS MAILMAX=1000 RCPTMAX=1000
+           S: 250-DELIVERBY 300
+           S: 250-MT-PRIORITY
+           S: 250-REQUIRETLS
            S: 250 AUTH PLAIN LOGIN
            C: STARTTLS
            S: 503 5.5.1 TLS is already active
