@@ -2,7 +2,8 @@
 //!
 //! [`receiver`] is the side that mail comes in by, for all three doors (25, 587, 465). It reads
 //! [`command`]s (with the paths of [`path`] and the [`parameters`] behind them), decodes bodies
-//! ([`body`]) and logins ([`login`]), answers with [`reply`] lines, and asks its driver what it
+//! ([`body`]) and logins ([`login`], with [`scram`], its [`saslprep`] and [`channel_binding`], and
+//! [`bearer`]), answers with [`reply`] lines, and asks its driver what it
 //! cannot know. [`trace`] writes the header lines that a receiving server owes. [`dsn`] has what
 //! both sides say about notifications.
 //! How much of everything is too much: [`settings`].
@@ -10,7 +11,9 @@
 //! end a message anywhere but at its real end.
 //! Not here: sockets, TLS, the clock, who has a mailbox (`server::inbound`).
 
+pub mod bearer;
 pub mod body;
+pub mod channel_binding;
 pub mod command;
 pub mod dsn;
 pub mod login;
@@ -18,5 +21,7 @@ pub mod parameters;
 pub mod path;
 pub mod receiver;
 pub mod reply;
+pub mod saslprep;
+pub mod scram;
 pub mod settings;
 pub mod trace;

@@ -135,6 +135,7 @@ pub(crate) mod fixed {
     BDAT_SYNTAX         = 501, (5, 5, 4), "syntax: BDAT size [LAST], closing";
     AUTH_SYNTAX         = 501, (5, 5, 4), "syntax: AUTH mechanism [initial-response]";
     AUTH_CANCELED       = 501, (5, 7, 0), "authentication canceled";
+    AUTH_BAD_MESSAGE    = 501, (5, 5, 2), "cannot read the response";
     AUTH_BAD_BASE64     = 501, (5, 5, 2), "cannot decode the response";
     NOT_HERE            = 502, (5, 5, 1), "not offered here";
     HELLO_FIRST         = 503, (5, 5, 1), "say EHLO first";
@@ -147,11 +148,13 @@ pub(crate) mod fixed {
     ALREADY_IN          = 503, (5, 5, 1), "already logged in";
     HASTE               = 503, (5, 5, 1), "wait for the answer before you send on, closing";
     AFTER_STARTTLS      = 503, (5, 5, 1), "nothing may follow STARTTLS before TLS, closing";
-    NO_MECHANISM        = 504, (5, 5, 4), "mechanisms: PLAIN LOGIN";
     TLS_FIRST           = 530, (5, 7, 0), "say STARTTLS first";
     TLS_FOR_REQUIRETLS  = 530, (5, 7, 0), "REQUIRETLS only after STARTTLS";
     LOGIN_FIRST         = 530, (5, 7, 0), "log in first";
     BAD_LOGIN           = 535, (5, 7, 8), "wrong login or password";
+    NO_BINDING          = 535, (5, 7, 8), "this channel binding is not supported here";
+    WRONG_BINDING       = 535, (5, 7, 8), "the channel binding is not that of this connection";
+    SCRAM_DOWNGRADE     = 535, (5, 7, 8), "channel binding is offered, somebody hides it from you";
     TLS_FOR_LOGIN       = 538, (5, 7, 11), "passwords only after STARTTLS";
     LONE_LINE_END       = 550, (5, 6, 0), "the message has a CR or LF that is not part of CRLF";
     TOO_LARGE           = 552, (5, 3, 4), "the message is too large";

@@ -136,6 +136,12 @@ pub struct Settings {
     pub login_without_tls: bool,
     /// What is offered beyond the usual.
     pub extensions: Extensions,
+    /// Whether logins by SCRAM-SHA-256 are offered, and by -PLUS where TLS has a channel binding.
+    /// They need a driver that keeps keys beside password hashes.
+    pub scram: bool,
+    /// Whether logins by OAUTHBEARER are offered, always within TLS. Off by default: there must be
+    /// somebody who gives tokens out.
+    pub oauth_bearer: bool,
     /// Largest message, in bytes. 50 MiB is what the big providers take.
     pub message_bytes_max: u64,
     /// What a peer may send beyond `message_bytes_max` and still hear its 552, in bytes. A client
@@ -185,6 +191,8 @@ impl Settings {
             starttls: role != Role::Submissions,
             login_without_tls: false,
             extensions: Extensions::DEFAULT,
+            scram: true,
+            oauth_bearer: false,
             message_bytes_max: 50 * 1_024 * 1_024,
             overrun_bytes_max: 50 * 1_024 * 1_024,
             recipients_max: 1_000,

@@ -41,7 +41,7 @@ impl Received<'_> {
         let peer = Host::Literal(self.peer.to_canonical());
         let mut line = format!("Received: from {} ({peer})\r\n", self.from(&peer));
         let _ = write!(line, "\tby {} (Grace) with {}", self.hostname, self.protocol());
-        if let Some(TlsFacts { version, cipher }) = &self.session.tls {
+        if let Some(TlsFacts { version, cipher, .. }) = &self.session.tls {
             let _ = write!(line, "\r\n\t({version} {cipher})");
         }
         let _ = write!(line, "\r\n\tid {}", self.queue_id);
@@ -96,6 +96,7 @@ mod tests {
     use grace_mail::address::{Charset, Mailbox};
 
     use super::*;
+    use crate::channel_binding::ChannelBindings;
     use crate::parameters::RcptParameters;
 
     fn to(address: &str) -> EnvelopeRecipient {
@@ -139,7 +140,11 @@ mod tests {
         );
         session.hello = hello("a (b)\u{7f}", true);
         session.login = Some("a".to_owned());
-        session.tls = Some(TlsFacts { version: "TLS1.3".to_owned(), cipher: "AES_256".to_owned() });
+        session.tls = Some(TlsFacts {
+            version: "TLS1.3".to_owned(),
+            cipher: "AES_256".to_owned(),
+            bindings: ChannelBindings::default(),
+        });
         check(
             &session,
             &parameters,

@@ -2,13 +2,14 @@
 //!
 //! Invariants: a line that is too long is read away and refused once; nothing a peer sent before
 //! TLS is looked at after it; a password never gets into a note.
-//! Not here: reading a line (`crate::command`), bodies (`body`), answers (`asked`).
+//! Not here: reading a line (`crate::command`), bodies (`body`), logins (`logins`), answers
+//! (`asked`).
 
 use grace_mail::address::Charset;
 use zeroize::Zeroizing;
 
 use crate::command::{self, Command, Hello};
-use crate::login::{self, Mechanism, Secret, Step};
+use crate::login::Mechanism;
 use crate::parameters::{BodyType, MailParameters, RcptParameters};
 use crate::path::{Recipient, ReversePath};
 use crate::receiver::{
@@ -240,10 +241,6 @@ impl Receiver {
         Ok(())
     }
 
-    pub(super) fn may_log_in(&self) -> bool {
-        self.session.tls.is_some() || self.settings.login_without_tls
-    }
-
     fn mail(&mut self, sender: ReversePath, parameters: MailParameters) -> Result<(), Reply> {
         if self.session.hello.is_none() {
             return Err(fixed::HELLO_FIRST);
@@ -393,55 +390,6 @@ impl Receiver {
         self.reply(&fixed::TLS_READY);
         self.ask(Question::Tls, Action::StartTls);
         Ok(())
-    }
-
-    fn auth(
-        &mut self,
-        mechanism: Option<Mechanism>,
-        initial: Option<&Secret>,
-    ) -> Result<(), Reply> {
-        if !self.settings.role.needs_login() {
-            return Err(fixed::NOT_HERE);
-        }
-        if self.session.hello.is_none() {
-            return Err(fixed::HELLO_FIRST);
-        }
-        if self.session.login.is_some() {
-            return Err(fixed::ALREADY_IN);
-        }
-        if !self.may_log_in() {
-            return Err(fixed::TLS_FOR_LOGIN);
-        }
-        let mechanism = mechanism.ok_or(fixed::NO_MECHANISM)?;
-        // Without a login there is no transaction it could stand in (RFC 4954 4).
-        let step = login::begin(mechanism, initial.map(Secret::expose));
-        self.login_step(mechanism, step);
-        Ok(())
-    }
-
-    fn login_line(&mut self, line: &[u8]) {
-        let Phase::Login(mechanism, exchange) = std::mem::replace(&mut self.phase, Phase::Closed)
-        else {
-            return;
-        };
-        self.login_step(mechanism, exchange.answer(line));
-    }
-
-    fn login_step(&mut self, mechanism: Mechanism, step: Step) {
-        match step {
-            Step::Ask(challenge, exchange) => {
-                self.replies.extend_from_slice(format!("334 {challenge}\r\n").as_bytes());
-                self.enter(Phase::Login(mechanism, exchange));
-            }
-            Step::Done(credentials) => {
-                self.ask(Question::Login, Action::Authenticate(credentials));
-            }
-            Step::Refused(reply) => {
-                self.enter(Phase::Command(Mailing::None));
-                self.lines_hidden = 2;
-                self.refuse(format!("AUTH {}", mechanism.name()), &reply);
-            }
-        }
     }
 }
 

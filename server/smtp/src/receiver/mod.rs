@@ -18,6 +18,7 @@ mod asked;
 mod body;
 mod commands;
 mod input;
+mod logins;
 mod offers;
 #[cfg(test)]
 mod tests;
@@ -26,13 +27,16 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use crate::bearer::Token;
 use crate::body::BodyDecoder;
+use crate::channel_binding::ChannelBindings;
 use crate::command::Hello;
-use crate::login::{Credentials, Exchange, Mechanism};
+use crate::login::{Credentials, Exchange, KeysWanted, Mechanism, Proof};
 use crate::parameters::{MailParameters, RcptParameters};
 use crate::path::{Recipient, ReversePath};
 use crate::receiver::input::Input;
 use crate::reply::{Reply, fixed};
+use crate::scram::{ClientFirst, Nonce, StoredKeys};
 use crate::settings::{self, Settings};
 
 /// What the driver is to do.
@@ -46,6 +50,13 @@ pub enum Action {
     CheckRecipient(Recipient),
     /// Is this the right password? Answer with [`Receiver::answer_login`].
     Authenticate(Credentials),
+    /// Which keys belong to this login? Answer with [`Receiver::answer_keys`].
+    FindKeys(KeysWanted),
+    /// A login by SCRAM was checked, and was right or wrong. Answer with
+    /// [`Receiver::answer_login`]: yes only if it was right and the account may still log in.
+    ProofChecked(Proof),
+    /// Is this token good, and whose is it? Answer with [`Receiver::answer_login`].
+    CheckToken(Token),
     /// A body comes. Answer with [`Receiver::answer_body`].
     BodyBegin(Envelope),
     /// The next piece of the body: decoded, at most `2 * BODY_INPUT_BYTES_MAX + 2` bytes.
@@ -185,6 +196,8 @@ pub struct TlsFacts {
     pub version: String,
     /// For instance `TLS_AES_256_GCM_SHA384`.
     pub cipher: String,
+    /// What a login can be tied to.
+    pub bindings: ChannelBindings,
 }
 
 /// What the driver found about a password.
@@ -194,6 +207,17 @@ pub enum LoginAnswer {
     Yes(String),
     /// It is wrong, or there is no such account: the peer must not learn which.
     No,
+    /// It cannot be told now.
+    Later,
+}
+
+/// What the driver found for a login by SCRAM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeysAnswer {
+    /// The keys of the account, and a nonce made for this one login. For a login that nobody has,
+    /// or an account without keys, those of [`made_up`](crate::scram::made_up): the peer must not
+    /// learn which.
+    Keys(StoredKeys, Nonce),
     /// It cannot be told now.
     Later,
 }
@@ -227,12 +251,21 @@ enum Arrival {
     Chunk { left_bytes: u64, last: bool },
 }
 
+/// What a login is decided by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Means {
+    Password,
+    Proof { is_right: bool },
+    Token,
+}
+
 /// What we wait for the driver to say.
 #[derive(Debug)]
 enum Question {
     Sender(Envelope),
     Recipient(Envelope, EnvelopeRecipient),
-    Login,
+    Login(Means),
+    Keys(Mechanism, Box<ClientFirst>),
     Body(Incoming, Arrival),
     End(Incoming),
     Tls,

@@ -6,6 +6,7 @@
 
 use grace_mail::date::Date;
 
+use crate::login::Mechanism;
 use crate::parameters::{ByMode, Hold, MailParameters, Offered};
 use crate::receiver::Receiver;
 use crate::reply::{Reply, fixed};
@@ -59,8 +60,33 @@ impl Receiver {
         offer(settings.starttls && !has_tls, "STARTTLS");
         // RFC 4954 4: not offered where it would be refused, or to who is in already.
         let may_log_in = settings.role.needs_login() && self.may_log_in();
-        offer(may_log_in && self.session.login.is_none(), "AUTH PLAIN LOGIN");
+        let auth = format!("AUTH {}", self.mechanism_names());
+        offer(may_log_in && self.session.login.is_none(), &auth);
         lines
+    }
+
+    /// The ways to log in that are offered, the strongest first.
+    pub(super) fn mechanisms(&self) -> Vec<Mechanism> {
+        let tls = self.session.tls.as_ref();
+        let has_binding = tls.is_some_and(|tls| !tls.bindings.is_empty());
+        let mut mechanisms = Vec::new();
+        let mut offer = |is_offered: bool, mechanism| {
+            if is_offered {
+                mechanisms.push(mechanism);
+            }
+        };
+        offer(self.settings.scram && has_binding, Mechanism::ScramSha256Plus);
+        offer(self.settings.scram, Mechanism::ScramSha256);
+        // RFC 7628 4: TLS is required, even on loopback.
+        offer(self.settings.oauth_bearer && tls.is_some(), Mechanism::OauthBearer);
+        offer(true, Mechanism::Plain);
+        offer(true, Mechanism::Login);
+        mechanisms
+    }
+
+    /// The same in one line.
+    pub(super) fn mechanism_names(&self) -> String {
+        self.mechanisms().into_iter().map(Mechanism::name).collect::<Vec<_>>().join(" ")
     }
 
     /// `FUTURERELEASE max-interval max-date-time` (RFC 4865 3).

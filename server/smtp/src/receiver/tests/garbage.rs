@@ -6,6 +6,7 @@ use super::*;
 use crate::command::{self, Command};
 use crate::dsn::{OriginalRecipient, parse_envelope_id};
 use crate::parameters::Offered;
+use crate::scram::{Challenge, Channel, Verdict};
 use crate::settings::{Extensions, FutureReleaseLimits};
 
 #[test]
@@ -89,6 +90,14 @@ const WORDS: &[&[u8]] = &[
     b"MAIL FROM:<a@x.example> HOLDFOR=60 BY=600;RT MT-PRIORITY=-9\r\n",
     b"MAIL FROM:<a@x.example> HOLDUNTIL=1970-01-01T00:20:00.5Z\r\n",
     b"RCPT TO:<bob@grace.test> NOTIFY=SUCCESS,DELAY ORCPT=utf-8;g\\x{FC}n+40\r\n",
+    // What anna's client says, right and tied, and pieces of it.
+    b"AUTH SCRAM-SHA-256 biwsbj1hbm5hLHI9YWJj\r\n",
+    b"AUTH SCRAM-SHA-256-PLUS cD10bHMtZXhwb3J0ZXIsLG49YW5uYSxyPWFiYw==\r\n",
+    b"AUTH SCRAM-SHA-256\r\n",
+    b"AUTH OAUTHBEARER\r\n",
+    b"biwsbj1hbm5hLHI9YWJj\r\n",
+    b"Yz1iaXdzLHI9YWJjeHl6LHA9AAAA\r\n",
+    b"\r\n",
     b" ORCPT=utf-8;\\x{",
     b" HOLDUNTIL=1970-01-",
     b" BY=-",
@@ -108,6 +117,7 @@ fn random_sessions() {
         let mut settings = Settings { message_bytes_max: 3_000, ..settings(role) };
         settings.errors_max = 200;
         settings.login_without_tls = random.below(2) == 0;
+        settings.oauth_bearer = random.below(2) == 0;
         let hold_max = Duration::from_secs(random.next());
         let began_s = random.next().cast_signed();
         let future_release = Some(FutureReleaseLimits { hold_max, began_s });
@@ -235,4 +245,63 @@ fn random_parameters() {
         }
     }
     assert!(taken > 1_000, "most of the grammar is never reached: {taken}");
+}
+
+/// Random messages of SCRAM and OAUTHBEARER: nothing panics, and nobody gets in who does not know
+/// the password.
+#[test]
+fn random_logins() {
+    let channel = Channel { bindings: tls_facts().bindings, plus_offered: true };
+    let anna = keys("anna");
+    let pieces = [
+        "n",
+        "y",
+        "p=",
+        "tls-exporter",
+        ",",
+        ",,",
+        "a=",
+        "n=",
+        "anna",
+        "=2C",
+        "=3D",
+        "=",
+        "r=",
+        "abc",
+        "xyz",
+        "c=biws",
+        "p=",
+        "AAAA",
+        "m=",
+        "x=1",
+        "\u{1}",
+        "auth=Bearer ",
+        "good",
+        "é",
+        "\0",
+    ];
+    let mut challenged = 0;
+    for seed in 0..60_000_u64 {
+        let mut random = Random(seed);
+        let mut text = |start: &str, most: usize| {
+            let mut text = start.to_owned();
+            for _ in 0..random.below(most) {
+                text.push_str(pieces[random.below(pieces.len())]);
+            }
+            text
+        };
+        let starts = ["", "n,,", "n,,n=anna,r=abc", "p=tls-exporter,,n=anna,"];
+        let start = starts[usize::try_from(seed).unwrap() % starts.len()];
+        let first = text(start, 6);
+        let last = text(if seed % 3 == 0 { "c=biws,r=abcxyz" } else { "" }, 6);
+        let _ = crate::bearer::parse(&first);
+        let Ok(first) = ClientFirst::parse(&first, start.starts_with('p'), &channel) else {
+            continue;
+        };
+        challenged += 1;
+        let challenge = Challenge::new(first, anna.clone(), &scram::tests::nonce("xyz"));
+        let verdict = challenge.finish(&last);
+        assert!(!matches!(verdict, Ok(Verdict::Right { .. })), "seed {seed}");
+    }
+    assert!(challenged > 1_000, "most of the grammar is never reached: {challenged}");
 }
