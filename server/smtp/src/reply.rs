@@ -114,6 +114,7 @@ pub(crate) mod fixed {
     NOT_SMTP            = 500, (5, 5, 1), "this is a mail server speaking SMTP, closing";
     NO_ARGUMENT         = 501, (5, 5, 4), "this command takes no argument";
     HELLO_NAME          = 501, (5, 5, 4), "say EHLO and your name";
+    IMPOSSIBLE_NAME     = 501, (5, 5, 4), "no host can have this name";
     MAIL_SYNTAX         = 501, (5, 5, 4), "syntax: MAIL FROM:<address>";
     RCPT_SYNTAX         = 501, (5, 5, 4), "syntax: RCPT TO:<address>";
     BAD_SIZE            = 501, (5, 5, 4), "SIZE is a number of bytes";
@@ -156,6 +157,8 @@ pub(crate) mod fixed {
     WRONG_BINDING       = 535, (5, 7, 8), "the channel binding is not that of this connection";
     SCRAM_DOWNGRADE     = 535, (5, 7, 8), "channel binding is offered, somebody hides it from you";
     TLS_FOR_LOGIN       = 538, (5, 7, 11), "passwords only after STARTTLS";
+    OUR_NAME            = 550, (5, 7, 1), "in EHLO you said that you are me, say who you are";
+    NAME_YOURSELF       = 550, (5, 7, 1), "in EHLO you said a name that no host can have";
     LONE_LINE_END       = 550, (5, 6, 0), "the message has a CR or LF that is not part of CRLF";
     TOO_LARGE           = 552, (5, 3, 4), "the message is too large";
     NEEDS_UTF8          = 553, (5, 6, 7), "this address needs SMTPUTF8";

@@ -2,6 +2,7 @@
 //!
 //! Not here: where the values come from (`server::config`), limits on connections (`server::net`).
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 /// Longest command line with its line end, in bytes. RFC 5321 4.5.3.1.4 asks for 512 and every
@@ -61,6 +62,56 @@ pub enum Haste {
     Tolerate,
     /// The session ends.
     Refuse,
+}
+
+/// What is done about a name in EHLO or HELO that no host can have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ImpossibleName {
+    /// Nothing: mail programs at home call themselves all sorts of things.
+    Accept,
+    /// Recipients are refused with 550, unless the peer logged in.
+    RefuseRecipients,
+    /// EHLO or HELO is refused with 501.
+    RefuseHello,
+}
+
+/// What a name in EHLO or HELO may be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeloChecks {
+    /// Whether a peer that says it is us is refused its recipients, with 550, unless it logged in.
+    /// Bots say that to be taken for a part of the house. Switch it off for peers that are one:
+    /// loopback, and our own addresses.
+    pub refuse_own: bool,
+    /// Our addresses, as which nobody else may introduce itself. `hostname` needs no mention.
+    pub own_addresses: Vec<IpAddr>,
+    /// What no host can be called.
+    pub impossible: ImpossibleName,
+}
+
+/// How refusals are slowed down. The first wait of a session is `wait_first`, each further one
+/// twice as long, up to `wait_max`. Nobody who logged in waits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tarpit {
+    /// Refused recipients that are answered at once; `None` for all. Ten are a mailing to people
+    /// who left, hundreds are somebody who tries names.
+    pub recipients_free: Option<u32>,
+    /// Refused commands that are answered at once; `None` for all.
+    pub errors_free: Option<u32>,
+    /// The first wait. Zero: none at all.
+    pub wait_first: Duration,
+    /// The longest wait. A sender must not take us for dead, which it may after 5 minutes
+    /// (RFC 5321 4.5.3.2.3), and sends its recipients in one go.
+    pub wait_max: Duration,
+}
+
+impl Tarpit {
+    /// Only who tries names is slowed down.
+    pub const DEFAULT: Self = Self {
+        recipients_free: Some(10),
+        errors_free: None,
+        wait_first: Duration::from_secs(1),
+        wait_max: Duration::from_secs(5),
+    };
 }
 
 /// Which extensions a door offers beyond those that every receiver has. Each is a promise that the
@@ -166,6 +217,10 @@ pub struct Settings {
     /// The same in BDAT, where the end is counted and nothing can be smuggled; Exchange Online
     /// sends mail with lone LFs only this way (Microsoft KB 2998901).
     pub lone_line_ends_in_chunks: LoneLineEnds,
+    /// What a peer may call itself.
+    pub helo_checks: HeloChecks,
+    /// How refusals are slowed down.
+    pub tarpit: Tarpit,
     /// A peer that sends on without waiting.
     pub haste: Haste,
     /// How long the peer must be silent before our greeting. Zero greets at once.
@@ -203,6 +258,15 @@ impl Settings {
             login_failures_max: 5,
             lone_line_ends_in_data: LoneLineEnds::Refuse,
             lone_line_ends_in_chunks: LoneLineEnds::Repair,
+            helo_checks: HeloChecks {
+                refuse_own: true,
+                own_addresses: Vec::new(),
+                impossible: match role {
+                    Role::Mx => ImpossibleName::RefuseRecipients,
+                    Role::Submission | Role::Submissions => ImpossibleName::Accept,
+                },
+            },
+            tarpit: Tarpit::DEFAULT,
             haste: Haste::Tolerate,
             greet_pause: Duration::ZERO,
             hello_timeout: Duration::from_secs(60),

@@ -44,8 +44,9 @@ impl Receiver {
                     command: format!("RCPT TO:<{recipient}>"),
                     reply: reply.to_string(),
                 });
-                self.reply(&reply);
                 self.counts.recipients_refused += 1;
+                let count = self.counts.recipients_refused;
+                self.reply_slowly(&reply, count, self.settings.tarpit.recipients_free);
                 if self.counts.recipients_refused >= self.settings.recipients_refused_max {
                     let reason = CloseReason::TooManyRecipientsRefused;
                     self.close(reason, &fixed::TOO_MANY_REFUSED);

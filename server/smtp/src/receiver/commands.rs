@@ -225,6 +225,7 @@ impl Receiver {
 
     /// RFC 5321 4.1.4: EHLO in the middle acts like RSET as well.
     fn hello(&mut self, hello: Hello) -> Result<(), Reply> {
+        self.check_hello(&hello)?;
         self.forget_message();
         let extended = hello.extended;
         self.session.hello = Some(hello);
@@ -272,6 +273,10 @@ impl Receiver {
                     self.reply(&fixed::TOO_MANY_RECIPIENTS);
                     self.phase = Phase::Command(Mailing::Begun(envelope));
                     return Ok(());
+                }
+                if let Err(reply) = self.check_claim() {
+                    self.phase = Phase::Command(Mailing::Begun(envelope));
+                    return Err(reply);
                 }
                 let action = Action::CheckRecipient(address.clone());
                 let recipient = EnvelopeRecipient { address, parameters };

@@ -17,9 +17,11 @@
 mod asked;
 mod body;
 mod commands;
+mod helo;
 mod input;
 mod logins;
 mod offers;
+mod tarpit;
 #[cfg(test)]
 mod tests;
 
@@ -67,6 +69,8 @@ pub enum Action {
     BodyDropped,
     /// Everything before this is sent: start TLS. Answer with [`Receiver::tls_started`].
     StartTls,
+    /// Wait so long before anything else, or until the server stops. No answer.
+    Wait(Duration),
     /// Tell whoever watches.
     Note(Note),
     /// Send what is to be sent and hang up. Nothing comes after this.
@@ -297,6 +301,7 @@ struct Counts {
     messages: u32,
     idle_commands: u32,
     login_failures: u32,
+    waits: u32,
 }
 
 /// One session, seen from the server.
@@ -484,7 +489,11 @@ impl Receiver {
     }
 
     fn reply(&mut self, reply: &Reply) {
-        reply.encode(&mut self.replies);
+        match self.actions.back_mut() {
+            // Behind a wait: nothing may overtake what is sent after it.
+            Some(Action::Send(later)) => reply.encode(later),
+            _ => reply.encode(&mut self.replies),
+        }
     }
 
     /// Says why and ends the session.
@@ -510,7 +519,8 @@ impl Receiver {
     fn refuse(&mut self, command: String, reply: &Reply) {
         self.actions
             .push_back(Action::Note(Note::CommandRefused { command, reply: reply.to_string() }));
-        self.reply(reply);
+        let count = self.counts.errors.saturating_add(1);
+        self.reply_slowly(reply, count, self.settings.tarpit.errors_free);
         self.count_error();
     }
 

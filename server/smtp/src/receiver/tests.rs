@@ -16,6 +16,7 @@ use super::*;
 use crate::scram;
 use crate::settings::{Haste, LoneLineEnds, Role};
 
+mod abuse;
 mod bodies;
 mod garbage;
 mod logins;
@@ -154,6 +155,11 @@ impl World {
             Action::StartTls => {
                 self.events.push_back("tls".to_owned());
                 self.receiver.tls_started(now, tls_facts());
+            }
+            Action::Wait(time) => {
+                assert!(self.receiver.replies.is_empty(), "replies that could be sent before");
+                self.now += time;
+                self.events.push_back(format!("waited {time:?}"));
             }
             Action::Note(note) => self.notes.push_back(match note {
                 Note::CommandRefused { command, reply } => format!("{command} | {reply}"),

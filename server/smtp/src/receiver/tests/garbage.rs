@@ -59,6 +59,8 @@ impl Random {
 /// Words that lead deep into the machine.
 const WORDS: &[&[u8]] = &[
     b"EHLO x\r\n",
+    b"EHLO MX.grace.test.\r\n",
+    b"HELO [IPv6:::1\r\n",
     b"HELO \r\n",
     b"MAIL FROM:<a@x.example>\r\n",
     b"MAIL FROM:<nospace@x.example> SMTPUTF8\r\n",
@@ -117,6 +119,8 @@ fn random_sessions() {
         let mut settings = Settings { message_bytes_max: 3_000, ..settings(role) };
         settings.errors_max = 200;
         settings.login_without_tls = random.below(2) == 0;
+        settings.tarpit.errors_free = Some(2).filter(|_| random.below(2) == 0);
+        settings.tarpit.recipients_free = Some(1);
         settings.oauth_bearer = random.below(2) == 0;
         let hold_max = Duration::from_secs(random.next());
         let began_s = random.next().cast_signed();
