@@ -22,6 +22,9 @@ pub enum Framing {
     Dots,
     /// BDAT: bytes are counted, dots mean nothing.
     Counted,
+    /// BDAT with BODY=BINARYMIME: bytes are counted and mean nothing (RFC 3030 3). A CR or LF alone
+    /// is neither refused nor repaired, for there need be no lines.
+    Binary,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +67,10 @@ impl BodyDecoder {
 
     /// Decodes `input` and appends the body's bytes to `out`.
     pub fn feed(&mut self, input: &[u8], out: &mut Vec<u8>) -> Fed {
+        if self.framing == Framing::Binary {
+            out.extend_from_slice(input);
+            return Fed { taken: input.len(), ended: false };
+        }
         let mut at = 0;
         while let Some((&byte, rest)) = input.get(at..).and_then(<[u8]>::split_first) {
             at += 1;
@@ -140,7 +147,7 @@ mod tests {
                 left = &left[fed.taken..];
                 ended = fed.ended;
             }
-            if framing == Framing::Counted {
+            if framing != Framing::Dots {
                 decoder.finish(&mut out);
             }
             let body = String::from_utf8(out).unwrap();
@@ -184,5 +191,15 @@ mod tests {
         check(Framing::Dots, ".\nb\r\n.\r\n", "\r\nb\r\n|");
         check(Framing::Dots, ".\rb\r\n.\r\n", " b\r\n|");
         check(Framing::Counted, "a\nb\rc\r", "a\r\nb c ");
+    }
+
+    #[test]
+    fn binary_bodies_stay_as_they_are() {
+        let input = ".\r\n\n\r.\r\n.\r\n\0\r";
+        let mut decoder = BodyDecoder::new(Framing::Binary, LoneLineEnds::Refuse);
+        let mut out = Vec::new();
+        assert!(!decoder.feed(input.as_bytes(), &mut out).ended);
+        decoder.finish(&mut out);
+        assert_eq!((out.as_slice(), decoder.is_refused()), (input.as_bytes(), false));
     }
 }

@@ -2,11 +2,13 @@
 //!
 //! Invariants: whatever is not a command comes back as the exact reply to it; nothing here depends
 //! on what was said before, only on the line.
-//! Not here: whether a command is allowed now (`receiver`), finding the line's end (`receiver`).
+//! Not here: whether a command is allowed now (`receiver`), finding the line's end (`receiver`),
+//! the words behind the paths of MAIL and RCPT (`parameters`).
 
 use grace_mail::address::{AddressError, Charset};
 
 use crate::login::{Mechanism, Secret};
+use crate::parameters::{self, MailParameters, Offered, RcptParameters, is_digits};
 use crate::path::{self, Recipient, ReversePath};
 use crate::reply::{Reply, fixed};
 
@@ -26,7 +28,12 @@ pub enum Command {
         parameters: MailParameters,
     },
     /// RCPT TO.
-    Rcpt(Recipient),
+    Rcpt {
+        /// Who the message is for.
+        recipient: Recipient,
+        /// What was said about this recipient.
+        parameters: RcptParameters,
+    },
     /// DATA.
     Data,
     /// BDAT (RFC 3030).
@@ -52,8 +59,8 @@ pub enum Command {
     StartTls,
     /// AUTH (RFC 4954).
     Auth {
-        /// How.
-        mechanism: Mechanism,
+        /// How. `None`: a way we have never heard of.
+        mechanism: Option<Mechanism>,
         /// The initial response as it was sent, in base64.
         initial: Option<Secret>,
     },
@@ -68,19 +75,9 @@ pub struct Hello {
     pub claim: String,
 }
 
-/// What MAIL said about the message.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct MailParameters {
-    /// `SIZE=` (RFC 1870): what the peer estimates, in bytes.
-    pub size_bytes: Option<u64>,
-    /// `BODY=8BITMIME` (RFC 6152).
-    pub eight_bit: bool,
-    /// `SMTPUTF8` (RFC 6531).
-    pub utf8: bool,
-}
-
-/// Reads one line without its line end. `charset` is what RCPT may hold in this transaction.
-pub fn parse(line: &[u8], charset: Charset) -> Result<Command, Reply> {
+/// Reads one line without its line end. `charset` is what RCPT may hold in this transaction,
+/// `offered` which parameters are taken.
+pub fn parse(line: &[u8], charset: Charset, offered: Offered) -> Result<Command, Reply> {
     let text = std::str::from_utf8(line).map_err(|_| fixed::BAD_CHARACTERS)?;
     if text.chars().any(|c| c.is_control() && c != '\t') {
         return Err(fixed::BAD_CHARACTERS);
@@ -96,8 +93,8 @@ pub fn parse(line: &[u8], charset: Charset) -> Result<Command, Reply> {
     match verb.to_ascii_uppercase().as_str() {
         "EHLO" => hello(rest, true),
         "HELO" => hello(rest, false),
-        "MAIL" => mail(rest),
-        "RCPT" => rcpt(rest, charset),
+        "MAIL" => mail(rest, offered),
+        "RCPT" => rcpt(rest, charset, offered),
         "DATA" => alone(Command::Data),
         "BDAT" => bdat(rest),
         "RSET" => alone(Command::Reset),
@@ -122,10 +119,10 @@ fn hello(name: &str, extended: bool) -> Result<Command, Reply> {
     Ok(Command::Hello(Hello { extended, claim: name.to_owned() }))
 }
 
-fn mail(rest: &str) -> Result<Command, Reply> {
+fn mail(rest: &str, offered: Offered) -> Result<Command, Reply> {
     let argument = after_keyword(rest, "FROM:").ok_or(fixed::MAIL_SYNTAX)?;
     let (path, parameters) = path::split(argument).ok_or(fixed::MAIL_SYNTAX)?;
-    let parameters = mail_parameters(parameters)?;
+    let parameters = parameters::mail(parameters, offered)?;
     let charset = if parameters.utf8 { Charset::Utf8 } else { Charset::Ascii };
     match path::reverse(path, charset) {
         Ok(sender) => Ok(Command::Mail { sender, parameters }),
@@ -134,47 +131,15 @@ fn mail(rest: &str) -> Result<Command, Reply> {
     }
 }
 
-fn rcpt(rest: &str, charset: Charset) -> Result<Command, Reply> {
+fn rcpt(rest: &str, charset: Charset, offered: Offered) -> Result<Command, Reply> {
     let argument = after_keyword(rest, "TO:").ok_or(fixed::RCPT_SYNTAX)?;
     let (path, parameters) = path::split(argument).ok_or(fixed::RCPT_SYNTAX)?;
-    if !parameters.trim().is_empty() {
-        return Err(fixed::UNKNOWN_PARAMETER);
-    }
+    let parameters = parameters::rcpt(parameters, offered, charset)?;
     match path::forward(path, charset) {
-        Ok(recipient) => Ok(Command::Rcpt(recipient)),
+        Ok(recipient) => Ok(Command::Rcpt { recipient, parameters }),
         Err(AddressError::NotAscii) => Err(fixed::NEEDS_UTF8),
         Err(error) => Err(Reply::new(501, (5, 1, 3), &format!("bad recipient: {error}"))),
     }
-}
-
-fn mail_parameters(text: &str) -> Result<MailParameters, Reply> {
-    let mut parameters = MailParameters::default();
-    for parameter in text.split_whitespace() {
-        let (name, value) = match parameter.split_once('=') {
-            Some((name, value)) => (name, Some(value)),
-            None => (parameter, None),
-        };
-        match (name.to_ascii_uppercase().as_str(), value) {
-            ("SIZE", Some(value)) => {
-                // RFC 1870 4: up to 20 digits; more than 64 bits is too large, not wrong.
-                if value.is_empty() || value.len() > 20 || !is_digits(value) {
-                    return Err(fixed::BAD_SIZE);
-                }
-                parameters.size_bytes = Some(value.parse().unwrap_or(u64::MAX));
-            }
-            ("BODY", Some(value)) if value.eq_ignore_ascii_case("8BITMIME") => {
-                parameters.eight_bit = true;
-            }
-            ("BODY", Some(value)) if value.eq_ignore_ascii_case("7BIT") => {}
-            ("BODY", _) => return Err(fixed::BAD_BODY),
-            ("SMTPUTF8", None) => parameters.utf8 = true,
-            // RFC 4954 5: who submitted it at the server before. Taken, and not believed.
-            ("AUTH", Some(_)) => {}
-            // RFC 5321 4.1.1.11: a parameter we did not offer is answered with 555.
-            _ => return Err(fixed::UNKNOWN_PARAMETER),
-        }
-    }
-    Ok(parameters)
 }
 
 fn bdat(rest: &str) -> Result<Command, Reply> {
@@ -196,18 +161,14 @@ fn auth(rest: &str) -> Result<Command, Reply> {
     let (Some(name), initial, None) = (words.next(), words.next(), words.next()) else {
         return Err(fixed::AUTH_SYNTAX);
     };
-    let mechanism = Mechanism::parse(name).ok_or(fixed::NO_MECHANISM)?;
-    Ok(Command::Auth { mechanism, initial: initial.map(|text| Secret::new(text.to_owned())) })
+    let initial = initial.map(|text| Secret::new(text.to_owned()));
+    Ok(Command::Auth { mechanism: Mechanism::parse(name), initial })
 }
 
 /// What follows `keyword`, whatever its case.
 fn after_keyword<'a>(text: &'a str, keyword: &str) -> Option<&'a str> {
     let (head, rest) = text.split_at_checked(keyword.len())?;
     head.eq_ignore_ascii_case(keyword).then_some(rest)
-}
-
-fn is_digits(text: &str) -> bool {
-    text.bytes().all(|b| b.is_ascii_digit())
 }
 
 /// The first word of a line in upper case, if it looks like one: for decisions that must be taken

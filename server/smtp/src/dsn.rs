@@ -5,7 +5,9 @@
 //!   MAIL FROM:<a@x> RET=HDRS ENVID=QQ314159
 //!   RCPT TO:<b@y> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;b+40y
 //! ```
-//! Invariant: what is read here can be written again as it came, and never leaves its line.
+//! An address of type `utf-8` has its own way of writing, `\x{E4}` (RFC 6533 3).
+//! Invariant: what is read here can be written again so that it means the same, in ASCII, and never
+//! leaves its line.
 //! Not here: when a notification is sent (`grace_queue`), what it looks like (`grace_mail`).
 
 use std::fmt;
@@ -114,16 +116,28 @@ impl OriginalRecipient {
         if !is_kind || value.len() > ORIGINAL_RECIPIENT_BYTES_MAX {
             return None;
         }
-        let address = decode_xtext(address).filter(|address| !address.is_empty())?;
-        Some(Self { kind: kind.to_owned(), address })
+        // Some servers write xtext in addresses of type utf-8 as well: `+` can mean nothing else.
+        let address = decode_xtext(address)?;
+        let address = if is_utf8_kind(kind) { decode_embedded(&address)? } else { address };
+        (!address.is_empty()).then(|| Self { kind: kind.to_owned(), address })
     }
 }
 
 impl fmt::Display for OriginalRecipient {
     /// As the value of ORCPT.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{};{}", self.kind, encode_xtext(&self.address))
+        let address = if is_utf8_kind(&self.kind) {
+            encode_embedded(&self.address)
+        } else {
+            encode_xtext(&self.address)
+        };
+        write!(f, "{};{address}", self.kind)
     }
+}
+
+/// Whether addresses of a type are written as RFC 6533 3 says.
+fn is_utf8_kind(kind: &str) -> bool {
+    kind.eq_ignore_ascii_case("utf-8")
 }
 
 fn is_kind_byte(byte: u8) -> bool {
@@ -181,6 +195,37 @@ pub fn encode_xtext(text: &str) -> String {
     encoded
 }
 
+/// Decodes `EmbeddedUnicodeChar = "\x" "{" HEXPOINT "}"` (RFC 6533 3).
+fn decode_embedded(text: &str) -> Option<String> {
+    let mut decoded = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((plain, embedded)) = rest.split_once('\\') {
+        let (digits, after) = embedded.strip_prefix("x{")?.split_once('}')?;
+        // from_str_radix would take a sign.
+        let is_point = digits.len() <= 6 && digits.bytes().all(|b| b.is_ascii_hexdigit());
+        let point = u32::from_str_radix(digits, 16).ok().filter(|_| is_point)?;
+        decoded.push_str(plain);
+        decoded.push(char::from_u32(point).filter(|c| !c.is_control())?);
+        rest = after;
+    }
+    decoded.push_str(rest);
+    Some(decoded)
+}
+
+/// Encodes as `utf-8-addr-xtext` (RFC 6533 3), which goes with and without SMTPUTF8.
+fn encode_embedded(text: &str) -> String {
+    use fmt::Write as _;
+    let mut encoded = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '+' | '=' | '\\' => _ = write!(encoded, "\\x{{{:X}}}", u32::from(character)),
+            '!'..='~' => encoded.push(character),
+            _ => _ = write!(encoded, "\\x{{{:X}}}", u32::from(character)),
+        }
+    }
+    encoded
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -198,6 +243,30 @@ mod tests {
         let original = original.expect("it is one");
         assert_eq!(original.address, "a+b=c@x.example");
         assert_eq!(original.to_string(), "rfc822;a+2Bb+3Dc@x.example");
+    }
+
+    #[test]
+    fn addresses_beyond_ascii() {
+        for value in
+            ["utf-8;gr\\x{FC}n@x.example", "UTF-8;grün@x.example", "utf-8;gr+C3+BCn@x.example"]
+        {
+            let original = OriginalRecipient::parse(value).expect("it is one");
+            assert_eq!(original.address, "grün@x.example");
+            let written = original.to_string();
+            assert_eq!(written.split_once(';').map(|w| w.1), Some("gr\\x{FC}n@x.example"));
+            assert_eq!(OriginalRecipient::parse(&written), Some(original));
+        }
+        let odd =
+            OriginalRecipient::parse("utf-8;a\\x{2B}b\\x{5c}\\x{1F600}@x").expect("it is one");
+        assert_eq!(odd.address, "a+b\\😀@x");
+        assert_eq!(odd.to_string(), "utf-8;a\\x{2B}b\\x{5C}\\x{1F600}@x");
+        let wrong =
+            ["\\x{}", "\\x{D800}", "\\x{0D}", "\\x{110000}", "\\x{+41}", "\\x{41", "\\41", "a\\"];
+        for address in wrong {
+            assert_eq!(OriginalRecipient::parse(&format!("utf-8;{address}")), None, "{address:?}");
+        }
+        let plain = OriginalRecipient::parse("rfc822;\\x{41}@x").expect("a quoted local part may");
+        assert_eq!(plain.address, "\\x{41}@x");
     }
 
     #[test]

@@ -1,10 +1,17 @@
-//! Logging in: SASL PLAIN (RFC 4616) and LOGIN (the old draft-murchison-sasl-login), and the
-//! exchange of lines that leads to a login and a password.
+//! Logging in: the ways to do it, and the exchange of lines that each of them is.
 //!
+//! ```text
+//!   PLAIN (RFC 4616)         one line                                  ─▶ Credentials
+//!   LOGIN (an old draft)     login, password                           ─▶ Credentials
+//!   SCRAM-SHA-256, -PLUS     first message ─▶ keys wanted, proof, ""   ─▶ Proof
+//!   OAUTHBEARER (RFC 7628)   one line, and one more if it is refused   ─▶ Token
+//! ```
 //! Invariants: a password is wiped when it is dropped and never printed; an exchange ends in
-//! credentials or in a reply, after at most two lines.
-//! Not here: whether the password is right (`server::directory`).
+//! something for the driver to answer or in a reply, after at most three lines.
+//! Not here: whether a password is right (`server::directory`), the messages of SCRAM (`scram`) and
+//! OAUTHBEARER (`bearer`), which ways are offered (`receiver`).
 
+use std::borrow::Cow;
 use std::fmt;
 
 use base64::Engine as _;
@@ -12,10 +19,12 @@ use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use zeroize::Zeroizing;
 
+use crate::bearer::{self, Token};
 use crate::reply::{Reply, fixed};
+use crate::scram::{Challenge, Channel, ClientFirst, Nonce, StoredKeys, Verdict};
 
 /// RFC 4954 4 wants padding; some clients leave it out, and nothing is unclear without it.
-const BASE64: GeneralPurpose = GeneralPurpose::new(
+pub(crate) const BASE64: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
@@ -32,6 +41,12 @@ pub enum Mechanism {
     Plain,
     /// SASL LOGIN.
     Login,
+    /// SCRAM-SHA-256 (RFC 7677).
+    ScramSha256,
+    /// The same, tied to the TLS connection.
+    ScramSha256Plus,
+    /// OAUTHBEARER (RFC 7628).
+    OauthBearer,
 }
 
 impl Mechanism {
@@ -39,6 +54,9 @@ impl Mechanism {
         match name.to_ascii_uppercase().as_str() {
             "PLAIN" => Some(Self::Plain),
             "LOGIN" => Some(Self::Login),
+            "SCRAM-SHA-256" => Some(Self::ScramSha256),
+            "SCRAM-SHA-256-PLUS" => Some(Self::ScramSha256Plus),
+            "OAUTHBEARER" => Some(Self::OauthBearer),
             _ => None,
         }
     }
@@ -48,6 +66,9 @@ impl Mechanism {
         match self {
             Self::Plain => "PLAIN",
             Self::Login => "LOGIN",
+            Self::ScramSha256 => "SCRAM-SHA-256",
+            Self::ScramSha256Plus => "SCRAM-SHA-256-PLUS",
+            Self::OauthBearer => "OAUTHBEARER",
         }
     }
 }
@@ -85,6 +106,26 @@ pub struct Credentials {
     pub password: Secret,
 }
 
+/// Whose keys SCRAM wants to see.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeysWanted {
+    /// With or without channel binding.
+    pub mechanism: Mechanism,
+    /// The login, as it was sent.
+    pub login: String,
+}
+
+/// How a login by SCRAM came out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proof {
+    /// With or without channel binding.
+    pub mechanism: Mechanism,
+    /// The login, as it was sent.
+    pub login: String,
+    /// Whether the peer proved that it knows the password whose keys were given.
+    pub is_right: bool,
+}
+
 /// What we wait for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Exchange {
@@ -94,56 +135,123 @@ pub(crate) enum Exchange {
     Login,
     /// The password of LOGIN.
     Password { login: String },
+    /// The first message of SCRAM.
+    ScramFirst { mechanism: Mechanism, channel: Box<Channel> },
+    /// The proof of SCRAM.
+    ScramProof { mechanism: Mechanism, challenge: Box<Challenge> },
+    /// The empty response to our signature. RFC 4954 4: SMTP sends it before its 235.
+    ScramEnd { mechanism: Mechanism, login: String },
+    /// The one response of OAUTHBEARER.
+    Bearer,
+    /// The response to our error, whatever it is (RFC 7628 3.2.3).
+    BearerRefused,
 }
 
 /// Where a line led.
 #[derive(Debug)]
 pub(crate) enum Step {
     /// Ask for the next line with this challenge.
-    Ask(&'static str, Exchange),
+    Ask(Cow<'static, str>, Exchange),
     /// All is said.
     Done(Credentials),
+    /// The driver must find keys; then [`challenge`].
+    FindKeys(Mechanism, ClientFirst),
+    /// A proof was given and checked.
+    Proven(Proof),
+    /// A token was shown.
+    Shown(Token),
+    /// A login ended here that the driver has said no to before.
+    Failed,
     /// It ended here.
     Refused(Reply),
 }
 
 /// Begins an exchange, with the initial response if there was one (RFC 4954 4).
-pub(crate) fn begin(mechanism: Mechanism, initial: Option<&str>) -> Step {
+pub(crate) fn begin(mechanism: Mechanism, initial: Option<&str>, channel: Channel) -> Step {
     let exchange = match mechanism {
         Mechanism::Plain => Exchange::Plain,
         Mechanism::Login => Exchange::Login,
+        Mechanism::ScramSha256 | Mechanism::ScramSha256Plus => {
+            Exchange::ScramFirst { mechanism, channel: Box::new(channel) }
+        }
+        Mechanism::OauthBearer => Exchange::Bearer,
     };
     match (initial, mechanism) {
         // RFC 4954 4: "=" is an initial response of no bytes.
         (Some("="), _) => exchange.answer(b""),
         (Some(initial), _) => exchange.answer(initial.as_bytes()),
-        (None, Mechanism::Plain) => Step::Ask("", exchange),
-        (None, Mechanism::Login) => Step::Ask(ASK_LOGIN, exchange),
+        (None, Mechanism::Login) => Step::Ask(ASK_LOGIN.into(), exchange),
+        (None, _) => Step::Ask("".into(), exchange),
     }
+}
+
+/// Goes on with SCRAM once the driver found keys.
+pub(crate) fn challenge(
+    mechanism: Mechanism,
+    first: ClientFirst,
+    keys: StoredKeys,
+    nonce: &Nonce,
+) -> Step {
+    let challenge = Box::new(Challenge::new(first, keys, nonce));
+    let text = BASE64.encode(challenge.message());
+    Step::Ask(text.into(), Exchange::ScramProof { mechanism, challenge })
+}
+
+/// Tells the client of OAUTHBEARER that its token was refused.
+pub(crate) fn refuse_token() -> Step {
+    Step::Ask(BASE64.encode(bearer::REFUSED).into(), Exchange::BearerRefused)
 }
 
 impl Exchange {
     /// Goes on with one line from the peer, without its line end.
     pub(crate) fn answer(self, line: &[u8]) -> Step {
+        if matches!(self, Self::BearerRefused) {
+            return Step::Failed;
+        }
         if line == b"*" {
             return Step::Refused(fixed::AUTH_CANCELED);
         }
-        let Ok(decoded) = BASE64.decode(line) else {
+        let Ok(decoded) = BASE64.decode(line).map(Zeroizing::new) else {
             return Step::Refused(fixed::AUTH_BAD_BASE64);
         };
-        let Ok(text) = String::from_utf8(decoded).map(Secret::new) else {
+        let Ok(text) = std::str::from_utf8(&decoded) else {
             return Step::Refused(fixed::BAD_LOGIN);
         };
-        match self {
-            Self::Plain => plain(text.expose()),
-            Self::Login if text.expose().is_empty() => Step::Refused(fixed::BAD_LOGIN),
+        self.message(text).unwrap_or_else(Step::Refused)
+    }
+
+    /// Goes on with what a line said.
+    fn message(self, text: &str) -> Result<Step, Reply> {
+        Ok(match self {
+            Self::Plain => plain(text),
+            Self::Login if text.is_empty() => return Err(fixed::BAD_LOGIN),
             Self::Login => {
-                Step::Ask(ASK_PASSWORD, Self::Password { login: text.expose().to_owned() })
+                Step::Ask(ASK_PASSWORD.into(), Self::Password { login: text.to_owned() })
             }
             Self::Password { login } => {
-                Step::Done(Credentials { mechanism: Mechanism::Login, login, password: text })
+                let password = Secret::new(text.to_owned());
+                Step::Done(Credentials { mechanism: Mechanism::Login, login, password })
             }
-        }
+            Self::ScramFirst { mechanism, channel } => {
+                let plus = mechanism == Mechanism::ScramSha256Plus;
+                Step::FindKeys(mechanism, ClientFirst::parse(text, plus, &channel)?)
+            }
+            Self::ScramProof { mechanism, challenge } => match challenge.finish(text)? {
+                Verdict::Right { login, message } => {
+                    let message = BASE64.encode(message);
+                    Step::Ask(message.into(), Self::ScramEnd { mechanism, login })
+                }
+                Verdict::Wrong { login } => {
+                    Step::Proven(Proof { mechanism, login, is_right: false })
+                }
+            },
+            Self::ScramEnd { mechanism, login } if text.is_empty() => {
+                Step::Proven(Proof { mechanism, login, is_right: true })
+            }
+            Self::ScramEnd { .. } => return Err(fixed::AUTH_BAD_MESSAGE),
+            Self::Bearer => Step::Shown(bearer::parse(text).ok_or(fixed::AUTH_BAD_MESSAGE)?),
+            Self::BearerRefused => Step::Failed,
+        })
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Not here: where the values come from (`server::config`), limits on connections (`server::net`).
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 /// Longest command line with its line end, in bytes. RFC 5321 4.5.3.1.4 asks for 512 and every
@@ -63,6 +64,116 @@ pub enum Haste {
     Refuse,
 }
 
+/// What is done about a name in EHLO or HELO that no host can have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ImpossibleName {
+    /// Nothing: mail programs at home call themselves all sorts of things.
+    Accept,
+    /// Recipients are refused with 550, unless the peer logged in.
+    RefuseRecipients,
+    /// EHLO or HELO is refused with 501.
+    RefuseHello,
+}
+
+/// What a name in EHLO or HELO may be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeloChecks {
+    /// Whether a peer that says it is us is refused its recipients, with 550, unless it logged in.
+    /// Bots say that to be taken for a part of the house. Switch it off for peers that are one:
+    /// loopback, and our own addresses.
+    pub refuse_own: bool,
+    /// Our addresses, as which nobody else may introduce itself. `hostname` needs no mention.
+    pub own_addresses: Vec<IpAddr>,
+    /// What no host can be called.
+    pub impossible: ImpossibleName,
+}
+
+/// How refusals are slowed down. The first wait of a session is `wait_first`, each further one
+/// twice as long, up to `wait_max`. Nobody who logged in waits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tarpit {
+    /// Refused recipients that are answered at once; `None` for all. Ten are a mailing to people
+    /// who left, hundreds are somebody who tries names.
+    pub recipients_free: Option<u32>,
+    /// Refused commands that are answered at once; `None` for all.
+    pub errors_free: Option<u32>,
+    /// The first wait. Zero: none at all.
+    pub wait_first: Duration,
+    /// The longest wait. A sender must not take us for dead, which it may after 5 minutes
+    /// (RFC 5321 4.5.3.2.3), and sends its recipients in one go.
+    pub wait_max: Duration,
+}
+
+impl Tarpit {
+    /// Only who tries names is slowed down.
+    pub const DEFAULT: Self = Self {
+        recipients_free: Some(10),
+        errors_free: None,
+        wait_first: Duration::from_secs(1),
+        wait_max: Duration::from_secs(5),
+    };
+}
+
+/// Which extensions a door offers beyond those that every receiver has. Each is a promise that the
+/// driver keeps, not the machine: where there is nobody to keep it, switch it off. Without an
+/// outgoing queue that is true of DSN, REQUIRETLS, FUTURERELEASE, DELIVERBY and MT-PRIORITY.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Extensions {
+    /// DSN (RFC 3461): senders hear what became of their message as they asked.
+    pub dsn: bool,
+    /// BINARYMIME (RFC 3030): a body may be any bytes, and stays as it is.
+    pub binary_mime: bool,
+    /// REQUIRETLS (RFC 8689): the message goes on only by TLS, to somebody who promises the same.
+    pub require_tls: bool,
+    /// LIMITS (RFC 9422): how much one session may bring is said before it is refused.
+    pub limits: bool,
+    /// MT-PRIORITY (RFC 6710), on submission alone: no stranger gets in front of others.
+    pub mt_priority: bool,
+    /// DELIVERBY (RFC 2852), on submission alone.
+    pub deliver_by: Option<DeliverByLimits>,
+    /// FUTURERELEASE (RFC 4865), on submission alone. Off by default: it takes the time of day.
+    pub future_release: Option<FutureReleaseLimits>,
+}
+
+/// What DELIVERBY promises.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeliverByLimits {
+    /// The least time for a message that is to be returned when it is late, in seconds. Who gives
+    /// less than a first retry takes gets bounces for nothing but greylisting.
+    pub return_min_s: u32,
+}
+
+/// What FUTURERELEASE promises.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FutureReleaseLimits {
+    /// How long a message may be held. A message that waits is disk that waits.
+    pub hold_max: Duration,
+    /// The time of day when the session began, in seconds since 1970. The machine has no other.
+    pub began_s: i64,
+}
+
+impl Extensions {
+    /// Everything, but for what must be told the time of day.
+    pub const DEFAULT: Self = Self {
+        dsn: true,
+        binary_mime: true,
+        require_tls: true,
+        limits: true,
+        mt_priority: true,
+        deliver_by: Some(DeliverByLimits { return_min_s: 5 * 60 }),
+        future_release: None,
+    };
+
+    /// What needs nobody who sends messages on.
+    pub const WITHOUT_QUEUE: Self = Self {
+        dsn: false,
+        require_tls: false,
+        mt_priority: false,
+        deliver_by: None,
+        ..Self::DEFAULT
+    };
+}
+
 /// Everything a receiver must know before the first byte.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -74,6 +185,14 @@ pub struct Settings {
     pub starttls: bool,
     /// Whether passwords may cross an unencrypted connection. Only ever for loopback.
     pub login_without_tls: bool,
+    /// What is offered beyond the usual.
+    pub extensions: Extensions,
+    /// Whether logins by SCRAM-SHA-256 are offered, and by -PLUS where TLS has a channel binding.
+    /// They need a driver that keeps keys beside password hashes.
+    pub scram: bool,
+    /// Whether logins by OAUTHBEARER are offered, always within TLS. Off by default: there must be
+    /// somebody who gives tokens out.
+    pub oauth_bearer: bool,
     /// Largest message, in bytes. 50 MiB is what the big providers take.
     pub message_bytes_max: u64,
     /// What a peer may send beyond `message_bytes_max` and still hear its 552, in bytes. A client
@@ -98,6 +217,10 @@ pub struct Settings {
     /// The same in BDAT, where the end is counted and nothing can be smuggled; Exchange Online
     /// sends mail with lone LFs only this way (Microsoft KB 2998901).
     pub lone_line_ends_in_chunks: LoneLineEnds,
+    /// What a peer may call itself.
+    pub helo_checks: HeloChecks,
+    /// How refusals are slowed down.
+    pub tarpit: Tarpit,
     /// A peer that sends on without waiting.
     pub haste: Haste,
     /// How long the peer must be silent before our greeting. Zero greets at once.
@@ -122,6 +245,9 @@ impl Settings {
             role,
             starttls: role != Role::Submissions,
             login_without_tls: false,
+            extensions: Extensions::DEFAULT,
+            scram: true,
+            oauth_bearer: false,
             message_bytes_max: 50 * 1_024 * 1_024,
             overrun_bytes_max: 50 * 1_024 * 1_024,
             recipients_max: 1_000,
@@ -132,6 +258,15 @@ impl Settings {
             login_failures_max: 5,
             lone_line_ends_in_data: LoneLineEnds::Refuse,
             lone_line_ends_in_chunks: LoneLineEnds::Repair,
+            helo_checks: HeloChecks {
+                refuse_own: true,
+                own_addresses: Vec::new(),
+                impossible: match role {
+                    Role::Mx => ImpossibleName::RefuseRecipients,
+                    Role::Submission | Role::Submissions => ImpossibleName::Accept,
+                },
+            },
+            tarpit: Tarpit::DEFAULT,
             haste: Haste::Tolerate,
             greet_pause: Duration::ZERO,
             hello_timeout: Duration::from_secs(60),

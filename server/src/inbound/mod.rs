@@ -118,10 +118,10 @@ impl Received {
     fn place(self, directory: &Directory) -> Result<Placed, Rejection> {
         let mut accounts = Vec::with_capacity(self.envelope.recipients.len());
         for recipient in &self.envelope.recipients {
-            match resolve(directory, recipient)? {
+            match resolve(directory, &recipient.address)? {
                 Destination::Account(person) => accounts.push(person.id),
                 Destination::Nobody | Destination::Elsewhere => {
-                    return Err(Rejection::Later(Cause::RecipientGone(recipient.clone())));
+                    return Err(Rejection::Later(Cause::RecipientGone(recipient.address.clone())));
                 }
             }
         }

@@ -16,11 +16,14 @@ use zeroize::Zeroizing;
 
 use grace_ipc::event::{EventKind, Service, TraceId};
 use grace_mail::date::Date;
+use grace_smtp::channel_binding::ChannelBindings;
 use grace_smtp::login::Credentials;
 use grace_smtp::path::{Recipient, ReversePath};
-use grace_smtp::receiver::{Action, CloseReason, Envelope, LoginAnswer, Note, Receiver, TlsFacts};
+use grace_smtp::receiver::{
+    Action, CloseReason, Envelope, KeysAnswer, LoginAnswer, Note, Receiver, TlsFacts,
+};
 use grace_smtp::reply::Reply;
-use grace_smtp::settings::{COMMAND_INPUT_BYTES_MAX, Role, Settings};
+use grace_smtp::settings::{COMMAND_INPUT_BYTES_MAX, Extensions, HeloChecks, Role, Settings};
 use grace_smtp::trace;
 
 use super::{Received, new_queue_id, resolve, since_1970, store_down, store_reply};
@@ -48,8 +51,8 @@ const PEER_GONE: &str = "the peer went away";
 
 /// Runs one session to its end.
 pub async fn run(services: Services, visit: Visit) -> Ended {
-    let Visit { service, peer, local: _, trace, stream } = visit;
-    let settings = settings(&services, service, peer);
+    let Visit { service, peer, local, trace, stream } = visit;
+    let settings = settings(&services, service, peer, local);
     let receiver = Receiver::new(Instant::now(), settings, tls_facts(&stream));
     let mut session = Session {
         bytes: stream.bytes(),
@@ -76,7 +79,12 @@ pub async fn run(services: Services, visit: Visit) -> Ended {
 }
 
 /// What this door allows.
-fn settings(services: &Services, service: Service, peer: SocketAddr) -> Settings {
+fn settings(
+    services: &Services,
+    service: Service,
+    peer: SocketAddr,
+    local: SocketAddr,
+) -> Settings {
     let role = match service {
         Service::Submission => Role::Submission,
         Service::Submissions => Role::Submissions,
@@ -84,9 +92,19 @@ fn settings(services: &Services, service: Service, peer: SocketAddr) -> Settings
     };
     let limits = &services.config.limits;
     let count = |limit: u64| u32::try_from(limit).unwrap_or(u32::MAX);
+    let defaults = Settings::new(services.config.hostname.clone(), role);
+    let is_house = peer.ip().to_canonical().is_loopback() || peer.ip() == local.ip();
     Settings {
         // A password that crosses loopback in the clear is seen by nobody who could not see more.
         login_without_tls: peer.ip().to_canonical().is_loopback(),
+        // Nobody sends messages on yet, and nothing but hashes is kept of passwords.
+        extensions: Extensions { binary_mime: false, limits: false, ..Extensions::WITHOUT_QUEUE },
+        scram: false,
+        helo_checks: HeloChecks {
+            refuse_own: !is_house,
+            own_addresses: vec![local.ip()],
+            ..defaults.helo_checks
+        },
         message_bytes_max: limits.message_bytes_max,
         overrun_bytes_max: limits.message_bytes_max,
         recipients_max: usize::try_from(limits.recipients_max).unwrap_or(usize::MAX),
@@ -104,12 +122,16 @@ fn settings(services: &Services, service: Service, peer: SocketAddr) -> Settings
         login_timeout: Duration::from_secs(limits.smtp_login_s),
         body_timeout: Duration::from_secs(limits.smtp_data_s),
         body_time_max: Duration::from_secs(limits.smtp_message_s),
-        ..Settings::new(services.config.hostname.clone(), role)
+        ..defaults
     }
 }
 
 fn tls_facts(stream: &Stream) -> Option<TlsFacts> {
-    stream.tls_info().map(|info| TlsFacts { version: info.version, cipher: info.cipher })
+    stream.tls_info().map(|info| TlsFacts {
+        version: info.version,
+        cipher: info.cipher,
+        bindings: ChannelBindings::default(),
+    })
 }
 
 /// Why the connection is gone, in words.
@@ -214,6 +236,12 @@ impl Session {
                 let answer = self.log_in(credentials).await;
                 self.receiver.answer_login(Instant::now(), answer);
             }
+            // Not offered, so never asked.
+            Action::FindKeys(_) => self.receiver.answer_keys(Instant::now(), KeysAnswer::Later),
+            Action::ProofChecked(_) | Action::CheckToken(_) => {
+                self.receiver.answer_login(Instant::now(), LoginAnswer::Later);
+            }
+            Action::Wait(time) => self.pause(time).await,
             Action::BodyBegin(envelope) => {
                 let answer = self.begin_body(envelope).await;
                 self.receiver.answer_body(Instant::now(), answer);
@@ -330,9 +358,14 @@ impl Session {
         let first_ms = self.services.porter.limits.login_failure_delay_ms;
         let doublings = self.login_failures.min(DELAY_DOUBLINGS_MAX);
         self.login_failures += 1;
+        self.pause(Duration::from_millis(first_ms << doublings)).await;
+    }
+
+    /// Lets time pass, unless the server stops.
+    async fn pause(&self, time: Duration) {
         tokio::select! {
             () = self.services.porter.stop.wait() => {}
-            () = sleep(Duration::from_millis(first_ms << doublings)) => {}
+            () = sleep(time) => {}
         }
     }
 
@@ -346,7 +379,7 @@ impl Session {
                 peer: self.peer.ip(),
                 hostname: &self.services.config.hostname,
                 queue_id: &queue_id,
-                utf8: envelope.parameters.utf8,
+                parameters: &envelope.parameters,
                 recipients: &envelope.recipients,
                 date,
             }

@@ -2,13 +2,12 @@
 //!
 //! Invariants: an answer fits the question that is open; another one is a mistake of ours and
 //! panics, for the session's state is then unknown (DESIGN: a panic ends its session alone).
-//! Not here: the questions (`commands`, `body`).
+//! Not here: the questions (`commands`, `body`), answers about logins (`logins`).
 
 use std::time::Instant;
 
 use crate::receiver::{
-    Action, Arrival, CloseReason, LoginAnswer, Mailing, Note, Phase, Question, Receiver, Session,
-    TlsFacts,
+    Action, Arrival, CloseReason, Mailing, Note, Phase, Question, Receiver, Session, TlsFacts,
 };
 use crate::reply::{Reply, fixed};
 
@@ -45,36 +44,13 @@ impl Receiver {
                     command: format!("RCPT TO:<{recipient}>"),
                     reply: reply.to_string(),
                 });
-                self.reply(&reply);
                 self.counts.recipients_refused += 1;
+                let count = self.counts.recipients_refused;
+                self.reply_slowly(&reply, count, self.settings.tarpit.recipients_free);
                 if self.counts.recipients_refused >= self.settings.recipients_refused_max {
                     let reason = CloseReason::TooManyRecipientsRefused;
                     self.close(reason, &fixed::TOO_MANY_REFUSED);
                 }
-            }
-        }
-    }
-
-    /// Answers [`Action::Authenticate`]. To slow a guesser down, wait before you answer.
-    pub fn answer_login(&mut self, now: Instant, answer: LoginAnswer) {
-        let Question::Login = self.answered(now) else { wrong("a login") };
-        self.enter(Phase::Command(Mailing::None));
-        match answer {
-            LoginAnswer::Yes(account) => {
-                self.session.login = Some(account);
-                self.reply(&fixed::LOGGED_IN);
-            }
-            LoginAnswer::No => {
-                self.reply(&fixed::BAD_LOGIN);
-                self.lines_hidden = 2;
-                self.counts.login_failures += 1;
-                if self.counts.login_failures >= self.settings.login_failures_max {
-                    self.close(CloseReason::TooManyLogins, &fixed::TOO_MANY_LOGINS);
-                }
-            }
-            // RFC 4954 6: 454 4.7.0, temporary authentication failure.
-            LoginAnswer::Later => {
-                self.reply(&Reply::new(454, (4, 7, 0), "cannot check the password now"));
             }
         }
     }
@@ -128,7 +104,7 @@ impl Receiver {
         self.enter(Phase::Command(Mailing::None));
     }
 
-    fn answered(&mut self, now: Instant) -> Question {
+    pub(super) fn answered(&mut self, now: Instant) -> Question {
         self.now = now;
         match std::mem::replace(&mut self.phase, Phase::Closed) {
             Phase::Asked(question) => question,
@@ -149,6 +125,6 @@ impl Receiver {
 }
 
 #[expect(clippy::panic, reason = "the driver answered what it was not asked: a bug of ours")]
-fn wrong(answered: &str) -> ! {
+pub(super) fn wrong(answered: &str) -> ! {
     panic!("an answer about {answered} that does not fit the open question")
 }

@@ -7,6 +7,7 @@
 use std::time::Instant;
 
 use crate::body::{BodyDecoder, Framing};
+use crate::parameters::BodyType;
 use crate::receiver::{
     Action, Arrival, CloseReason, Envelope, Incoming, Mailing, Note, Phase, Question, Receiver,
 };
@@ -20,8 +21,12 @@ impl Incoming {
         settings: &Settings,
         now: Instant,
     ) -> Self {
+        let is_binary = envelope.parameters.body == BodyType::Binary;
         let (framing, lone_line_ends): (Framing, LoneLineEnds) = match arrival {
             Arrival::Data => (Framing::Dots, settings.lone_line_ends_in_data),
+            Arrival::Chunk { .. } if is_binary => {
+                (Framing::Binary, settings.lone_line_ends_in_chunks)
+            }
             Arrival::Chunk { .. } => (Framing::Counted, settings.lone_line_ends_in_chunks),
         };
         let decoder = BodyDecoder::new(framing, lone_line_ends);

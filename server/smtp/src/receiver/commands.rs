@@ -2,16 +2,19 @@
 //!
 //! Invariants: a line that is too long is read away and refused once; nothing a peer sent before
 //! TLS is looked at after it; a password never gets into a note.
-//! Not here: reading a line (`crate::command`), bodies (`body`), answers (`asked`).
+//! Not here: reading a line (`crate::command`), bodies (`body`), logins (`logins`), answers
+//! (`asked`).
 
 use grace_mail::address::Charset;
 use zeroize::Zeroizing;
 
-use crate::command::{self, Command, Hello, MailParameters};
-use crate::login::{self, Mechanism, Secret, Step};
+use crate::command::{self, Command, Hello};
+use crate::login::Mechanism;
+use crate::parameters::{BodyType, MailParameters, RcptParameters};
 use crate::path::{Recipient, ReversePath};
 use crate::receiver::{
-    Action, Arrival, CloseReason, Envelope, Incoming, Mailing, Note, Phase, Question, Receiver,
+    Action, Arrival, CloseReason, Envelope, EnvelopeRecipient, Incoming, Mailing, Note, Phase,
+    Question, Receiver,
 };
 use crate::reply::{Reply, fixed, printable};
 use crate::settings::{self, Haste, Role};
@@ -116,7 +119,7 @@ impl Receiver {
         };
         let charset = if utf8 { Charset::Utf8 } else { Charset::Ascii };
         self.enter(Phase::Command(mailing));
-        match command::parse(line, charset) {
+        match command::parse(line, charset, self.offered()) {
             Ok(command) => {
                 self.lines_hidden = 0;
                 self.obey(command, line);
@@ -156,7 +159,7 @@ impl Receiver {
         let outcome = match command {
             Command::Hello(hello) => self.hello(hello),
             Command::Mail { sender, parameters } => self.mail(sender, parameters),
-            Command::Rcpt(recipient) => self.rcpt(recipient),
+            Command::Rcpt { recipient, parameters } => self.rcpt(recipient, parameters),
             Command::Data => self.data(),
             Command::Bdat { size_bytes, last } => self.bdat(size_bytes, last, line),
             Command::Reset => {
@@ -222,6 +225,7 @@ impl Receiver {
 
     /// RFC 5321 4.1.4: EHLO in the middle acts like RSET as well.
     fn hello(&mut self, hello: Hello) -> Result<(), Reply> {
+        self.check_hello(&hello)?;
         self.forget_message();
         let extended = hello.extended;
         self.session.hello = Some(hello);
@@ -236,30 +240,6 @@ impl Receiver {
         }
         self.count_idle();
         Ok(())
-    }
-
-    /// What EHLO offers now.
-    fn extensions(&self) -> Vec<String> {
-        let mut offered = vec![
-            "PIPELINING".to_owned(),
-            format!("SIZE {}", self.settings.message_bytes_max),
-            "8BITMIME".to_owned(),
-            "SMTPUTF8".to_owned(),
-            "ENHANCEDSTATUSCODES".to_owned(),
-            "CHUNKING".to_owned(),
-        ];
-        if self.settings.starttls && self.session.tls.is_none() {
-            offered.push("STARTTLS".to_owned());
-        }
-        // RFC 4954 4: not offered where it would be refused, or to who is in already.
-        if self.settings.role.needs_login() && self.may_log_in() && self.session.login.is_none() {
-            offered.push("AUTH PLAIN LOGIN".to_owned());
-        }
-        offered
-    }
-
-    fn may_log_in(&self) -> bool {
-        self.session.tls.is_some() || self.settings.login_without_tls
     }
 
     fn mail(&mut self, sender: ReversePath, parameters: MailParameters) -> Result<(), Reply> {
@@ -277,17 +257,14 @@ impl Receiver {
             self.close(CloseReason::Enough, &fixed::ENOUGH);
             return Ok(());
         }
-        // RFC 1870 6.1: say no before the message is sent, where we can.
-        if parameters.size_bytes.is_some_and(|size| size > self.settings.message_bytes_max) {
-            return Err(fixed::TOO_LARGE);
-        }
+        self.check_parameters(&parameters)?;
         let action = Action::CheckSender(sender.clone());
         let envelope = Envelope { sender, parameters, recipients: Vec::new() };
         self.ask(Question::Sender(envelope), action);
         Ok(())
     }
 
-    fn rcpt(&mut self, recipient: Recipient) -> Result<(), Reply> {
+    fn rcpt(&mut self, address: Recipient, parameters: RcptParameters) -> Result<(), Reply> {
         match std::mem::replace(&mut self.phase, Phase::Closed) {
             Phase::Command(Mailing::Begun(envelope)) => {
                 if envelope.recipients.len() >= self.settings.recipients_max {
@@ -297,7 +274,12 @@ impl Receiver {
                     self.phase = Phase::Command(Mailing::Begun(envelope));
                     return Ok(());
                 }
-                let action = Action::CheckRecipient(recipient.clone());
+                if let Err(reply) = self.check_claim() {
+                    self.phase = Phase::Command(Mailing::Begun(envelope));
+                    return Err(reply);
+                }
+                let action = Action::CheckRecipient(address.clone());
+                let recipient = EnvelopeRecipient { address, parameters };
                 self.ask(Question::Recipient(envelope, recipient), action);
                 Ok(())
             }
@@ -319,6 +301,13 @@ impl Receiver {
 
     fn data(&mut self) -> Result<(), Reply> {
         match std::mem::replace(&mut self.phase, Phase::Closed) {
+            // RFC 3030 3: such a body may have no end that DATA could find.
+            Phase::Command(Mailing::Begun(envelope))
+                if envelope.parameters.body == BodyType::Binary =>
+            {
+                self.phase = Phase::Command(Mailing::Begun(envelope));
+                Err(fixed::BINARY_IN_CHUNKS)
+            }
             Phase::Command(Mailing::Begun(envelope)) if !envelope.recipients.is_empty() => {
                 self.begin_body(envelope, Arrival::Data);
                 Ok(())
@@ -406,50 +395,6 @@ impl Receiver {
         self.reply(&fixed::TLS_READY);
         self.ask(Question::Tls, Action::StartTls);
         Ok(())
-    }
-
-    fn auth(&mut self, mechanism: Mechanism, initial: Option<&Secret>) -> Result<(), Reply> {
-        if !self.settings.role.needs_login() {
-            return Err(fixed::NOT_HERE);
-        }
-        if self.session.hello.is_none() {
-            return Err(fixed::HELLO_FIRST);
-        }
-        if self.session.login.is_some() {
-            return Err(fixed::ALREADY_IN);
-        }
-        if !self.may_log_in() {
-            return Err(fixed::TLS_FOR_LOGIN);
-        }
-        // Without a login there is no transaction it could stand in (RFC 4954 4).
-        let step = login::begin(mechanism, initial.map(Secret::expose));
-        self.login_step(mechanism, step);
-        Ok(())
-    }
-
-    fn login_line(&mut self, line: &[u8]) {
-        let Phase::Login(mechanism, exchange) = std::mem::replace(&mut self.phase, Phase::Closed)
-        else {
-            return;
-        };
-        self.login_step(mechanism, exchange.answer(line));
-    }
-
-    fn login_step(&mut self, mechanism: Mechanism, step: Step) {
-        match step {
-            Step::Ask(challenge, exchange) => {
-                self.replies.extend_from_slice(format!("334 {challenge}\r\n").as_bytes());
-                self.enter(Phase::Login(mechanism, exchange));
-            }
-            Step::Done(credentials) => {
-                self.ask(Question::Login, Action::Authenticate(credentials));
-            }
-            Step::Refused(reply) => {
-                self.enter(Phase::Command(Mailing::None));
-                self.lines_hidden = 2;
-                self.refuse(format!("AUTH {}", mechanism.name()), &reply);
-            }
-        }
     }
 }
 

@@ -17,7 +17,11 @@
 mod asked;
 mod body;
 mod commands;
+mod helo;
 mod input;
+mod logins;
+mod offers;
+mod tarpit;
 #[cfg(test)]
 mod tests;
 
@@ -25,12 +29,16 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use crate::bearer::Token;
 use crate::body::BodyDecoder;
-use crate::command::{Hello, MailParameters};
-use crate::login::{Credentials, Exchange, Mechanism};
+use crate::channel_binding::ChannelBindings;
+use crate::command::Hello;
+use crate::login::{Credentials, Exchange, KeysWanted, Mechanism, Proof};
+use crate::parameters::{MailParameters, RcptParameters};
 use crate::path::{Recipient, ReversePath};
 use crate::receiver::input::Input;
 use crate::reply::{Reply, fixed};
+use crate::scram::{ClientFirst, Nonce, StoredKeys};
 use crate::settings::{self, Settings};
 
 /// What the driver is to do.
@@ -44,6 +52,13 @@ pub enum Action {
     CheckRecipient(Recipient),
     /// Is this the right password? Answer with [`Receiver::answer_login`].
     Authenticate(Credentials),
+    /// Which keys belong to this login? Answer with [`Receiver::answer_keys`].
+    FindKeys(KeysWanted),
+    /// A login by SCRAM was checked, and was right or wrong. Answer with
+    /// [`Receiver::answer_login`]: yes only if it was right and the account may still log in.
+    ProofChecked(Proof),
+    /// Is this token good, and whose is it? Answer with [`Receiver::answer_login`].
+    CheckToken(Token),
     /// A body comes. Answer with [`Receiver::answer_body`].
     BodyBegin(Envelope),
     /// The next piece of the body: decoded, at most `2 * BODY_INPUT_BYTES_MAX + 2` bytes.
@@ -54,6 +69,8 @@ pub enum Action {
     BodyDropped,
     /// Everything before this is sent: start TLS. Answer with [`Receiver::tls_started`].
     StartTls,
+    /// Wait so long before anything else, or until the server stops. No answer.
+    Wait(Duration),
     /// Tell whoever watches.
     Note(Note),
     /// Send what is to be sent and hang up. Nothing comes after this.
@@ -146,7 +163,23 @@ pub struct Envelope {
     /// What MAIL said about the message.
     pub parameters: MailParameters,
     /// Who it is for: those the driver said yes to, in order.
-    pub recipients: Vec<Recipient>,
+    pub recipients: Vec<EnvelopeRecipient>,
+}
+
+/// One who a message is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EnvelopeRecipient {
+    /// Who.
+    pub address: Recipient,
+    /// What RCPT said about this one.
+    pub parameters: RcptParameters,
+}
+
+impl fmt::Display for EnvelopeRecipient {
+    /// The address without angle brackets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.address.fmt(f)
+    }
 }
 
 /// What is known about a session.
@@ -167,6 +200,8 @@ pub struct TlsFacts {
     pub version: String,
     /// For instance `TLS_AES_256_GCM_SHA384`.
     pub cipher: String,
+    /// What a login can be tied to.
+    pub bindings: ChannelBindings,
 }
 
 /// What the driver found about a password.
@@ -176,6 +211,17 @@ pub enum LoginAnswer {
     Yes(String),
     /// It is wrong, or there is no such account: the peer must not learn which.
     No,
+    /// It cannot be told now.
+    Later,
+}
+
+/// What the driver found for a login by SCRAM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeysAnswer {
+    /// The keys of the account, and a nonce made for this one login. For a login that nobody has,
+    /// or an account without keys, those of [`made_up`](crate::scram::made_up): the peer must not
+    /// learn which.
+    Keys(StoredKeys, Nonce),
     /// It cannot be told now.
     Later,
 }
@@ -209,12 +255,21 @@ enum Arrival {
     Chunk { left_bytes: u64, last: bool },
 }
 
+/// What a login is decided by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Means {
+    Password,
+    Proof { is_right: bool },
+    Token,
+}
+
 /// What we wait for the driver to say.
 #[derive(Debug)]
 enum Question {
     Sender(Envelope),
-    Recipient(Envelope, Recipient),
-    Login,
+    Recipient(Envelope, EnvelopeRecipient),
+    Login(Means),
+    Keys(Mechanism, Box<ClientFirst>),
     Body(Incoming, Arrival),
     End(Incoming),
     Tls,
@@ -246,6 +301,7 @@ struct Counts {
     messages: u32,
     idle_commands: u32,
     login_failures: u32,
+    waits: u32,
 }
 
 /// One session, seen from the server.
@@ -258,6 +314,8 @@ pub struct Receiver {
     actions: VecDeque<Action>,
     replies: Vec<u8>,
     counts: Counts,
+    /// When the session began.
+    began: Instant,
     /// The newest time we were told.
     now: Instant,
     /// Since when we wait for the peer.
@@ -279,6 +337,7 @@ impl Receiver {
             actions: VecDeque::new(),
             replies: Vec::new(),
             counts: Counts::default(),
+            began: now,
             now,
             since: now,
             opened: now,
@@ -430,7 +489,11 @@ impl Receiver {
     }
 
     fn reply(&mut self, reply: &Reply) {
-        reply.encode(&mut self.replies);
+        match self.actions.back_mut() {
+            // Behind a wait: nothing may overtake what is sent after it.
+            Some(Action::Send(later)) => reply.encode(later),
+            _ => reply.encode(&mut self.replies),
+        }
     }
 
     /// Says why and ends the session.
@@ -456,7 +519,8 @@ impl Receiver {
     fn refuse(&mut self, command: String, reply: &Reply) {
         self.actions
             .push_back(Action::Note(Note::CommandRefused { command, reply: reply.to_string() }));
-        self.reply(reply);
+        let count = self.counts.errors.saturating_add(1);
+        self.reply_slowly(reply, count, self.settings.tarpit.errors_free);
         self.count_error();
     }
 

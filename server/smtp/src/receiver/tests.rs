@@ -6,17 +6,22 @@
 //!   S: line        we answer it                       N: text     the next note
 //!   +5m            time passes (s, m, h)              -- event    the driver was told
 //! ```
-//! The driver of these tests knows anna@grace.test, bob@grace.test, and anna's password `secret`.
+//! The driver of these tests knows anna@grace.test, bob@grace.test, anna's password `secret` and
+//! her token `good`.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::*;
+use crate::scram;
 use crate::settings::{Haste, LoneLineEnds, Role};
 
+mod abuse;
 mod bodies;
 mod garbage;
 mod logins;
+mod parameters;
+mod scrams;
 mod sessions;
 
 /// A driver that stores nothing and answers at once.
@@ -101,6 +106,26 @@ impl World {
                 };
                 self.receiver.answer_login(now, answer);
             }
+            Action::FindKeys(wanted) => {
+                let answer = match wanted.login.as_str() {
+                    "later" => KeysAnswer::Later,
+                    login => KeysAnswer::Keys(keys(login), scram::tests::nonce("xyz")),
+                };
+                self.receiver.answer_keys(now, answer);
+            }
+            Action::ProofChecked(proof) => {
+                self.events.push_back(format!("{proof:?}"));
+                // A driver that says yes to anything: the machine must know better.
+                self.receiver.answer_login(now, LoginAnswer::Yes(proof.login));
+            }
+            Action::CheckToken(token) => {
+                let answer = match token.token.expose() {
+                    "good" => LoginAnswer::Yes("anna@grace.test".to_owned()),
+                    "later" => LoginAnswer::Later,
+                    _ => LoginAnswer::No,
+                };
+                self.receiver.answer_login(now, answer);
+            }
             Action::BodyBegin(envelope) => {
                 assert!(self.envelope.is_none(), "two bodies at once");
                 let answer = if envelope.sender.to_string().starts_with("nobegin@") {
@@ -131,6 +156,11 @@ impl World {
                 self.events.push_back("tls".to_owned());
                 self.receiver.tls_started(now, tls_facts());
             }
+            Action::Wait(time) => {
+                assert!(self.receiver.replies.is_empty(), "replies that could be sent before");
+                self.now += time;
+                self.events.push_back(format!("waited {time:?}"));
+            }
             Action::Note(note) => self.notes.push_back(match note {
                 Note::CommandRefused { command, reply } => format!("{command} | {reply}"),
                 Note::MessageRefused { sender, reply } => format!("message of {sender} | {reply}"),
@@ -160,7 +190,19 @@ impl World {
 }
 
 fn tls_facts() -> TlsFacts {
-    TlsFacts { version: "TLS1.3".to_owned(), cipher: "TLS_AES_256_GCM_SHA384".to_owned() }
+    TlsFacts {
+        version: "TLS1.3".to_owned(),
+        cipher: "TLS_AES_256_GCM_SHA384".to_owned(),
+        bindings: ChannelBindings { exporter: Some([7; 32]), server_end_point: None },
+    }
+}
+
+/// Anna's keys, and made-up ones for everybody else.
+fn keys(login: &str) -> StoredKeys {
+    match login {
+        "anna" => scram::derive("secret", &[5; scram::SALT_BYTES], scram::tests::FEW).unwrap(),
+        _ => scram::made_up(&[1; 32], login, scram::tests::FEW),
+    }
 }
 
 fn settings(role: Role) -> Settings {

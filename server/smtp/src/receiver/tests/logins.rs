@@ -17,9 +17,14 @@ fn submission_wants_tls_then_a_login() {
            S: 250-PIPELINING
            S: 250-SIZE 52428800
            S: 250-8BITMIME
+           S: 250-BINARYMIME
            S: 250-SMTPUTF8
            S: 250-ENHANCEDSTATUSCODES
            S: 250-CHUNKING
+           S: 250-DSN
+           S: 250-LIMITS MAILMAX=1000 RCPTMAX=1000
+           S: 250-DELIVERBY 300
+           S: 250-MT-PRIORITY
            S: 250 STARTTLS
            C: MAIL FROM:<anna@grace.test>
            S: 530 5.7.0 say STARTTLS first
@@ -37,10 +42,16 @@ fn submission_wants_tls_then_a_login() {
            S: 250-PIPELINING
            S: 250-SIZE 52428800
            S: 250-8BITMIME
+           S: 250-BINARYMIME
            S: 250-SMTPUTF8
            S: 250-ENHANCEDSTATUSCODES
            S: 250-CHUNKING
-           S: 250 AUTH PLAIN LOGIN
+           S: 250-DSN
+           S: 250-LIMITS MAILMAX=1000 RCPTMAX=1000
+           S: 250-DELIVERBY 300
+           S: 250-MT-PRIORITY
+           S: 250-REQUIRETLS
+           S: 250 AUTH SCRAM-SHA-256-PLUS SCRAM-SHA-256 PLAIN LOGIN
            C: STARTTLS
            S: 503 5.5.1 TLS is already active
            C: MAIL FROM:<anna@grace.test>
@@ -78,6 +89,7 @@ fn the_ways_of_auth() {
              S: 235 2.7.0 you are logged in"
         ),
     );
+    let mechanisms = "504 5.5.4 mechanisms: SCRAM-SHA-256-PLUS SCRAM-SHA-256 PLAIN LOGIN";
     check(
         Role::Submissions,
         &format!(
@@ -88,8 +100,8 @@ fn the_ways_of_auth() {
              S: 501 5.7.0 authentication canceled
              N: AUTH LOGIN | 501 5.7.0 authentication canceled
              C: AUTH CRAM-MD5
-             S: 504 5.5.4 mechanisms: PLAIN LOGIN
-             N: AUTH (not shown) | 504 5.5.4 mechanisms: PLAIN LOGIN
+             S: {mechanisms}
+             N: AUTH (not shown) | {mechanisms}
              C: AUTH
              S: 501 5.5.4 syntax: AUTH mechanism [initial-response]
              C: AUTH PLAIN !
