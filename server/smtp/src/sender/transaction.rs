@@ -358,9 +358,11 @@ fn rcpt_command(recipient: &JobRecipient, extensions: &Extensions) -> String {
 /// Whether it may stand in a command: what is not as it must be is left out, for it is only a help.
 fn is_sound(original: &OriginalRecipient) -> bool {
     let is_kind = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
+    let value = original.to_string();
     !original.kind.is_empty()
         && original.kind.bytes().all(is_kind)
-        && original.to_string().len() <= ORIGINAL_RECIPIENT_BYTES_MAX
+        && value.bytes().all(|b| b.is_ascii_graphic())
+        && value.len() <= ORIGINAL_RECIPIENT_BYTES_MAX
 }
 
 fn is_ascii(recipient: &Recipient) -> bool {
