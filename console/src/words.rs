@@ -83,6 +83,11 @@ pub(crate) fn line(kind: &EventKind) -> Line {
         | EventKind::MailboxSelected { .. }
         | EventKind::MailboxChanged { .. }
         | EventKind::DirectoryChanged { .. } => mail_line(kind),
+        EventKind::RecipientSent { .. }
+        | EventKind::RecipientDeferred { .. }
+        | EventKind::RecipientFailed { .. }
+        | EventKind::SenderNotified { .. }
+        | EventKind::QueueChanged { .. } => outgoing_line(kind),
     }
 }
 
@@ -136,6 +141,37 @@ fn server_line(kind: &EventKind) -> Line {
             "stopping",
             "The server was told to stop; it finishes what it promised",
         ),
+    }
+}
+
+fn outgoing_line(kind: &EventKind) -> Line {
+    match kind {
+        EventKind::RecipientSent { queue_id, recipient, remote, tls, reply } => {
+            let how = if tls.is_empty() { "unencrypted" } else { tls };
+            let sentence = format!("Message {queue_id} was handed to {remote} for {recipient}");
+            Line::new(Weight::Done, "sent", sentence).detail(format!("{how}, {reply}"))
+        }
+        EventKind::RecipientDeferred { queue_id, recipient, remote, reason, attempts, .. } => {
+            let by = if remote.is_empty() { String::new() } else { format!("{remote} said ") };
+            let sentence = format!("Message {queue_id} for {recipient} waits: {by}{reason}");
+            let tried = units::of(u64::from(*attempts), "attempt", "attempts");
+            Line::new(Weight::Caution, "put off", sentence).detail(tried)
+        }
+        EventKind::RecipientFailed { queue_id, recipient, reason, .. } => {
+            let sentence = format!("Message {queue_id} will not reach {recipient}: {reason}");
+            Line::new(Weight::Fault, "not sent", sentence)
+        }
+        EventKind::SenderNotified { queue_id, to, about } => {
+            let to = if to.is_empty() { "Nobody" } else { to };
+            let sentence = format!("{to} was told about message {queue_id}: {about}");
+            Line::new(Weight::Note, "notified", sentence)
+        }
+        EventKind::QueueChanged { what, change, recipients, by } => {
+            let count = units::of(*recipients, "recipient", "recipients");
+            let sentence = format!("Outgoing mail, {what}: {count} {change} by {by}");
+            Line::new(Weight::Change, "queue", sentence)
+        }
+        _ => Line::new(Weight::Note, "mail", "Something happened to outgoing mail"),
     }
 }
 
@@ -254,6 +290,10 @@ pub(crate) mod tests {
 
     /// One event of every kind.
     pub(crate) fn all() -> Vec<EventKind> {
+        incoming().into_iter().chain(outgoing()).collect()
+    }
+
+    fn incoming() -> Vec<EventKind> {
         let service = Service::Smtp;
         let peer: SocketAddr = "203.0.113.7:40112".parse().expect("an address");
         let text = |text: &str| text.to_owned();
@@ -346,6 +386,44 @@ pub(crate) mod tests {
             EventKind::StoreFailed { reason: text("no space left on device") },
             EventKind::SessionPanicked { service, peer },
             EventKind::StoreDamaged { what: text("0000000007.gj: corrupt at byte 4096") },
+        ]
+    }
+
+    fn outgoing() -> Vec<EventKind> {
+        let text = |text: &str| text.to_owned();
+        vec![
+            EventKind::RecipientSent {
+                queue_id: text("4f2a91c0"),
+                recipient: text("anna@partner.example"),
+                remote: text("mx.partner.example"),
+                tls: text("TLSv1.3"),
+                reply: text("250 2.0.0 queued"),
+            },
+            EventKind::RecipientDeferred {
+                queue_id: text("4f2a91c0"),
+                recipient: text("anna@partner.example"),
+                remote: text("mx.partner.example"),
+                reason: text("451 4.7.1 later"),
+                attempts: 2,
+                next_us: 1_790_000_000_000_000,
+            },
+            EventKind::RecipientFailed {
+                queue_id: text("4f2a91c0"),
+                recipient: text("anna@partner.example"),
+                remote: text(""),
+                reason: text("the domain does not exist"),
+            },
+            EventKind::SenderNotified {
+                queue_id: text("4f2a91c0"),
+                to: text("otto@grace.test"),
+                about: text("1 recipient failed"),
+            },
+            EventKind::QueueChanged {
+                what: text("partner.example"),
+                change: text("held"),
+                recipients: 3,
+                by: text("owner"),
+            },
         ]
     }
 

@@ -270,6 +270,65 @@ pub enum EventKind {
         /// Which file, where in it, and what to do.
         what: String,
     },
+    /// Another server took a message for a recipient.
+    RecipientSent {
+        /// The id under which it was accepted.
+        queue_id: String,
+        /// The recipient.
+        recipient: String,
+        /// The other server.
+        remote: String,
+        /// How it was encrypted; empty: not at all.
+        tls: String,
+        /// What it said.
+        reply: String,
+    },
+    /// A message could not be handed over for a recipient now.
+    RecipientDeferred {
+        /// The id under which it was accepted.
+        queue_id: String,
+        /// The recipient.
+        recipient: String,
+        /// The other server; empty: none was reached.
+        remote: String,
+        /// What it said, or what else went wrong.
+        reason: String,
+        /// Attempts so far.
+        attempts: u32,
+        /// When it is tried next, in microseconds since 1970-01-01 UTC.
+        next_us: u64,
+    },
+    /// A message will not reach a recipient.
+    RecipientFailed {
+        /// The id under which it was accepted.
+        queue_id: String,
+        /// The recipient.
+        recipient: String,
+        /// The other server; empty: none was reached.
+        remote: String,
+        /// What it said, or what else went wrong.
+        reason: String,
+    },
+    /// A sender was told what became of a message.
+    SenderNotified {
+        /// The id under which it was accepted.
+        queue_id: String,
+        /// Whom the notification goes to; empty: nobody, for it was a notification itself.
+        to: String,
+        /// What it says of how many recipients, in words.
+        about: String,
+    },
+    /// An admin did something to outgoing mail.
+    QueueChanged {
+        /// Which: a number, an address, a destination, or all.
+        what: String,
+        /// The verb.
+        change: String,
+        /// How many recipients there were.
+        recipients: u64,
+        /// Who did it.
+        by: String,
+    },
 }
 
 /// What an event is about. A subscription may ask for some of these only.
@@ -281,7 +340,7 @@ pub enum Topic {
     Connection,
     /// Logins, good and bad.
     Login,
-    /// Messages accepted, refused, delivered, appended.
+    /// Messages accepted, refused, delivered, appended, sent on.
     Message,
     /// Mailboxes opened and changed, messages removed.
     Mailbox,
@@ -328,7 +387,7 @@ impl EventKind {
     #[rustfmt::skip]
     const fn row(&self) -> (&'static str, Topic, Version) {
         use Topic::{Connection, Directory, Login, Mailbox, Message, Server, Store};
-        use Version::{V1, V2};
+        use Version::{V1, V2, V3};
         match self {
             Self::ServerStarted { .. }       => ("ServerStarted",       Server,     V1),
             Self::ServerStopping             => ("ServerStopping",      Server,     V1),
@@ -355,6 +414,11 @@ impl EventKind {
             Self::StoreFailed { .. }         => ("StoreFailed",         Store,      V1),
             Self::SessionPanicked { .. }     => ("SessionPanicked",     Connection, V1),
             Self::StoreDamaged { .. }        => ("StoreDamaged",        Store,      V2),
+            Self::RecipientSent { .. }       => ("RecipientSent",       Message,    V3),
+            Self::RecipientDeferred { .. }   => ("RecipientDeferred",   Message,    V3),
+            Self::RecipientFailed { .. }     => ("RecipientFailed",     Message,    V3),
+            Self::SenderNotified { .. }      => ("SenderNotified",      Message,    V3),
+            Self::QueueChanged { .. }        => ("QueueChanged",        Message,    V3),
         }
     }
 

@@ -1,9 +1,9 @@
 //! The words the daemon and its admin programs speak.
 //!
 //! `docs/admin-protocol.md` tells the same byte by byte. From the bottom up: [`frame`] cuts a
-//! stream into frames, [`codec`] makes messages of them, [`message`], [`event`] and [`database`]
-//! are the messages, [`hello`] is how two versions meet, [`session`] holds both sides as machines
-//! without a socket, [`transport`] and [`client`] put them on local sockets.
+//! stream into frames, [`codec`] makes messages of them, [`message`], [`event`], [`database`] and
+//! [`queue`] are the messages, [`hello`] is how two versions meet, [`session`] holds both sides as
+//! machines without a socket, [`transport`] and [`client`] put them on local sockets.
 
 pub mod client;
 pub mod codec;
@@ -12,6 +12,7 @@ pub mod event;
 pub mod frame;
 pub mod hello;
 pub mod message;
+pub mod queue;
 pub mod role;
 pub mod session;
 pub mod text;

@@ -15,6 +15,7 @@ use crate::database::{
     DbVerified,
 };
 use crate::event::{Event, Service, Topic, TraceId};
+use crate::queue::{QueueChange, QueueFilter, QueueRow};
 use crate::role::Role;
 use crate::version::Version;
 
@@ -138,6 +139,21 @@ pub enum RequestBody {
         /// The id of the request to end.
         request: u32,
     },
+    /// Recipients of outgoing mail that wait. Parts of [`Rows::Queue`], then [`Answer::ListEnd`].
+    /// Version 3.
+    QueueList {
+        /// Which.
+        filter: QueueFilter,
+        /// Most rows to tell of.
+        rows_max: u32,
+    },
+    /// Does something to recipients that wait. Answered with [`Answer::QueueChanged`]. Version 3.
+    QueueChange {
+        /// Which.
+        filter: QueueFilter,
+        /// What.
+        change: QueueChange,
+    },
 }
 
 /// What a request needs.
@@ -157,7 +173,7 @@ impl RequestBody {
     #[rustfmt::skip]
     pub const fn rule(&self) -> Rule {
         use Role::{Operator, Owner, Viewer};
-        use Version::{V1, V2};
+        use Version::{V1, V2, V3};
         let (name, needs, since) = match self {
             Self::Ping                      => ("Ping",               Viewer,   V1),
             Self::ServerInfo                => ("ServerInfo",         Viewer,   V1),
@@ -179,6 +195,8 @@ impl RequestBody {
             Self::DbRestore { .. }          => ("DbRestore",          Owner,    V2),
             Self::DbChangeKey { .. }        => ("DbChangeKey",        Owner,    V2),
             Self::Cancel { .. }             => ("Cancel",             Viewer,   V2),
+            Self::QueueList { .. }          => ("QueueList",          Viewer,   V3),
+            Self::QueueChange { .. }        => ("QueueChange",        Operator, V3),
         };
         Rule { name, needs, since }
     }
@@ -271,6 +289,8 @@ pub enum Rows {
     DbProblems(Vec<DbProblem>),
     /// Segments of the journal that hold mail, in the order of their numbers. Version 2.
     DbSegments(Vec<DbSegment>),
+    /// Recipients of outgoing mail, by message. Version 3.
+    Queue(Vec<QueueRow>),
 }
 
 /// One local domain.
@@ -328,6 +348,11 @@ pub enum Answer {
     DbCompacted(DbCompacted),
     /// The database is encrypted anew. Version 2.
     DbKeyChanged(DbKeyChanged),
+    /// It is done to as many recipients. Version 3.
+    QueueChanged {
+        /// How many there were.
+        recipients: u64,
+    },
 }
 
 /// The daemon.

@@ -47,6 +47,11 @@ impl fmt::Display for EventKind {
             | E::MessageRefused { .. }
             | E::MessageDelivered { .. }
             | E::MessageAppended { .. } => message(self, f),
+            E::RecipientSent { .. }
+            | E::RecipientDeferred { .. }
+            | E::RecipientFailed { .. }
+            | E::SenderNotified { .. }
+            | E::QueueChanged { .. } => outgoing(self, f),
             E::MessagesExpunged { account, mailbox, count } => {
                 write!(f, "{count} removed from {} of {}", Plain(mailbox), Plain(account))
             }
@@ -77,6 +82,36 @@ impl fmt::Display for EventKind {
                 write!(f, "{} session of {peer} panicked and was ended", service.name())
             }
         }
+    }
+}
+
+fn outgoing(kind: &EventKind, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    match kind {
+        EventKind::RecipientSent { queue_id, recipient, remote, tls, reply } => {
+            let (queue_id, recipient, remote) = (Plain(queue_id), Plain(recipient), Plain(remote));
+            let how = if tls.is_empty() { "in clear" } else { tls };
+            write!(f, "{queue_id} sent to {recipient}, {remote} ({}): {}", Plain(how), Plain(reply))
+        }
+        EventKind::RecipientDeferred { queue_id, recipient, remote, reason, attempts, .. } => {
+            let (queue_id, recipient, reason) = (Plain(queue_id), Plain(recipient), Plain(reason));
+            let times = if *attempts == 1 { "once" } else { "again" };
+            let at = if remote.is_empty() { String::new() } else { format!("{}: ", Plain(remote)) };
+            write!(f, "{queue_id} to {recipient} put off {times}: {at}{reason}")
+        }
+        EventKind::RecipientFailed { queue_id, recipient, remote, reason } => {
+            let (queue_id, recipient, reason) = (Plain(queue_id), Plain(recipient), Plain(reason));
+            let at = if remote.is_empty() { String::new() } else { format!("{}: ", Plain(remote)) };
+            write!(f, "{queue_id} to {recipient} given up: {at}{reason}")
+        }
+        EventKind::SenderNotified { queue_id, to, about } => {
+            let to = if to.is_empty() { "nobody" } else { to };
+            write!(f, "{} told {}: {}", Plain(queue_id), Plain(to), Plain(about))
+        }
+        EventKind::QueueChanged { what, change, recipients, by } => {
+            let (what, change, by) = (Plain(what), Plain(change), Plain(by));
+            write!(f, "outgoing mail, {what}: {recipients} recipients {change} by {by}")
+        }
+        _ => Ok(()),
     }
 }
 

@@ -122,7 +122,7 @@ impl House {
                 let mut upload = mailboxes.upload();
                 upload.write(&[b'y'; MESSAGE_BYTES]).await.unwrap();
                 let message = upload.finish().await.unwrap();
-                mailboxes.deliver(&[id], message).await.unwrap();
+                mailboxes.deliver(&[id], message, None).await.unwrap();
                 waits.push(begun.elapsed());
             }
             waits

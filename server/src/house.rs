@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
+use tokio::sync::mpsc::Receiver;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -26,14 +27,16 @@ use crate::mailbox::Mailboxes;
 use crate::net::gate::Gate;
 use crate::net::listener::{self, Ended, Porter};
 use crate::net::tls::Tls;
-use crate::net::{Visit, door};
+use crate::net::{Visit, door, tls_client};
+use crate::outgoing::{Order, Outgoing};
+use crate::route::Router;
 use crate::services::Services;
 use crate::signals::{Signal, Signals};
 use crate::store::health;
 use crate::telemetry::bus::Bus;
 use crate::telemetry::log;
 use crate::telemetry::stop::Stop;
-use crate::{admin, imap, inbound, store, welcome};
+use crate::{admin, imap, inbound, outbound, store, welcome};
 
 /// The version of this build.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -56,7 +59,7 @@ pub async fn run(config: Config) -> Result<(), String> {
 /// Everything between the first and the last event.
 async fn serve(config: Arc<Config>, bus: &Bus) -> Result<(), String> {
     let mut signals = Signals::new().map_err(|e| format!("signals cannot be heard: {e}"))?;
-    let services = furnish(Arc::clone(&config), bus)?;
+    let (services, orders) = furnish(Arc::clone(&config), bus)?;
     let doors = open_doors(&config, bus)?;
     // Only now: passwords are shown once, and a start that fails for a taken port must not use it
     // up.
@@ -73,6 +76,7 @@ async fn serve(config: Arc<Config>, bus: &Bus) -> Result<(), String> {
     let address = config.admin.display().to_string();
     bus.emit(TraceId(0), EventKind::Listening { service: Service::Admin, address });
     tasks.spawn(admin::serve(socket, services.clone()));
+    tasks.spawn(send(services.clone(), orders));
     // These hear of the end last: what the sessions tell on their way out is kept, too.
     let (end, mut keepers) = (Stop::default(), JoinSet::new());
     keepers.spawn(services.history.clone().keep(bus.clone(), end.clone()));
@@ -100,7 +104,7 @@ async fn serve(config: Arc<Config>, bus: &Bus) -> Result<(), String> {
 }
 
 /// Opens the store and the certificate, and gathers the handles.
-fn furnish(config: Arc<Config>, bus: &Bus) -> Result<Services, String> {
+fn furnish(config: Arc<Config>, bus: &Bus) -> Result<(Services, Receiver<Order>), String> {
     let limits = config.limits;
     std::fs::create_dir_all(&config.data).map_err(|e| {
         let data = config.data.display();
@@ -125,7 +129,11 @@ fn furnish(config: Arc<Config>, bus: &Bus) -> Result<Services, String> {
         limits,
         stop: Stop::default(),
     };
-    Ok(Services {
+    let (outgoing, orders) = Outgoing::new(config.queue.recipients_waiting_max);
+    let services = Services {
+        outgoing,
+        router: Router::new(dns.clone(), &config.hostname, &config.queue)?,
+        outgoing_tls: tls_client::any_certificate(),
         directory: Directory::new(db.clone(), bus.clone(), limits.password_checks_max),
         mailboxes: Mailboxes::new(db.clone(), bus.clone(), limits.mailboxes_per_account_max),
         history: History::new(db.clone(), &config.store),
@@ -133,7 +141,8 @@ fn furnish(config: Arc<Config>, bus: &Bus) -> Result<Services, String> {
         config,
         porter,
         db,
-    })
+    };
+    Ok((services, orders))
 }
 
 /// Opens every door, or says which one cannot be opened and what to do.
@@ -150,6 +159,15 @@ fn open_doors(config: &Config, bus: &Bus) -> Result<Vec<(Door, TcpListener)>, St
         doors.push((wanted, listener));
     }
     Ok(doors)
+}
+
+/// Sends what is to go to other servers.
+async fn send(services: Services, orders: Receiver<Order>) {
+    let (bus, stop) = (services.porter.bus.clone(), services.porter.stop.clone());
+    if let Err(reason) = outbound::run(services, orders, stop).await {
+        let reason = format!("mail to other servers is not sent any more: {reason}");
+        bus.emit(TraceId(0), EventKind::StoreFailed { reason });
+    }
 }
 
 /// One connection, by what is spoken at its door.

@@ -1,8 +1,8 @@
 //! The runtime of Grace's daemon: sockets, TLS and storage wired around the pure protocol machines.
 //!
 //! ```text
-//! house → inbound | imap | admin → mailbox | directory | history → store
-//!       → net | config | telemetry
+//! house → inbound | outbound | imap | admin → mailbox | directory | history | outgoing | route
+//!       → store | net | dns → config | telemetry
 //! ```
 //! Siblings do not import each other; they meet in the store or through an event.
 
@@ -16,6 +16,9 @@ pub mod imap;
 pub mod inbound;
 pub mod mailbox;
 pub mod net;
+pub mod outbound;
+pub mod outgoing;
+pub mod route;
 pub mod services;
 pub mod signals;
 pub mod store;

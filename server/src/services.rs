@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use gracedb::db::Db;
+use rustls::ClientConfig;
 
 use crate::config::Config;
 use crate::directory::Directory;
@@ -12,6 +13,8 @@ use crate::dns::Resolver;
 use crate::history::History;
 use crate::mailbox::Mailboxes;
 use crate::net::listener::Porter;
+use crate::outgoing::Outgoing;
+use crate::route::Router;
 
 /// What a session may use.
 #[derive(Clone)]
@@ -26,6 +29,12 @@ pub struct Services {
     pub directory: Directory,
     /// Mailboxes and messages.
     pub mailboxes: Mailboxes,
+    /// Mail for other servers.
+    pub outgoing: Outgoing,
+    /// Where it goes.
+    pub router: Router,
+    /// TLS on its way there.
+    pub outgoing_tls: Arc<ClientConfig>,
     /// Events and counts of the past.
     pub history: History,
     /// The database, for its figures.

@@ -76,7 +76,7 @@ impl House {
         upload.write(text.as_bytes()).await.expect("room");
         let message = upload.finish().await.expect("finished");
         let ids: Vec<u64> = to.iter().map(|person| person.id).collect();
-        let placed = self.mailboxes.deliver(&ids, message).await.expect("placed");
+        let placed = self.mailboxes.deliver(&ids, message, None).await.expect("placed");
         placed.first().expect("somebody").uid
     }
 
@@ -85,7 +85,7 @@ impl House {
         upload.write(text.as_bytes()).await?;
         let message = upload.finish().await?;
         let ids: Vec<u64> = to.iter().map(|person| person.id).collect();
-        self.mailboxes.deliver(&ids, message).await.map(drop)
+        self.mailboxes.deliver(&ids, message, None).await.map(drop)
     }
 
     fn inbox(&self, person: &Person) -> MailboxRow {

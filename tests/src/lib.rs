@@ -21,6 +21,7 @@ pub mod script;
 pub mod seed;
 pub mod usage;
 pub mod wire;
+pub mod zone;
 
 use std::io::Write as _;
 

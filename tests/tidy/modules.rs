@@ -8,7 +8,7 @@ use crate::tree::{self, nothing_breaks};
 const LEVELS: &[&[&str]] = &[
     &["config", "signals", "telemetry"],
     &["dns", "net", "store"],
-    &["authenticity", "mailbox", "directory", "history", "route"],
+    &["authenticity", "mailbox", "directory", "history", "outgoing", "route"],
     &["services"],
     &["inbound", "outbound", "imap", "admin", "welcome"],
     &["house"],

@@ -13,6 +13,7 @@ use grace_ipc::message::{
     PushBody, Reply, Request, RequestBody, Rows, Secret, ServerInfo, ServerMessage, SessionCount,
     Stats,
 };
+use grace_ipc::queue::{QueueChange, QueueFilter, QueueRow};
 
 /// Every request, by name.
 pub(crate) fn requests() -> Vec<(String, Request)> {
@@ -53,6 +54,8 @@ pub(crate) fn requests() -> Vec<(String, Request)> {
         },
         RequestBody::DbChangeKey { new_key_file: true },
         RequestBody::Cancel { request: 15 },
+        RequestBody::QueueList { filter: filter(), rows_max: 1_000 },
+        RequestBody::QueueChange { filter: filter(), change: QueueChange::Retry },
     ];
     let named = bodies.into_iter().enumerate().map(|(place, body)| {
         let id = u32::try_from(place).unwrap() + 1;
@@ -67,8 +70,60 @@ pub(crate) fn requests() -> Vec<(String, Request)> {
         ),
         extra("DbRestore-newest", restore(DbMoment::Newest)),
         extra("DbRestore-transaction", restore(DbMoment::Transaction { number: 251 })),
+        extra("QueueList-all", RequestBody::QueueList { filter: all(), rows_max: 7 }),
+        extra("QueueChange-hold", queue_change(QueueChange::Hold)),
+        extra("QueueChange-release", queue_change(QueueChange::Release)),
+        extra(
+            "QueueChange-reroute",
+            queue_change(QueueChange::Reroute { to: "[relay.example.org]:2525".into() }),
+        ),
+        extra("QueueChange-bounce", queue_change(QueueChange::Bounce)),
+        extra("QueueChange-delete", queue_change(QueueChange::Delete)),
     ];
     named.chain(extras).collect()
+}
+
+fn filter() -> QueueFilter {
+    QueueFilter {
+        queue_id: Some("4f2a".into()),
+        sender: Some(String::new()),
+        recipient: Some("a@example.org".into()),
+        destination: Some("example.org".into()),
+    }
+}
+
+fn all() -> QueueFilter {
+    QueueFilter::default()
+}
+
+fn queue_change(change: QueueChange) -> RequestBody {
+    RequestBody::QueueChange { filter: all(), change }
+}
+
+fn queue_rows() -> Vec<QueueRow> {
+    let row = QueueRow {
+        queue_id: "4f2a".into(),
+        trace: 251,
+        sender: "info@example.org".into(),
+        recipient: "a@example.net".into(),
+        destination: "example.net".into(),
+        size: 65_536,
+        created_us: 1_790_000_000_000_000,
+        next_us: 1_790_000_060_000_000,
+        attempts: 1,
+        held: false,
+        remote: "mx.example.net".into(),
+        reason: "451 4.7.1 later".into(),
+    };
+    let held = QueueRow {
+        attempts: 0,
+        held: true,
+        sender: String::new(),
+        remote: String::new(),
+        reason: String::new(),
+        ..row.clone()
+    };
+    vec![row, held]
 }
 
 fn failure(code: Code) -> Failure {
@@ -105,6 +160,8 @@ pub(crate) fn answers() -> Vec<(String, ServerMessage)> {
             }))),
         ),
         ("reply-DbKeyChanged", reply(Outcome::Done(Answer::DbKeyChanged(key_changed())))),
+        ("reply-Part-Queue", reply(Outcome::Part(Rows::Queue(queue_rows())))),
+        ("reply-QueueChanged", reply(Outcome::Done(Answer::QueueChanged { recipients: 65_536 }))),
         ("goodbye", ServerMessage::Goodbye(failure(Code::Stopping))),
         (
             "push-Stats",
@@ -183,6 +240,7 @@ pub(crate) fn server_variant(message: &ServerMessage) -> Vec<&'static str> {
             Outcome::Part(Rows::DbProgress(_)) => vec!["Reply", "Part", "DbProgress"],
             Outcome::Part(Rows::DbProblems(_)) => vec!["Reply", "Part", "DbProblems"],
             Outcome::Part(Rows::DbSegments(_)) => vec!["Reply", "Part", "DbSegments"],
+            Outcome::Part(Rows::Queue(_)) => vec!["Reply", "Part", "Queue"],
             Outcome::Failed(failure) => vec!["Reply", "Failed", code_name(failure.code)],
             Outcome::Done(answer) => match answer {
                 Answer::Done => vec!["Reply", "Done", "Done"],
@@ -195,13 +253,14 @@ pub(crate) fn server_variant(message: &ServerMessage) -> Vec<&'static str> {
                 Answer::DbCopied(_) => vec!["Reply", "Done", "DbCopied"],
                 Answer::DbCompacted(_) => vec!["Reply", "Done", "DbCompacted"],
                 Answer::DbKeyChanged(_) => vec!["Reply", "Done", "DbKeyChanged"],
+                Answer::QueueChanged { .. } => vec!["Reply", "Done", "QueueChanged"],
             },
         },
     }
 }
 
 /// All of what [`server_variant`] can give.
-pub(crate) const SERVER_VARIANTS: [&[&str]; 17] = [
+pub(crate) const SERVER_VARIANTS: [&[&str]; 19] = [
     &["Push", "Events"],
     &["Push", "Stats"],
     &["Reply", "Part", "Domains"],
@@ -219,6 +278,8 @@ pub(crate) const SERVER_VARIANTS: [&[&str]; 17] = [
     &["Reply", "Done", "DbCopied"],
     &["Reply", "Done", "DbCompacted"],
     &["Reply", "Done", "DbKeyChanged"],
+    &["Reply", "Part", "Queue"],
+    &["Reply", "Done", "QueueChanged"],
 ];
 
 fn progress() -> DbProgress {
@@ -452,7 +513,7 @@ pub(crate) fn events() -> Vec<Event> {
         EventKind::SessionPanicked { service: Service::Admin, peer: v4 },
         EventKind::StoreDamaged { what: "0000000007.gj: corrupt at byte 4096".into() },
     ];
-    let numbered = (1_u64..).zip(kinds);
+    let numbered = (1_u64..).zip(kinds.into_iter().chain(outgoing()));
     numbered
         .map(|(seq, kind)| Event {
             seq,
@@ -461,4 +522,44 @@ pub(crate) fn events() -> Vec<Event> {
             kind,
         })
         .collect()
+}
+
+/// Events of mail to other servers.
+fn outgoing() -> Vec<EventKind> {
+    let text = |text: &str| text.to_owned();
+    let (sender, account) = (text("a@example.net"), text("info@example.org"));
+    vec![
+        EventKind::RecipientSent {
+            queue_id: "4f2a".into(),
+            recipient: sender.clone(),
+            remote: "mx.example.net".into(),
+            tls: "TLSv1.3".into(),
+            reply: text("550 5.1.1 no"),
+        },
+        EventKind::RecipientDeferred {
+            queue_id: "4f2a".into(),
+            recipient: sender.clone(),
+            remote: String::new(),
+            reason: text("reason"),
+            attempts: 1,
+            next_us: 1_790_000_060_000_000,
+        },
+        EventKind::RecipientFailed {
+            queue_id: "4f2a".into(),
+            recipient: sender.clone(),
+            remote: "mx.example.net".into(),
+            reason: text("reason"),
+        },
+        EventKind::SenderNotified {
+            queue_id: "4f2a".into(),
+            to: account,
+            about: "1 recipient failed".into(),
+        },
+        EventKind::QueueChanged {
+            what: "example.net".into(),
+            change: "held".into(),
+            recipients: 2,
+            by: "otto".into(),
+        },
+    ]
 }

@@ -251,6 +251,8 @@ fn a_role_may_do_what_the_table_says() {
         ("DbRestore",          Role::Owner),
         ("DbChangeKey",        Role::Owner),
         ("Cancel",             Role::Viewer),
+        ("QueueList",          Role::Viewer),
+        ("QueueChange",        Role::Operator),
     ];
     let mut walked = 0;
     for (_, Request { body, .. }) in samples::requests() {
@@ -293,7 +295,7 @@ fn an_unknown_request_is_answered_and_the_talk_goes_on() {
     assert_eq!(talk.poll(), None);
     let (id, code, text) = talk.hear_failure();
     assert_eq!((id, code), (9, Code::Malformed));
-    assert!(text.starts_with("the request is none of version 2, or damaged: "), "{text}");
+    assert!(text.starts_with("the request is none of version 3, or damaged: "), "{text}");
     let id = talk.ask(RequestBody::Ping);
     assert_eq!(talk.poll(), None);
     assert_eq!(talk.hear(), [done(id)]);

@@ -191,7 +191,7 @@ fn addresses_beyond_ascii_need_utf8_only_where_the_way_has_it() {
     let raw = String::from_utf8(whole(&ascii, b"")).unwrap();
     assert!(!ascii.is_utf8 && !ascii.is_8bit && raw.is_ascii());
     assert!(raw.contains("\r\nFinal-Recipient: utf-8; j\\x{F6}rg@example.org\r\n"), "{raw}");
-    assert!(raw.contains("\r\nDiagnostic-Code: smtp; 550 5.6.7 j?rg?\r\n"), "{raw}");
+    assert!(raw.contains("\r\nDiagnostic-Code: x-grace; 550 5.6.7 j?rg?\r\n"), "{raw}");
 
     let utf8 = compose("b\u{f6}b@grace.test", HEADER.as_bytes(), &[joerg]);
     let raw = whole(&utf8, b"");
@@ -314,7 +314,7 @@ fn python_reads_a_failure_with_its_original() {
             "Your message was NOT delivered to:",
         ]
     );
-    let diagnostic = format!("Diagnostic-Code=smtp; {}", long.trim());
+    let diagnostic = format!("Diagnostic-Code=x-grace; {}", long.trim());
     assert_eq!(
         said[5..],
         [
@@ -474,7 +474,7 @@ Original-Recipient: rfc822; anna@old.example
 Final-Recipient: rfc822; anna@example.org
 Action: delayed
 Status: 4.4.1
-Diagnostic-Code: smtp; connection timed out
+Diagnostic-Code: x-grace; connection timed out
 Last-Attempt-Date: Mon, 23 Nov 2026 18:59:59 +0000
 Will-Retry-Until: Sat, 28 Nov 2026 18:00:00 +0000
 

@@ -200,6 +200,12 @@ impl Queue {
         self.recipients
     }
 
+    /// Whether any recipient of a message is in the queue.
+    #[must_use]
+    pub fn contains(&self, message: u64) -> bool {
+        self.by_message.range((message, 0)..=(message, u32::MAX)).next().is_some()
+    }
+
     /// Whether nothing waits, is tried or held.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -17,9 +17,12 @@ use grace_ipc::message::{
     ServerInfo,
 };
 
+use grace_ipc::queue::{QUEUE_ROWS_PER_PART_MAX, QueueChange, QueueFilter};
+
 use super::database::{self, Job, Turn};
 use super::figures::{self, Sums};
 use crate::directory::Refusal;
+use crate::outgoing;
 use crate::services::Services;
 use crate::store::failure::Failure as StoreFailure;
 
@@ -124,6 +127,10 @@ impl Desk {
             RequestBody::DomainList => self.domains(),
             RequestBody::AccountList { domain } => self.accounts(domain.as_deref()),
             RequestBody::DbStats => database::stats(&self.services).await,
+            RequestBody::QueueList { filter, rows_max } => self.queue(&filter, rows_max),
+            RequestBody::QueueChange { filter, change } => {
+                self.change_queue(filter, change, by).await
+            }
             change => {
                 self.change(change, by).await?;
                 Ok(Outcome::Answer(Answer::Done))
@@ -173,12 +180,39 @@ impl Desk {
             | RequestBody::DbCompact
             | RequestBody::DbRestore { .. }
             | RequestBody::DbChangeKey { .. }
-            | RequestBody::Cancel { .. } => {
+            | RequestBody::Cancel { .. }
+            | RequestBody::QueueList { .. }
+            | RequestBody::QueueChange { .. } => {
                 let text = format!("{} changes nothing", change.rule().name);
                 return Err(Failure::new(Code::Unsupported, text));
             }
         };
         done.map_err(|e| refused(&e))
+    }
+
+    fn queue(&self, filter: &QueueFilter, rows_max: u32) -> Result<Outcome, Failure> {
+        let rows_max = usize::try_from(rows_max).unwrap_or(usize::MAX);
+        let rows = outgoing::list::list(&self.services.db, filter, rows_max);
+        let rows = rows.map_err(|e| store_failed(&e))?;
+        Ok(list(rows, QUEUE_ROWS_PER_PART_MAX, Rows::Queue))
+    }
+
+    async fn change_queue(
+        &self,
+        filter: QueueFilter,
+        change: QueueChange,
+        by: &str,
+    ) -> Result<Outcome, Failure> {
+        if let QueueChange::Reroute { to } = &change
+            && outgoing::destination(to).is_none()
+        {
+            let text = format!("{to:?} is neither a domain nor a server such as [mx.example.org]");
+            return Err(Failure::new(Code::Invalid, text));
+        }
+        let done = self.services.outgoing.change(filter, change, by).await;
+        let done = done.ok_or_else(|| Failure::new(Code::Stopping, "the server stops"))?;
+        let recipients = done.map_err(|e| store_failed(&e))?;
+        Ok(Outcome::Answer(Answer::QueueChanged { recipients }))
     }
 
     fn info(&self) -> ServerInfo {
@@ -207,7 +241,7 @@ impl Desk {
             name: domain.name,
             created_us: domain.created_us,
         });
-        Ok(list(rows.collect(), Rows::Domains))
+        Ok(list(rows.collect(), ROWS_PER_PART_MAX, Rows::Domains))
     }
 
     fn accounts(&self, domain: Option<&str>) -> Result<Outcome, Failure> {
@@ -228,16 +262,16 @@ impl Desk {
                 created_us: account.created_us,
             }
         });
-        Ok(list(rows.collect(), Rows::Accounts))
+        Ok(list(rows.collect(), ROWS_PER_PART_MAX, Rows::Accounts))
     }
 }
 
-/// Cuts rows into parts.
-fn list<T>(mut rows: Vec<T>, part: impl Fn(Vec<T>) -> Rows) -> Outcome {
+/// Cuts rows into parts of at most so many.
+fn list<T>(mut rows: Vec<T>, part_max: usize, part: impl Fn(Vec<T>) -> Rows) -> Outcome {
     let count = rows.len() as u64;
     let mut parts = Vec::new();
     while !rows.is_empty() {
-        let rest = rows.split_off(rows.len().min(ROWS_PER_PART_MAX));
+        let rest = rows.split_off(rows.len().min(part_max));
         parts.push(part(std::mem::replace(&mut rows, rest)));
     }
     Outcome::Parts(parts, Answer::ListEnd { rows: count })

@@ -31,6 +31,9 @@ use crate::mailbox::Mailboxes;
 use crate::net::gate::Gate;
 use crate::net::listener::Porter;
 use crate::net::tls::Tls;
+use crate::net::tls_client;
+use crate::outgoing::Outgoing;
+use crate::route::Router;
 use crate::services::Services;
 use crate::store;
 use crate::store::accounts::Account;
@@ -57,6 +60,10 @@ fn services(folder: &Path) -> Services {
         directory: Directory::new(db.clone(), bus.clone(), 2),
         mailboxes: Mailboxes::new(db.clone(), bus.clone(), 100),
         history: History::new(db.clone(), &config.store),
+        outgoing: Outgoing::new(1_000).0,
+        router: Router::new(Resolver::new(&config.dns).unwrap(), &config.hostname, &config.queue)
+            .unwrap(),
+        outgoing_tls: tls_client::any_certificate(),
         dns: Resolver::new(&config.dns).unwrap(),
         config: Arc::new(config),
         porter: Porter { bus, gate: Gate::new(10, 10), tls, limits, stop },

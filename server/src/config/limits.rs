@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::names::Nameserver;
+use super::names::{Nameserver, Span};
 
 /// What the reference page says about one setting.
 #[derive(Debug, Clone, Copy)]
@@ -106,7 +106,10 @@ macro_rules! settings {
         impl Default for $checked {
             fn default() -> Self {
                 Self {
-                    $($list: [$($list_default),*].into_iter().flat_map(|item: &str| item.parse()).collect(),)*
+                    $($list: {
+                        let items: &[&str] = &[$($list_default),*];
+                        items.iter().flat_map(|item| item.parse()).collect()
+                    },)*
                     $($word: $word_default.to_owned(),)*
                     $($name: $default,)+
                 }
@@ -280,6 +283,70 @@ settings! {
     }
 }
 
+settings! {
+    "queue",
+    /// How mail goes out, checked.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    Outgoing, OutgoingWritten, QUEUE;
+    gone {}
+    lists {
+        retry_after: Span = ["1m" "5m" "15m" "30m" "1h"], "a time such as \"90s\" or \"5m\"",
+            "How long to wait after the first failed attempts, one after the other. Most trouble is over in minutes: a server that starts again, one that lets strangers wait (greylisting).";
+    }
+    words {
+        smart_host = "none", [],
+            "A server that all outgoing mail goes through, as `name` or `name:port`. `none`: mail goes to the servers that its recipients' domains name.";
+    }
+    numbers {
+        port = 25, 1..=65_535, "port",
+            "Port of other servers (RFC 5321 4.5.4.2).";
+        recipients_waiting_max = 1_000_000, 1_000..=20_000_000, "recipients",
+            "Recipients that may wait for delivery to other servers. Each takes some 500 bytes on disk and some 200 in memory; beyond, submission answers 452.";
+        attempts_max = 200, 1..=20_000, "attempts",
+            "Deliveries under way at once, to all servers together. Each takes a connection and some 100 KiB.";
+        attempts_per_destination_start = 5, 1..=1_000, "attempts",
+            "Deliveries at once to a destination nothing is known of. Big providers refuse a stranger who opens more than a handful of connections.";
+        attempts_per_destination_max = 20, 1..=1_000, "attempts",
+            "Deliveries at once to one destination at most, however well it goes; when the other side says that it is too much there are fewer.";
+        attempts_per_minute_max = 0, 0..=60_000, "attempts",
+            "Deliveries to one destination in a minute. 0: as many as go through.";
+        recipients_per_transaction_max = 100, 1..=10_000, "recipients",
+            "Recipients of one message handed over in one go (RFC 5321 4.5.3.1.8: 100 are taken everywhere).";
+        retry_late_min_minutes = 120, 1..=1_440, "minutes",
+            "Shortest wait when `retry_after` is used up (RFC 5321 4.5.4.1: 2 or 3 hours is the usual slow interval).";
+        retry_late_max_minutes = 240, 1..=1_440, "minutes",
+            "Longest wait then; chance picks one in between, so that what failed together does not come back together.";
+        lifetime_hours = 120, 1..=720, "hours",
+            "How long delivery is tried before the message goes back to its sender (RFC 5321 4.5.4.1: 4 to 5 days at least).";
+        last_call_s = 300, 1..=3_599, "seconds",
+            "How long before the end of its lifetime a message is tried for the last time; or, after a start that came too late, how long it still has.";
+        delay_notice_hours = 4, 1..=720, "hours",
+            "When a sender first hears that a message is late, if he did not ask not to (NOTIFY, RFC 3461).";
+        delay_again_hours = 24, 1..=720, "hours",
+            "How long until he hears it again.";
+        back_off_first_s = 60, 1..=86_400, "seconds",
+            "How long a destination that cannot be reached is left alone at first; it doubles each time.";
+        back_off_max_s = 3_600, 1..=86_400, "seconds",
+            "How long it is left alone at most.";
+        connect_s = 30, 1..=600, "seconds",
+            "How long one address of another server may take to accept a connection.";
+        greeting_s = 300, 1..=3_600, "seconds",
+            "How long another server may take to greet (RFC 5321 4.5.3.2.1: 5 minutes).";
+        command_s = 300, 1..=3_600, "seconds",
+            "How long it may take to answer EHLO, MAIL or RCPT (RFC 5321 4.5.3.2.2: 5 minutes).";
+        data_s = 120, 1..=3_600, "seconds",
+            "How long it may take to answer DATA (RFC 5321 4.5.3.2.4: 2 minutes).";
+        body_s = 180, 1..=3_600, "seconds",
+            "How long it may take to read a piece of a message (RFC 5321 4.5.3.2.5: 3 minutes).";
+        end_s = 600, 1..=3_600, "seconds",
+            "How long it may take to answer the end of a message (RFC 5321 4.5.3.2.6: 10 minutes). Who hangs up earlier delivers twice.";
+        idle_s = 10, 0..=300, "seconds",
+            "How long a connection to another server is kept for the next message. 0: none is.";
+        hosts_max = 10, 1..=100, "hosts",
+            "Servers of one destination that are tried in one attempt, in the order of their preference.";
+    }
+}
+
 impl Store {
     /// The key's file; `None`: nothing is to be encrypted.
     #[must_use]
@@ -294,7 +361,7 @@ mod tests {
 
     #[test]
     fn defaults_lie_within_their_bounds() {
-        for setting in LIMITS.iter().chain(STORE).chain(DNS) {
+        for setting in LIMITS.iter().chain(STORE).chain(DNS).chain(QUEUE) {
             match setting.values {
                 Values::Number { default, min, max, .. } => {
                     assert!((min..=max).contains(&default), "{}", setting.name);

@@ -134,7 +134,7 @@ impl Placed {
     async fn store(self, services: &Services) -> Result<Stored, Rejection> {
         let Self { received: Received { trace, queue_id, envelope, message }, accounts } = self;
         let size = message.size();
-        let placed = services.mailboxes.deliver(&accounts, message).await?;
+        let placed = services.mailboxes.deliver(&accounts, message, None).await?;
         let accepted = EventKind::MessageAccepted {
             queue_id: queue_id.clone(),
             sender: claim(envelope.sender.to_string().as_bytes()),

@@ -20,13 +20,16 @@ use grace_ipc::event::{EventKind, Service};
 
 use super::*;
 use crate::config::Config;
-use crate::config::limits::{Dns, Limits, Store};
+use crate::config::limits::{self, Dns, Limits, Store};
 use crate::dns::Resolver;
 use crate::history::History;
 use crate::mailbox::Mailboxes;
 use crate::net::gate::Gate;
 use crate::net::listener::{self, Porter};
 use crate::net::tls::Tls;
+use crate::net::tls_client;
+use crate::outgoing::Outgoing;
+use crate::route::Router;
 use crate::store;
 use crate::telemetry::bus::Bus;
 use crate::telemetry::stop::Stop;
@@ -126,6 +129,7 @@ fn services(folder: &Path) -> Services {
         tls: None,
         limits,
         store: Store::default(),
+        queue: limits::Outgoing::default(),
         dns: Dns { resolvers: vec!["127.0.0.1".parse().unwrap()], ..Dns::default() },
         try_mode: false,
     };
@@ -142,6 +146,10 @@ fn services(folder: &Path) -> Services {
         directory: Directory::new(db.clone(), bus.clone(), 2),
         mailboxes: Mailboxes::new(db.clone(), bus, limits.mailboxes_per_account_max),
         history: History::new(db.clone(), &config.store),
+        outgoing: Outgoing::new(1_000).0,
+        router: Router::new(Resolver::new(&config.dns).unwrap(), &config.hostname, &config.queue)
+            .unwrap(),
+        outgoing_tls: tls_client::any_certificate(),
         dns: Resolver::new(&config.dns).unwrap(),
         config: Arc::new(config),
         porter,

@@ -17,6 +17,7 @@ use super::change::get_mailbox;
 use crate::store::accounts::Account;
 use crate::store::failure::Failure;
 use crate::store::messages::{MailboxRow, MessageRow, flag};
+use crate::store::outgoing::{self, Onward};
 use crate::store::seed;
 
 /// Keywords one message may have: enough for any client, and a row stays small.
@@ -94,6 +95,12 @@ impl Uploaded {
     pub fn size(&self) -> u64 {
         self.bytes.len()
     }
+
+    /// Its bytes, for a row of another kind.
+    #[must_use]
+    pub fn bytes(&self) -> Large {
+        self.bytes.clone()
+    }
 }
 
 impl Mailboxes {
@@ -105,7 +112,8 @@ impl Mailboxes {
 
     /// Delivers a message into the INBOX of each account, in one transaction. Done means on disk.
     /// An account given twice gets it once. Telling of it is the caller's part, who knows whose
-    /// message it is.
+    /// message it is. `onward` are the recipients elsewhere: they wait for delivery, written in
+    /// the same transaction.
     ///
     /// # Errors
     /// One of the accounts is gone, or the database failed; the message stands nowhere.
@@ -113,18 +121,13 @@ impl Mailboxes {
         &self,
         accounts: &[u64],
         message: Uploaded,
+        onward: Option<&Onward>,
     ) -> Result<Vec<Placed>, Failure> {
-        let mut accounts = accounts.to_vec();
-        accounts.sort_unstable();
-        accounts.dedup();
         let pending = self.db.write(|tx| {
-            let mut targets = Vec::new();
-            for id in accounts {
-                // All or none: a sender who hears "stored" never sends again.
-                let account = tx.get::<Account>(&id)?.ok_or(Failure::NoSuchMailbox)?;
-                targets.push((account.address, seed::inbox(tx, id)?));
+            if let Some(Onward { message, recipients }) = onward {
+                outgoing::enqueue(tx, message, recipients)?;
             }
-            place(tx, &message, targets, &Birth::default())
+            deliver(tx, accounts, &message)
         })?;
         Ok(pending.await?)
     }
@@ -159,6 +162,27 @@ impl Mailboxes {
         self.bus.emit(trace, appended);
         Ok(placed)
     }
+}
+
+/// Delivers a message within a transaction, as [`Mailboxes::deliver`] does.
+///
+/// # Errors
+/// One of the accounts is gone, or the database failed.
+pub(crate) fn deliver(
+    tx: &mut WriteTx<'_>,
+    accounts: &[u64],
+    message: &Uploaded,
+) -> Result<Vec<Placed>, Failure> {
+    let mut accounts = accounts.to_vec();
+    accounts.sort_unstable();
+    accounts.dedup();
+    let mut targets = Vec::new();
+    for id in accounts {
+        // All or none: a sender who hears "stored" never sends again.
+        let account = tx.get::<Account>(&id)?.ok_or(Failure::NoSuchMailbox)?;
+        targets.push((account.address, seed::inbox(tx, id)?));
+    }
+    place(tx, message, targets, &Birth::default())
 }
 
 /// Puts a row per target.

@@ -7,6 +7,7 @@ pub mod gate;
 pub mod listener;
 pub mod stream;
 pub mod tls;
+pub mod tls_client;
 
 use std::net::SocketAddr;
 

@@ -8,11 +8,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use rustls::ServerConfig;
+use rustls::{ClientConfig, ServerConfig};
+use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
+use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 
 /// A connection's bytes.
 #[derive(Debug)]
@@ -35,8 +35,6 @@ pub struct TlsInfo {
     pub version: String,
     /// Such as `TLS_AES_256_GCM_SHA384`.
     pub cipher: String,
-    /// The name the client asked for (RFC 6066 3).
-    pub server_name: Option<String>,
 }
 
 impl Stream {
@@ -57,11 +55,25 @@ impl Stream {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "TLS is up already"));
         };
         let tls = TlsAcceptor::from(config).accept(tcp).await?;
-        Ok(Self {
-            wire: Wire::Tls(Box::new(tls)),
-            bytes_in: self.bytes_in,
-            bytes_out: self.bytes_out,
-        })
+        let wire = Wire::Tls(Box::new(tls.into()));
+        Ok(Self { wire, bytes_in: self.bytes_in, bytes_out: self.bytes_out })
+    }
+
+    /// Does the client's side of a TLS handshake with the server of this name.
+    ///
+    /// # Errors
+    /// The handshake failed, the server went away, or the stream is encrypted already.
+    pub async fn connect_tls(
+        self,
+        config: Arc<ClientConfig>,
+        name: ServerName<'static>,
+    ) -> io::Result<Self> {
+        let Wire::Clear(tcp) = self.wire else {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "TLS is up already"));
+        };
+        let tls = TlsConnector::from(config).connect(name, tcp).await?;
+        let wire = Wire::Tls(Box::new(tls.into()));
+        Ok(Self { wire, bytes_in: self.bytes_in, bytes_out: self.bytes_out })
     }
 
     /// Whether the bytes are encrypted.
@@ -83,7 +95,6 @@ impl Stream {
                 // rustls says TLS13_, the registry TLS_.
                 format!("{:?}", suite.suite()).replace("TLS13_", "TLS_")
             }),
-            server_name: session.server_name().map(str::to_owned),
         })
     }
 

@@ -5,6 +5,7 @@
 //!   1 domain      2 account        8 uid_validity
 //!   3 mailbox     4 subscription   5 message     7 vanished
 //!   9 trace      10 trace_page    11 statistic
+//!  12 outgoing   13 outgoing_recipient
 //! ```
 //! Invariant: a table's id and name never change meaning; a table that is given up keeps its id:
 //! 6, `body`.
@@ -18,6 +19,7 @@ pub mod health;
 pub mod key;
 pub mod messages;
 pub mod open;
+pub mod outgoing;
 pub mod removal;
 pub mod report;
 pub mod seed;
@@ -30,6 +32,7 @@ use gracedb::table::Table as _;
 
 use self::accounts::{Account, Domain};
 use self::messages::{MailboxRow, MessageRow, Subscription, UidValidity, Vanished};
+use self::outgoing::{OutgoingRecipientRow, OutgoingRow};
 use self::statistics::StatisticRow;
 use self::traces::{TracePage, TraceRow};
 
@@ -45,4 +48,6 @@ pub const SCHEMA: Schema = Schema::new(&[
     TraceRow::DEF,
     TracePage::DEF,
     StatisticRow::DEF,
+    OutgoingRow::DEF,
+    OutgoingRecipientRow::DEF,
 ]);

@@ -54,7 +54,9 @@ impl Fields {
             self.field("Remote-MTA", &format!("dns; {remote}"));
         }
         if let Some(reply) = recipient.reply {
-            self.field("Diagnostic-Code", &format!("smtp; {reply}"));
+            // RFC 3464 2.3.6: "smtp" is for what an SMTP server said.
+            let kind = if recipient.remote.is_some() { "smtp" } else { "x-grace" };
+            self.field("Diagnostic-Code", &format!("{kind}; {reply}"));
         }
         self.date("Last-Attempt-Date", recipient.last_attempt);
         self.date("Will-Retry-Until", recipient.will_retry_until);

@@ -11,6 +11,7 @@ mod db;
 mod find;
 mod password;
 mod print;
+mod queue;
 mod units;
 mod watch;
 
@@ -46,6 +47,9 @@ enum Command {
     /// Accounts: people and places with a mailbox
     #[command(subcommand)]
     Account(Account),
+    /// Outgoing mail that waits
+    #[command(subcommand)]
+    Queue(queue::Queue),
     /// What happens, as it happens
     Events(watch::Events),
     /// Counters
@@ -163,6 +167,7 @@ fn run(arguments: Arguments) -> Result<ExitCode, String> {
             order(client, RequestBody::AccountSetPassword { address: address.clone(), password })?;
             print::done(form, "password changed", &address)
         }
+        Command::Queue(command) => queue::run(command, form, &connect),
         Command::Events(events) => watch::events(connect(Role::Viewer)?, form, &events),
         Command::Stats => {
             let stats = connect(Role::Viewer)?.stats().map_err(|e| e.to_string())?;

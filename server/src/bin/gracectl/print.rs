@@ -178,7 +178,7 @@ fn flat(event: &Event) -> Result<Value, String> {
 }
 
 /// `2026-11-23 19:40:12.123` in UTC.
-fn time(time_us: u64) -> String {
+pub(crate) fn time(time_us: u64) -> String {
     let ms = time_us / 1_000;
     let (hour, minute, second) = (ms / 3_600_000 % 24, ms / 60_000 % 60, ms / 1_000 % 60);
     format!("{} {hour:02}:{minute:02}:{second:02}.{:03}", day(time_us), ms % 1_000)

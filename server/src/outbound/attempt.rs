@@ -1,0 +1,393 @@
+//! One attempt: a batch of recipients of one message, at the hosts of their destination.
+//!
+//! ```text
+//!   rows ─▶ [idle connection] ─▶ hosts ─▶ addresses ─▶ connection ─▶ fates of the recipients
+//!                                  └── the next one, while none came to speak of the message
+//! ```
+//! Invariants: every recipient of the batch gets a fate; none is tried at a second host once one has
+//! spoken of it.
+//! Not here: what a fate leads to (`settle`), when another attempt is made (`grace_queue`).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use gracedb::view::View as _;
+use rustls::ClientConfig;
+
+use grace_mail::address::{Charset, Mailbox};
+use grace_queue::capacity::Behavior;
+use grace_queue::queue::Batch;
+use grace_smtp::dsn::{Notify, OriginalRecipient, Return};
+use grace_smtp::path::{Recipient, ReversePath};
+use grace_smtp::sender::job::{Content, Job, JobRecipient, Message};
+use grace_smtp::sender::outcome::{Cause, Failure as Refusal, Fault, Outcome, Reason, Stage};
+use grace_smtp::sender::settings::{Settings, TlsPolicy};
+
+use super::connection::{Body, Connection, Sent};
+use crate::route::{Host, NoRoute};
+use crate::services::Services;
+use crate::store::outgoing::{BodyKind, OutgoingRecipientRow, OutgoingRow, notify};
+
+/// What became of one recipient.
+#[derive(Debug, Clone)]
+pub(super) enum Fate {
+    /// Another server took the message.
+    Sent {
+        /// Which.
+        remote: String,
+        /// How it was encrypted; empty: not at all.
+        tls: String,
+        /// What it said.
+        reply: String,
+        /// Whether it notifies the sender of success, if he wants to hear of it.
+        notifies: bool,
+    },
+    /// It may yet work.
+    Later(Trouble),
+    /// It never will.
+    Never(Trouble),
+    /// It was not asked about, and goes again at once.
+    Untried,
+}
+
+/// What went wrong.
+#[derive(Debug, Clone)]
+pub(super) struct Trouble {
+    /// The other server, if it said so; else empty.
+    pub(super) remote: String,
+    /// Enhanced status code (RFC 3463).
+    pub(super) status: (u16, u16, u16),
+    /// What it said, or what else happened.
+    pub(super) reason: String,
+}
+
+impl Fate {
+    /// Whether the queue is done with it.
+    pub(super) fn is_settled(&self) -> bool {
+        matches!(self, Self::Sent { .. } | Self::Never(_))
+    }
+}
+
+/// What came of an attempt.
+pub(super) struct Report {
+    /// By the recipients' numbers.
+    pub(super) fates: Vec<(u32, Fate)>,
+    /// How the hosts behaved.
+    pub(super) behavior: Behavior,
+    /// Why it failed, if it did.
+    pub(super) reason: Option<String>,
+    /// A connection that is still good.
+    pub(super) connection: Option<Connection>,
+}
+
+impl Report {
+    /// An attempt that broke for a reason of ours.
+    pub(super) fn broken(reason: &str) -> Self {
+        Self {
+            fates: Vec::new(),
+            behavior: Behavior::Unknown,
+            reason: Some(reason.to_owned()),
+            connection: None,
+        }
+    }
+}
+
+/// What is sent.
+struct Mail {
+    message: OutgoingRow,
+    recipients: Vec<OutgoingRecipientRow>,
+    body: Body,
+}
+
+/// Tries a batch.
+pub(super) async fn run(services: Services, batch: Batch, idle: Option<Connection>) -> Report {
+    let mail = match load(&services, &batch) {
+        Ok(Some(mail)) => mail,
+        // It was taken out meanwhile.
+        Ok(None) => return Report { reason: None, ..Report::broken("") },
+        Err(error) => return Report::broken(&format!("it cannot be read here: {error}")),
+    };
+    let tls = services.outgoing_tls.clone();
+    let mut attempt = Attempt { services, mail, tls, next_hop: batch.destination.to_string() };
+    if let Some(connection) = idle
+        && let Some(report) = attempt.reuse(connection).await
+    {
+        return report;
+    }
+    attempt.try_hosts().await
+}
+
+fn load(services: &Services, batch: &Batch) -> Result<Option<Mail>, gracedb::error::Error> {
+    let snapshot = services.db.snapshot();
+    let Some(message) = snapshot.get::<OutgoingRow>(&batch.message)? else { return Ok(None) };
+    let mut recipients = Vec::with_capacity(batch.recipients.len());
+    for number in &batch.recipients {
+        recipients.extend(snapshot.get::<OutgoingRecipientRow>(&(batch.message, *number))?);
+    }
+    let body = Body::new(snapshot.open_large(&message.body));
+    Ok((!recipients.is_empty()).then_some(Mail { message, recipients, body }))
+}
+
+struct Attempt {
+    services: Services,
+    mail: Mail,
+    tls: Arc<ClientConfig>,
+    next_hop: String,
+}
+
+/// How it went at one host.
+enum Visit {
+    /// It spoke of the message, or the message cannot go there.
+    Spoken(Box<Report>),
+    /// Nobody there came to speak of it; the next host may.
+    Silent(Trouble, Behavior),
+}
+
+impl Attempt {
+    /// Over a connection that waited. `None`: it was closed meanwhile, and nothing was sent.
+    async fn reuse(&mut self, mut connection: Connection) -> Option<Report> {
+        self.mail.body.rewind();
+        let sent = connection.send(self.job(), &mut self.mail.body).await?;
+        // A server that had waited long enough says so to MAIL, and means the session.
+        let is_over = |outcome: &Outcome| match outcome {
+            Outcome::Later(refusal) => {
+                matches!(&refusal.cause, Cause::Reply(reply) if reply.stage == Stage::Mail)
+            }
+            _ => false,
+        };
+        if !sent.is_open && sent.outcomes.iter().all(is_over) {
+            return None;
+        }
+        match self.judge(connection, sent) {
+            Visit::Spoken(report) => Some(*report),
+            Visit::Silent(..) => None,
+        }
+    }
+
+    async fn try_hosts(&mut self) -> Report {
+        let chance = self.mail.message.id ^ self.mail.message.trace;
+        let hosts = match self.services.router.hosts(&self.next_hop, chance).await {
+            Ok(hosts) => hosts,
+            Err(no_route) => return self.unroutable(no_route),
+        };
+        let mut last: Option<(Trouble, Behavior)> = None;
+        let mut no_address = None;
+        for host in hosts {
+            match self.services.router.addresses(&host).await {
+                Ok(addresses) => {
+                    for address in addresses {
+                        match self.visit(&host, address).await {
+                            Visit::Spoken(report) => return *report,
+                            Visit::Silent(trouble, behavior) => last = Some((trouble, behavior)),
+                        }
+                    }
+                }
+                // One that may be there later leaves more hope than one that never is.
+                Err(error @ NoRoute::Later { .. }) => no_address = Some(error),
+                Err(error) => {
+                    no_address.get_or_insert(error);
+                }
+            }
+        }
+        match (last, no_address) {
+            (Some((trouble, behavior)), _) => self.all(behavior, &Fate::Later(trouble)),
+            (None, Some(no_route)) => self.unroutable(no_route),
+            (None, None) => Report::broken("the destination has no hosts"),
+        }
+    }
+
+    /// One address, with TLS if it is offered; without it if that fails and it need not be.
+    async fn visit(&mut self, host: &Host, address: std::net::SocketAddr) -> Visit {
+        let policies: &[TlsPolicy] = if self.mail.message.require_tls {
+            &[TlsPolicy::Required]
+        } else {
+            &[TlsPolicy::Opportunistic, TlsPolicy::Never]
+        };
+        let patience = Duration::from_secs(self.services.config.queue.connect_s);
+        let mut silent = None;
+        for &policy in policies {
+            let settings = self.settings(policy);
+            let tls = Arc::clone(&self.tls);
+            let opened = Connection::open(&host.name, address, patience, settings, tls).await;
+            let connection = match opened {
+                Ok(connection) => connection,
+                Err(reason) => {
+                    let trouble = Trouble::found((4, 4, 1), &reason);
+                    return Visit::Silent(trouble, Behavior::Unreachable);
+                }
+            };
+            let (visit, tls_failed) = self.speak(connection).await;
+            match visit {
+                Visit::Silent(trouble, behavior) => {
+                    silent = Some(Visit::Silent(trouble, behavior));
+                    if !tls_failed {
+                        break;
+                    }
+                }
+                spoken @ Visit::Spoken(_) => return spoken,
+            }
+        }
+        silent.unwrap_or_else(|| {
+            let trouble = Trouble::found((4, 4, 0), "the connection ended before it began");
+            Visit::Silent(trouble, Behavior::Unreachable)
+        })
+    }
+
+    async fn speak(&mut self, mut connection: Connection) -> (Visit, bool) {
+        self.mail.body.rewind();
+        let sent = connection.send(self.job(), &mut self.mail.body).await;
+        let tls_failed = connection.tls_failed();
+        let visit = match sent {
+            Some(sent) => self.judge(connection, sent),
+            None => {
+                let trouble = Trouble::found((4, 4, 2), "the session ended before it began");
+                Visit::Silent(trouble, Behavior::Unreachable)
+            }
+        };
+        (visit, tls_failed)
+    }
+
+    /// What the outcomes mean.
+    fn judge(&self, connection: Connection, sent: Sent) -> Visit {
+        let remote = connection.host().to_owned();
+        let is_host = |outcome: &Outcome| match outcome {
+            Outcome::Later(refusal) | Outcome::Never(refusal) => refusal.fault == Fault::Host,
+            _ => false,
+        };
+        let first = sent.outcomes.iter().find_map(|outcome| match outcome {
+            Outcome::Later(refusal) | Outcome::Never(refusal) => Some(refusal),
+            _ => None,
+        });
+        if sent.outcomes.iter().all(is_host)
+            && let Some(refusal) = first
+            && may_ask_another(refusal)
+        {
+            let behavior = match refusal.cause {
+                Cause::Reply(_) => Behavior::Busy,
+                Cause::Found(_) => Behavior::Unreachable,
+            };
+            return Visit::Silent(Trouble::of(refusal, &remote), behavior);
+        }
+        let behavior =
+            if sent.outcomes.iter().any(is_host) { Behavior::Busy } else { Behavior::Well };
+        let reason = first.map(ToString::to_string);
+        let tls = connection.tls();
+        let numbers = self.mail.recipients.iter().map(|row| row.number);
+        let fates = sent.outcomes.into_iter().map(|outcome| fate(outcome, &remote, &tls));
+        let fates = numbers.zip(fates).collect();
+        let connection = sent.is_open.then_some(connection);
+        Visit::Spoken(Box::new(Report { fates, behavior, reason, connection }))
+    }
+
+    fn job(&self) -> Job {
+        let Mail { message, recipients, .. } = &self.mail;
+        let content = match BodyKind::from_row(message.body_kind) {
+            BodyKind::SevenBit => Content::SevenBit,
+            BodyKind::EightBit => Content::EightBit,
+            BodyKind::Binary => Content::Binary,
+        };
+        let address = |text: &str| Mailbox::parse(text, Charset::Utf8).ok();
+        Job {
+            sender: address(&message.sender).map_or(ReversePath::Null, ReversePath::Mailbox),
+            recipients: recipients
+                .iter()
+                .map(|row| JobRecipient {
+                    address: address(&row.address)
+                        .map_or(Recipient::Postmaster, Recipient::Mailbox),
+                    notify: Some(Notify {
+                        success: row.notify & notify::SUCCESS != 0,
+                        failure: row.notify & notify::FAILURE != 0,
+                        delay: row.notify & notify::DELAY != 0,
+                    })
+                    .filter(|wanted| *wanted != Notify::default()),
+                    original: OriginalRecipient::parse(&row.original),
+                })
+                .collect(),
+            message: Message { size_bytes: message.body.len(), content, utf8: message.utf8 },
+            returned: message.return_full.then_some(Return::Full),
+            envelope_id: Some(message.envelope_id.clone()).filter(|id| !id.is_empty()),
+            require_tls: message.require_tls,
+        }
+    }
+
+    fn settings(&self, policy: TlsPolicy) -> Settings {
+        let queue = &self.services.config.queue;
+        let command_timeout = Duration::from_secs(queue.command_s);
+        Settings {
+            recipients_max: usize::try_from(queue.recipients_per_transaction_max).unwrap_or(100),
+            greeting_timeout: Duration::from_secs(queue.greeting_s),
+            hello_timeout: command_timeout,
+            mail_timeout: command_timeout,
+            rcpt_timeout: command_timeout,
+            data_timeout: Duration::from_secs(queue.data_s),
+            block_timeout: Duration::from_secs(queue.body_s),
+            end_timeout: Duration::from_secs(queue.end_s),
+            // The connection waits in our hands, and is closed when we say so.
+            idle_timeout: Duration::from_secs(queue.idle_s + 5),
+            ..Settings::new(self.services.config.hostname.clone(), policy)
+        }
+    }
+
+    fn unroutable(&self, no_route: NoRoute) -> Report {
+        match no_route {
+            NoRoute::Never { status, text } => {
+                self.all(Behavior::Unknown, &Fate::Never(Trouble::found(status, &text)))
+            }
+            NoRoute::Later { status, text } => {
+                self.all(Behavior::Unreachable, &Fate::Later(Trouble::found(status, &text)))
+            }
+        }
+    }
+
+    /// The same for every recipient.
+    fn all(&self, behavior: Behavior, fate: &Fate) -> Report {
+        let reason = match fate {
+            Fate::Later(trouble) | Fate::Never(trouble) => Some(trouble.reason.clone()),
+            _ => None,
+        };
+        let fates = self.mail.recipients.iter().map(|row| (row.number, fate.clone())).collect();
+        Report { fates, behavior, reason, connection: None }
+    }
+}
+
+/// Whether another host may be asked: not where this one may have taken the message, nor where it
+/// spoke of it.
+fn may_ask_another(refusal: &Refusal) -> bool {
+    match &refusal.cause {
+        Cause::Reply(reply) => {
+            matches!(reply.stage, Stage::Greeting | Stage::Hello | Stage::StartTls | Stage::Auth)
+        }
+        Cause::Found(reason) => !matches!(reason, Reason::AnswerLost | Reason::SlowTransaction),
+    }
+}
+
+impl Trouble {
+    pub(super) fn found(status: (u16, u16, u16), reason: &str) -> Self {
+        Self { remote: String::new(), status, reason: reason.to_owned() }
+    }
+
+    fn of(refusal: &Refusal, remote: &str) -> Self {
+        let status = &refusal.status;
+        let status = (u16::from(status.class), status.subject, status.detail);
+        match &refusal.cause {
+            Cause::Reply(reply) => {
+                Self { remote: remote.to_owned(), status, reason: reply.to_string() }
+            }
+            Cause::Found(reason) => Self::found(status, &format!("{remote}: {reason}")),
+        }
+    }
+}
+
+fn fate(outcome: Outcome, remote: &str, tls: &str) -> Fate {
+    match outcome {
+        Outcome::Delivered { reply, notifies } => Fate::Sent {
+            remote: remote.to_owned(),
+            tls: tls.to_owned(),
+            reply: reply.to_string(),
+            notifies,
+        },
+        Outcome::Later(refusal) => Fate::Later(Trouble::of(&refusal, remote)),
+        Outcome::Never(refusal) => Fate::Never(Trouble::of(&refusal, remote)),
+        Outcome::NotAttempted => Fate::Untried,
+    }
+}

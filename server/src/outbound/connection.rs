@@ -1,0 +1,340 @@
+//! One connection to another server: the sender machine of `grace-smtp` joined to a stream and to
+//! the bytes of a message. It decides nothing about SMTP.
+//!
+//! ```text
+//!   disk ─▶ a piece ─▶ Sender ─▶ bytes to write ─┐
+//!                        ▲                       ├─ one poll: writes and reads at once
+//!                        └────── bytes read ◀────┘
+//! ```
+//! Invariants: what the peer says is read also while we write, so that two that both write first
+//! cannot lock each other up; every wait has the machine's deadline; one piece of the message is in
+//! memory at a time.
+//! Not here: the rules of SMTP (`grace_smtp::sender`), where to connect (`attempt`).
+
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use gracedb::large::LargeReader;
+use rustls::ClientConfig;
+use rustls_pki_types::ServerName;
+use tokio::io::{AsyncRead as _, AsyncWrite as _, AsyncWriteExt as _, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{sleep_until, timeout};
+
+use grace_smtp::sender::job::Job;
+use grace_smtp::sender::outcome::Outcome;
+use grace_smtp::sender::settings::{BODY_PIECE_BYTES_MAX, Settings};
+use grace_smtp::sender::{Action, CloseReason, Sender, Tls};
+
+use crate::net::stream::Stream;
+
+/// Memory to read replies into, in bytes.
+const READ_BYTES: usize = 4 * 1_024;
+/// How long a server that we part from may take to hear it.
+const FAREWELL_WAIT: Duration = Duration::from_secs(5);
+
+/// A connection that is open, or was.
+pub(super) struct Connection {
+    /// `None` while a handshake has it, and when that failed.
+    stream: Option<Stream>,
+    sender: Sender,
+    config: Arc<ClientConfig>,
+    host: String,
+    peer: SocketAddr,
+    /// What is to be written, and how much of it is.
+    output: Vec<u8>,
+    written: usize,
+    is_flushed: bool,
+    is_ready: bool,
+    tls_failed: bool,
+}
+
+/// What came of a job.
+pub(super) struct Sent {
+    /// What became of each recipient, in the order of the job.
+    pub(super) outcomes: Vec<Outcome>,
+    /// Whether another job may follow.
+    pub(super) is_open: bool,
+}
+
+/// What the network brought.
+enum Event {
+    Read(usize),
+    Wrote,
+    Gone,
+    Late,
+}
+
+impl Connection {
+    /// Connects to an address of a host.
+    ///
+    /// # Errors
+    /// Nobody answers there, in words.
+    pub(super) async fn open(
+        host: &str,
+        peer: SocketAddr,
+        patience: Duration,
+        settings: Settings,
+        config: Arc<ClientConfig>,
+    ) -> Result<Self, String> {
+        let tcp = match timeout(patience, TcpStream::connect(peer)).await {
+            Ok(Ok(tcp)) => tcp,
+            Ok(Err(e)) => return Err(format!("{peer} cannot be reached: {e}")),
+            Err(_) => {
+                return Err(format!("{peer} did not answer in {} s", patience.as_secs()));
+            }
+        };
+        // Commands are small and each waits for its reply; where that cannot be set they are slow.
+        drop(tcp.set_nodelay(true));
+        Ok(Self {
+            stream: Some(Stream::clear(tcp)),
+            sender: Sender::new(Instant::now(), settings, None),
+            config,
+            host: host.to_owned(),
+            peer,
+            output: Vec::new(),
+            written: 0,
+            is_flushed: true,
+            is_ready: false,
+            tls_failed: false,
+        })
+    }
+
+    /// The server at the other end.
+    pub(super) fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// How it is encrypted; empty: not at all.
+    pub(super) fn tls(&self) -> String {
+        self.sender.tls().map_or_else(String::new, |tls| format!("{} {}", tls.version, tls.cipher))
+    }
+
+    /// Whether it was a handshake that failed: without TLS it may work.
+    pub(super) fn tls_failed(&self) -> bool {
+        self.tls_failed
+    }
+
+    /// Sends one message. `None`: this session takes none any more, and nothing was sent.
+    pub(super) async fn send(&mut self, job: Job, body: &mut Body) -> Option<Sent> {
+        self.sender.deliver(Instant::now(), job).ok()?;
+        self.is_ready = false;
+        let (mut outcomes, mut wants_body) = (None, false);
+        loop {
+            while let Some(action) = self.sender.poll() {
+                match action {
+                    Action::Send(bytes) => self.queue(&bytes),
+                    Action::StartTls => self.start_tls().await,
+                    Action::NeedBody => wants_body = true,
+                    Action::Settled(settled) => (outcomes, wants_body) = (Some(settled), false),
+                    Action::Ready => self.is_ready = true,
+                    Action::Note(_) => {}
+                    Action::Close(_) => return self.ended(outcomes).await,
+                }
+            }
+            if self.is_ready
+                && let Some(outcomes) = outcomes.take()
+            {
+                return Some(Sent { outcomes, is_open: true });
+            }
+            // The next piece is read when the last one is written: one at a time is in memory.
+            if wants_body && self.written == self.output.len() {
+                wants_body = false;
+                self.give(body);
+            } else {
+                self.wait().await;
+            }
+        }
+    }
+
+    async fn ended(&mut self, outcomes: Option<Vec<Outcome>>) -> Option<Sent> {
+        self.close().await;
+        Some(Sent { outcomes: outcomes?, is_open: false })
+    }
+
+    /// Says goodbye, in a task of its own.
+    pub(super) fn part(mut self) {
+        tokio::spawn(async move {
+            let farewell = async {
+                self.sender.quit(Instant::now());
+                loop {
+                    while let Some(action) = self.sender.poll() {
+                        match action {
+                            Action::Send(bytes) => self.queue(&bytes),
+                            Action::Close(CloseReason::Failed(_)) => return,
+                            Action::Close(_) => return self.close().await,
+                            _ => {}
+                        }
+                    }
+                    self.wait().await;
+                }
+            };
+            // Nothing depends on it: all that was sent is settled.
+            drop(timeout(FAREWELL_WAIT, farewell).await);
+        });
+    }
+
+    fn queue(&mut self, bytes: &[u8]) {
+        if self.written == self.output.len() {
+            self.output.clear();
+            self.written = 0;
+        }
+        self.output.extend_from_slice(bytes);
+        self.is_flushed = false;
+    }
+
+    /// Hands over the next piece of the message.
+    fn give(&mut self, body: &mut Body) {
+        let now = Instant::now();
+        match body.next() {
+            Ok(Some(piece)) => self.sender.body(now, piece),
+            Ok(None) => self.sender.body_end(now),
+            Err(_) => self.sender.body_failed(now),
+        }
+    }
+
+    /// Waits until something was written or read, or time is over, and tells the machine.
+    async fn wait(&mut self) {
+        let deadline = self.sender.deadline();
+        let room = self.sender.room().min(READ_BYTES);
+        let mut buffer = [0; READ_BYTES];
+        let event = {
+            let exchange = self.exchange(buffer.get_mut(..room).unwrap_or_default());
+            tokio::select! {
+                event = exchange => event,
+                () = sleep_until(deadline.unwrap_or_else(Instant::now).into()) => Event::Late,
+            }
+        };
+        let now = Instant::now();
+        match event {
+            Event::Read(count) => {
+                self.sender.receive(now, buffer.get(..count).unwrap_or_default());
+            }
+            Event::Wrote => {}
+            Event::Gone => self.sender.peer_gone(now),
+            Event::Late => self.sender.timeout(now),
+        }
+    }
+
+    /// Reads and writes, whichever goes on first.
+    async fn exchange(&mut self, buffer: &mut [u8]) -> Event {
+        poll_fn(|context| self.poll_exchange(context, buffer)).await
+    }
+
+    fn poll_exchange(&mut self, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<Event> {
+        let Some(stream) = &mut self.stream else { return Poll::Ready(Event::Gone) };
+        let mut stream = Pin::new(stream);
+        if !buffer.is_empty() {
+            let mut read = ReadBuf::new(buffer);
+            match stream.as_mut().poll_read(context, &mut read) {
+                Poll::Ready(Ok(())) if read.filled().is_empty() => return Poll::Ready(Event::Gone),
+                Poll::Ready(Ok(())) => return Poll::Ready(Event::Read(read.filled().len())),
+                Poll::Ready(Err(_)) => return Poll::Ready(Event::Gone),
+                Poll::Pending => {}
+            }
+        }
+        let left = self.output.get(self.written..).unwrap_or_default();
+        if !left.is_empty() {
+            return match stream.poll_write(context, left) {
+                Poll::Ready(Ok(0) | Err(_)) => Poll::Ready(Event::Gone),
+                Poll::Ready(Ok(count)) => {
+                    self.written += count;
+                    Poll::Ready(Event::Wrote)
+                }
+                Poll::Pending => Poll::Pending,
+            };
+        }
+        if !self.is_flushed {
+            return match stream.poll_flush(context) {
+                Poll::Ready(Ok(())) => {
+                    self.is_flushed = true;
+                    Poll::Ready(Event::Wrote)
+                }
+                Poll::Ready(Err(_)) => Poll::Ready(Event::Gone),
+                Poll::Pending => Poll::Pending,
+            };
+        }
+        Poll::Pending
+    }
+
+    /// Writes what is left in clear, then does the handshake.
+    async fn start_tls(&mut self) {
+        let outcome = match self.sender.deadline() {
+            Some(deadline) => {
+                let deadline = deadline.into();
+                let handshake = self.handshake();
+                match tokio::time::timeout_at(deadline, handshake).await {
+                    Ok(done) => done,
+                    Err(_) => Err(io::Error::from(io::ErrorKind::TimedOut)),
+                }
+            }
+            None => self.handshake().await,
+        };
+        let now = Instant::now();
+        match outcome {
+            Ok(tls) => self.sender.tls_started(now, tls),
+            Err(error) => {
+                self.tls_failed = true;
+                self.sender.tls_failed(now, &error.to_string());
+            }
+        }
+    }
+
+    async fn handshake(&mut self) -> io::Result<Tls> {
+        let gone = || io::Error::from(io::ErrorKind::NotConnected);
+        let mut stream = self.stream.take().ok_or_else(gone)?;
+        let left = self.output.get(self.written..).unwrap_or_default();
+        stream.write_all(left).await?;
+        stream.flush().await?;
+        (self.written, self.is_flushed) = (self.output.len(), true);
+        let name = ServerName::try_from(self.host.clone())
+            .unwrap_or_else(|_| ServerName::IpAddress(self.peer.ip().into()));
+        let stream = stream.connect_tls(Arc::clone(&self.config), name).await?;
+        let info = stream.tls_info().ok_or_else(gone)?;
+        self.stream = Some(stream);
+        Ok(Tls { version: info.version, cipher: info.cipher, is_verified: false })
+    }
+
+    /// Writes what is left, and closes our side.
+    async fn close(&mut self) {
+        let Some(mut stream) = self.stream.take() else { return };
+        let left = self.output.get(self.written..).unwrap_or_default().to_vec();
+        let farewell = async {
+            stream.write_all(&left).await?;
+            stream.shutdown().await
+        };
+        // The session is over either way.
+        drop(timeout(FAREWELL_WAIT, farewell).await);
+    }
+}
+
+/// The bytes of a message, piece by piece.
+pub(super) struct Body {
+    reader: LargeReader,
+    offset: u64,
+    piece: Vec<u8>,
+}
+
+impl Body {
+    pub(super) fn new(reader: LargeReader) -> Self {
+        Self { reader, offset: 0, piece: Vec::new() }
+    }
+
+    /// Begins anew, for another try.
+    pub(super) fn rewind(&mut self) {
+        self.offset = 0;
+    }
+
+    fn next(&mut self) -> Result<Option<&[u8]>, gracedb::error::Error> {
+        self.piece.resize(BODY_PIECE_BYTES_MAX / 2, 0);
+        let count = self.reader.read_at(self.offset, &mut self.piece)?;
+        self.offset += count as u64;
+        let piece = self.piece.get(..count).unwrap_or_default();
+        Ok((!piece.is_empty()).then_some(piece))
+    }
+}

@@ -1,0 +1,158 @@
+//! Mail for other servers: how it is taken, looked at, and changed by an admin.
+//!
+//! ```text
+//!   inbound ─▶ draft ─▶ rows, in the transaction of the delivery ─▶ Submitted ─┐
+//!   admin ──▶ change ───────────────────────────────────────────▶ Change ──────┴─▶ outbound
+//! ```
+//! Invariants: what is taken is on disk before anybody hears of it; rows are changed by `outbound`
+//! alone once it knows them, so that no attempt meets a row it did not expect.
+//! Not here: sending (`outbound`), when (`grace_queue`), the tables (`store::outgoing`).
+
+pub mod list;
+mod settings;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::sync::{mpsc, oneshot};
+
+use grace_ipc::queue::{QueueChange, QueueFilter};
+use grace_mail::address::{Charset, Domain, Host, Mailbox};
+use grace_queue::schedule::Life;
+
+pub use self::settings::settings;
+
+use crate::store::failure::Failure;
+use crate::store::outgoing::{OutgoingRecipientRow, notify};
+use crate::telemetry::bus::Moments;
+
+/// Orders that may wait for the sender of mail. It takes them at once; this is for a burst.
+const ORDERS_MAX: usize = 1_024;
+
+/// What `outbound` is told.
+#[derive(Debug)]
+pub enum Order {
+    /// A message was taken; it is on disk.
+    Submitted(u64),
+    /// An admin wants something done.
+    Change {
+        /// To which recipients.
+        filter: QueueFilter,
+        /// What.
+        change: QueueChange,
+        /// Who asks.
+        by: String,
+        /// How many there were, or why it was not done.
+        reply: oneshot::Sender<Result<u64, Failure>>,
+    },
+}
+
+/// The desk for outgoing mail. Cloning gives another handle.
+#[derive(Debug, Clone)]
+pub struct Outgoing {
+    orders: mpsc::Sender<Order>,
+    waiting: Arc<AtomicU64>,
+    waiting_max: u64,
+}
+
+impl Outgoing {
+    /// A desk, and where its orders come out. At most `waiting_max` recipients may wait.
+    #[must_use]
+    pub fn new(waiting_max: u64) -> (Self, mpsc::Receiver<Order>) {
+        let (orders, taken) = mpsc::channel(ORDERS_MAX);
+        (Self { orders, waiting: Arc::default(), waiting_max }, taken)
+    }
+
+    /// Whether one more recipient may wait.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) < self.waiting_max
+    }
+
+    /// How many recipients wait.
+    #[must_use]
+    pub fn waiting(&self) -> u64 {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
+    /// Says how many wait now.
+    pub fn set_waiting(&self, waiting: u64) {
+        self.waiting.store(waiting, Ordering::Relaxed);
+    }
+
+    /// Tells that a message is on disk. Where nobody sends any more it goes out after the next
+    /// start.
+    pub async fn submitted(&self, message: u64) {
+        drop(self.orders.send(Order::Submitted(message)).await);
+    }
+
+    /// Does something to recipients that wait; says to how many. `None`: the server stops.
+    pub async fn change(
+        &self,
+        filter: QueueFilter,
+        change: QueueChange,
+        by: &str,
+    ) -> Option<Result<u64, Failure>> {
+        let (reply, answer) = oneshot::channel();
+        let order = Order::Change { filter, change, by: by.to_owned(), reply };
+        self.orders.send(order).await.ok()?;
+        answer.await.ok()
+    }
+}
+
+/// Where an admin wants mail to go: a domain as the queue knows it, or a server as `[name]` or
+/// `[name]:port`. `None`: it is neither.
+#[must_use]
+pub fn destination(text: &str) -> Option<String> {
+    let Some(server) = text.strip_prefix('[') else {
+        return Domain::parse(text, Charset::Utf8).ok().map(|domain| domain.as_str().to_owned());
+    };
+    let (name, rest) = server.split_once(']')?;
+    let is_name = name.parse::<IpAddr>().is_ok() || Domain::parse(name, Charset::Utf8).is_ok();
+    let is_port = match rest.strip_prefix(':') {
+        Some(port) => port.parse::<u16>().is_ok_and(|port| port > 0),
+        None => rest.is_empty(),
+    };
+    (is_name && is_port).then(|| text.to_lowercase())
+}
+
+/// The row of a new recipient: who wants to hear of failures and delays, as RFC 3461 4.1 has it for
+/// who says nothing.
+#[must_use]
+pub fn recipient(
+    message: u64,
+    number: u32,
+    address: &Mailbox,
+    life: &Life,
+) -> OutgoingRecipientRow {
+    let destination = match address.host() {
+        Host::Domain(domain) => domain.as_str().to_owned(),
+        literal => literal.to_string(),
+    };
+    OutgoingRecipientRow {
+        message,
+        number,
+        address: address.to_string(),
+        destination,
+        notify: notify::FAILURE | notify::DELAY,
+        original: String::new(),
+        held: false,
+        attempts: life.attempts,
+        started_ms: life.started.millis(),
+        due_ms: life.started.millis(),
+        notice_ms: life.notice_at.millis(),
+        expires_ms: life.expires.millis(),
+        is_strict: life.is_strict,
+        tried_ms: 0,
+        remote: String::new(),
+        reason: String::new(),
+    }
+}
+
+/// A number for a message: the microsecond of its birth, made unique.
+#[must_use]
+pub fn new_number() -> u64 {
+    static MOMENTS: Moments = Moments::new();
+    MOMENTS.next_us()
+}
