@@ -270,6 +270,29 @@ pub enum EventKind {
         /// Which file, where in it, and what to do.
         what: String,
     },
+    /// It was found out who a message is really from. The results are words of RFC 8601.
+    SenderChecked {
+        /// Where it came from.
+        peer: SocketAddr,
+        /// Envelope sender; empty for a bounce.
+        sender: String,
+        /// Domain of the author; empty: none, or more than one.
+        author: String,
+        /// Whether the name of the peer's address has that address.
+        iprev: String,
+        /// SPF of the envelope sender.
+        spf: String,
+        /// DKIM of the best signature, and who signed.
+        dkim: String,
+        /// ARC.
+        arc: String,
+        /// DMARC of the author.
+        dmarc: String,
+        /// What follows: accepted, quarantined, refused or put off.
+        consequence: String,
+        /// Why, in words; empty for what is accepted.
+        reason: String,
+    },
 }
 
 /// What an event is about. A subscription may ask for some of these only.
@@ -328,7 +351,7 @@ impl EventKind {
     #[rustfmt::skip]
     const fn row(&self) -> (&'static str, Topic, Version) {
         use Topic::{Connection, Directory, Login, Mailbox, Message, Server, Store};
-        use Version::{V1, V2};
+        use Version::{V1, V2, V3};
         match self {
             Self::ServerStarted { .. }       => ("ServerStarted",       Server,     V1),
             Self::ServerStopping             => ("ServerStopping",      Server,     V1),
@@ -355,6 +378,7 @@ impl EventKind {
             Self::StoreFailed { .. }         => ("StoreFailed",         Store,      V1),
             Self::SessionPanicked { .. }     => ("SessionPanicked",     Connection, V1),
             Self::StoreDamaged { .. }        => ("StoreDamaged",        Store,      V2),
+            Self::SenderChecked { .. }       => ("SenderChecked",       Message,    V3),
         }
     }
 

@@ -14,12 +14,14 @@ pub enum Version {
     /// The database: the event that it met damage, its figures, checks and copies; work that tells
     /// how far it is and can be cancelled.
     V2 = 2,
+    /// Mail with others: the event that a sender was checked.
+    V3 = 3,
 }
 
 /// The oldest version this build speaks.
 pub const OLDEST: Version = Version::V1;
 /// The newest version this build speaks.
-pub const NEWEST: Version = Version::V2;
+pub const NEWEST: Version = Version::V3;
 
 impl Version {
     /// The number on the wire.
@@ -34,6 +36,7 @@ impl Version {
         match number {
             1 => Some(Self::V1),
             2 => Some(Self::V2),
+            3 => Some(Self::V3),
             _ => None,
         }
     }

@@ -451,6 +451,18 @@ pub(crate) fn events() -> Vec<Event> {
         EventKind::StoreFailed { reason: reason() },
         EventKind::SessionPanicked { service: Service::Admin, peer: v4 },
         EventKind::StoreDamaged { what: "0000000007.gj: corrupt at byte 4096".into() },
+        EventKind::SenderChecked {
+            peer: v4,
+            sender: sender(),
+            author: "example.net".into(),
+            iprev: "pass".into(),
+            spf: "softfail".into(),
+            dkim: "fail example.net".into(),
+            arc: "none".into(),
+            dmarc: "fail".into(),
+            consequence: "refused".into(),
+            reason: reply(),
+        },
     ];
     let numbered = (1_u64..).zip(kinds);
     numbered
