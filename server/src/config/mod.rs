@@ -18,7 +18,9 @@ use serde::Deserialize;
 
 use grace_ipc::event::Service;
 
-use self::limits::{Dns, DnsWritten, Limits, LimitsWritten, Store, StoreWritten};
+use self::limits::{
+    Authenticity, AuthenticityWritten, Dns, DnsWritten, Limits, LimitsWritten, Store, StoreWritten,
+};
 
 /// Where the configuration is looked for when no `--config` is given.
 pub const SYSTEM_FILE: &str = "/etc/grace/graced.toml";
@@ -52,6 +54,8 @@ pub struct Config {
     pub store: Store,
     /// How the names of others are looked up.
     pub dns: Dns,
+    /// How senders are checked.
+    pub authenticity: Authenticity,
     /// No configuration was found: loopback ports, a test domain, accounts made on first start.
     pub try_mode: bool,
 }
@@ -102,6 +106,7 @@ struct Written {
     limits: LimitsWritten,
     store: StoreWritten,
     dns: DnsWritten,
+    authenticity: AuthenticityWritten,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -165,6 +170,7 @@ impl Config {
             limits: Limits::check(&written.limits)?,
             store: Store::check(&written.store)?,
             dns: Dns::check(&written.dns)?,
+            authenticity: Authenticity::check(&written.authenticity)?,
             try_mode: false,
         })
     }
@@ -189,6 +195,7 @@ impl Config {
             limits: Limits::default(),
             store: Store::default(),
             dns: Dns::default(),
+            authenticity: Authenticity::default(),
             try_mode: true,
         }
     }

@@ -20,7 +20,7 @@ use grace_ipc::event::{EventKind, Service};
 
 use super::*;
 use crate::config::Config;
-use crate::config::limits::{Dns, Limits, Store};
+use crate::config::limits::{Authenticity, Dns, Limits, Store};
 use crate::dns::Resolver;
 use crate::history::History;
 use crate::mailbox::Mailboxes;
@@ -126,6 +126,7 @@ fn services(folder: &Path) -> Services {
         tls: None,
         limits,
         store: Store::default(),
+        authenticity: Authenticity::default(),
         dns: Dns { resolvers: vec!["127.0.0.1".parse().unwrap()], ..Dns::default() },
         try_mode: false,
     };
