@@ -18,6 +18,7 @@ use tokio::time::timeout;
 
 use grace_ipc::event::{EventKind, Service, TraceId};
 
+use crate::authenticity::Authenticity;
 use crate::config::{Config, Door};
 use crate::directory::Directory;
 use crate::dns::Resolver;
@@ -129,6 +130,7 @@ fn furnish(config: Arc<Config>, bus: &Bus) -> Result<Services, String> {
         directory: Directory::new(db.clone(), bus.clone(), limits.password_checks_max),
         mailboxes: Mailboxes::new(db.clone(), bus.clone(), limits.mailboxes_per_account_max),
         history: History::new(db.clone(), &config.store),
+        authenticity: Authenticity::new(&config.authenticity, &config.hostname, &dns),
         dns,
         config,
         porter,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use gracedb::db::Db;
 
+use crate::authenticity::Authenticity;
 use crate::config::Config;
 use crate::directory::Directory;
 use crate::dns::Resolver;
@@ -22,6 +23,8 @@ pub struct Services {
     pub porter: Porter,
     /// Names and addresses of others.
     pub dns: Resolver,
+    /// Who mail is really from.
+    pub authenticity: Authenticity,
     /// Domains and accounts.
     pub directory: Directory,
     /// Mailboxes and messages.

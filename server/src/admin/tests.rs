@@ -23,6 +23,7 @@ use gracedb::options::Options;
 use tokio::task::spawn_blocking;
 
 use super::{open, serve};
+use crate::authenticity::Authenticity;
 use crate::config::Config;
 use crate::directory::Directory;
 use crate::dns::Resolver;
@@ -53,11 +54,13 @@ fn services(folder: &Path) -> Services {
     let db = Db::open(options, store::SCHEMA).unwrap();
     let tls = Arc::new(Tls::open(&config).unwrap());
     let (limits, stop) = (config.limits, Stop::default());
+    let dns = Resolver::new(&config.dns).unwrap();
     Services {
         directory: Directory::new(db.clone(), bus.clone(), 2),
         mailboxes: Mailboxes::new(db.clone(), bus.clone(), 100),
         history: History::new(db.clone(), &config.store),
-        dns: Resolver::new(&config.dns).unwrap(),
+        authenticity: Authenticity::new(&config.authenticity, &config.hostname, &dns),
+        dns,
         config: Arc::new(config),
         porter: Porter { bus, gate: Gate::new(10, 10), tls, limits, stop },
         db,

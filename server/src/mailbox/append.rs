@@ -84,7 +84,15 @@ impl Upload {
     /// # Errors
     /// The database failed.
     pub async fn finish(self) -> Result<Uploaded, Failure> {
-        Ok(Uploaded { bytes: self.writer.finish().await? })
+        self.finish_behind(&[]).await
+    }
+
+    /// Ends the message with `head` in front of all that was written.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn finish_behind(self, head: &[u8]) -> Result<Uploaded, Failure> {
+        Ok(Uploaded { bytes: self.writer.finish_behind(head).await? })
     }
 }
 
@@ -114,6 +122,27 @@ impl Mailboxes {
         accounts: &[u64],
         message: Uploaded,
     ) -> Result<Vec<Placed>, Failure> {
+        self.deliver_into(seed::inbox, accounts, message).await
+    }
+
+    /// Likewise, into the mailbox of each account for doubtful mail.
+    ///
+    /// # Errors
+    /// As for [`deliver`](Self::deliver).
+    pub async fn put_aside(
+        &self,
+        accounts: &[u64],
+        message: Uploaded,
+    ) -> Result<Vec<Placed>, Failure> {
+        self.deliver_into(seed::junk, accounts, message).await
+    }
+
+    async fn deliver_into(
+        &self,
+        mailbox: fn(&mut WriteTx<'_>, u64) -> Result<MailboxRow, Failure>,
+        accounts: &[u64],
+        message: Uploaded,
+    ) -> Result<Vec<Placed>, Failure> {
         let mut accounts = accounts.to_vec();
         accounts.sort_unstable();
         accounts.dedup();
@@ -122,7 +151,7 @@ impl Mailboxes {
             for id in accounts {
                 // All or none: a sender who hears "stored" never sends again.
                 let account = tx.get::<Account>(&id)?.ok_or(Failure::NoSuchMailbox)?;
-                targets.push((account.address, seed::inbox(tx, id)?));
+                targets.push((account.address, mailbox(tx, id)?));
             }
             place(tx, &message, targets, &Birth::default())
         })?;

@@ -2,6 +2,8 @@
 //!
 //! Not here: the rules of SMTP (`grace_smtp`), clients that others wrote (`tests/`).
 
+mod senders;
+
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -19,8 +21,9 @@ use zeroize::Zeroizing;
 use grace_ipc::event::{EventKind, Service};
 
 use super::*;
+use crate::authenticity::Authenticity;
 use crate::config::Config;
-use crate::config::limits::{Authenticity, Dns, Limits, Store};
+use crate::config::limits::{self, Dns, Limits, Store};
 use crate::dns::Resolver;
 use crate::history::History;
 use crate::mailbox::Mailboxes;
@@ -44,7 +47,11 @@ struct House {
 
 impl House {
     async fn open(service: Service) -> Self {
-        let house = Self::empty(service).await;
+        Self::empty(service).await.with_people().await
+    }
+
+    async fn with_people(self) -> Self {
+        let house = self;
         let services = &house.services;
         services.directory.create_domain("grace.test", "test").await.unwrap();
         for name in ["anna", "bob", "postmaster"] {
@@ -59,6 +66,10 @@ impl House {
     async fn empty(service: Service) -> Self {
         let folder = TempDir::new().unwrap();
         let services = services(folder.path());
+        Self::of(service, folder, services).await
+    }
+
+    async fn of(service: Service, folder: TempDir, services: Services) -> Self {
         let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = socket.local_addr().unwrap();
         let given = services.clone();
@@ -126,8 +137,8 @@ fn services(folder: &Path) -> Services {
         tls: None,
         limits,
         store: Store::default(),
-        authenticity: Authenticity::default(),
         dns: Dns { resolvers: vec!["127.0.0.1".parse().unwrap()], ..Dns::default() },
+        authenticity: limits::Authenticity::default(),
         try_mode: false,
     };
     let bus = Bus::new(1_000);
@@ -139,11 +150,13 @@ fn services(folder: &Path) -> Services {
         limits,
         stop: Stop::default(),
     };
+    let dns = Resolver::new(&config.dns).unwrap();
     Services {
         directory: Directory::new(db.clone(), bus.clone(), 2),
         mailboxes: Mailboxes::new(db.clone(), bus, limits.mailboxes_per_account_max),
         history: History::new(db.clone(), &config.store),
-        dns: Resolver::new(&config.dns).unwrap(),
+        authenticity: Authenticity::new(&config.authenticity, &config.hostname, &dns),
+        dns,
         config: Arc::new(config),
         porter,
         db,
