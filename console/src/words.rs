@@ -77,6 +77,7 @@ pub(crate) fn line(kind: &EventKind) -> Line {
         | EventKind::SessionPanicked { .. } => connection_line(kind),
         EventKind::MessageAccepted { .. }
         | EventKind::MessageRefused { .. }
+        | EventKind::SenderChecked { .. }
         | EventKind::MessageDelivered { .. }
         | EventKind::MessageAppended { .. }
         | EventKind::MessagesExpunged { .. }
@@ -239,6 +240,13 @@ fn mail_line(kind: &EventKind) -> Line {
             let sentence = format!("{} was refused: “{reply}”", from(sender));
             Line::new(Weight::Caution, "refused", sentence)
         }
+        EventKind::SenderChecked { sender, author, spf, dkim, dmarc, consequence, .. } => {
+            let weight = if consequence == "accepted" { Weight::Note } else { Weight::Caution };
+            let author = if author.is_empty() { "nobody" } else { author };
+            let sentence = format!("{} speaks for {author}: {consequence}", from(sender));
+            Line::new(weight, "sender", sentence)
+                .detail(format!("SPF {spf} · DKIM {dkim} · DMARC {dmarc}"))
+        }
         EventKind::MessageDelivered { queue_id, account, mailbox, uid, size } => {
             let sentence = format!("Filed in {mailbox} of {account}, {}", units::bytes(*size));
             Line::new(Weight::Done, "delivered", sentence).detail(format!("{queue_id} · uid {uid}"))
@@ -342,6 +350,18 @@ pub(crate) mod tests {
                 sender: text("anna@partner.example"),
                 recipients: 2,
                 size: 4_190,
+            },
+            EventKind::SenderChecked {
+                peer,
+                sender: text("promo@cheap.example"),
+                author: text("bank.example"),
+                iprev: text("pass"),
+                spf: text("pass"),
+                dkim: text("none"),
+                arc: text("none"),
+                dmarc: text("fail"),
+                consequence: text("refused"),
+                reason: text("550 5.7.1 bank.example does not allow this mail"),
             },
             EventKind::MessageRefused {
                 sender: text("promo@cheap.example"),

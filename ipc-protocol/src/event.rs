@@ -329,6 +329,29 @@ pub enum EventKind {
         /// Who did it.
         by: String,
     },
+    /// It was found out who a message is really from. The results are words of RFC 8601.
+    SenderChecked {
+        /// Where it came from.
+        peer: SocketAddr,
+        /// Envelope sender; empty for a bounce.
+        sender: String,
+        /// Domain of the author; empty: none, or more than one.
+        author: String,
+        /// Whether the name of the peer's address has that address.
+        iprev: String,
+        /// SPF of the envelope sender.
+        spf: String,
+        /// DKIM of the best signature, and who signed.
+        dkim: String,
+        /// ARC.
+        arc: String,
+        /// DMARC of the author.
+        dmarc: String,
+        /// What follows: accepted, quarantined, refused or put off.
+        consequence: String,
+        /// Why, in words; empty for what is accepted.
+        reason: String,
+    },
 }
 
 /// What an event is about. A subscription may ask for some of these only.
@@ -419,6 +442,7 @@ impl EventKind {
             Self::RecipientFailed { .. }     => ("RecipientFailed",     Message,    V3),
             Self::SenderNotified { .. }      => ("SenderNotified",      Message,    V3),
             Self::QueueChanged { .. }        => ("QueueChanged",        Message,    V3),
+            Self::SenderChecked { .. }       => ("SenderChecked",       Message,    V3),
         }
     }
 

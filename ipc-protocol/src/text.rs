@@ -46,7 +46,8 @@ impl fmt::Display for EventKind {
             E::MessageAccepted { .. }
             | E::MessageRefused { .. }
             | E::MessageDelivered { .. }
-            | E::MessageAppended { .. } => message(self, f),
+            | E::MessageAppended { .. }
+            | E::SenderChecked { .. } => message(self, f),
             E::RecipientSent { .. }
             | E::RecipientDeferred { .. }
             | E::RecipientFailed { .. }
@@ -160,6 +161,26 @@ fn message(kind: &EventKind, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             Plain(mailbox),
             Plain(account)
         ),
+        EventKind::SenderChecked {
+            peer,
+            sender,
+            author,
+            spf,
+            dkim,
+            arc,
+            dmarc,
+            consequence,
+            ..
+        } => {
+            let (sender, author, dkim) = (Plain(sender), Plain(author), Plain(dkim));
+            let (spf, arc, dmarc) = (Plain(spf), Plain(arc), Plain(dmarc));
+            let consequence = Plain(consequence);
+            write!(
+                f,
+                "message from <{sender}> by {peer}, author {author}: spf={spf} dkim={dkim} \
+                 arc={arc} dmarc={dmarc}, {consequence}"
+            )
+        }
         _ => Ok(()),
     }
 }

@@ -14,7 +14,8 @@ pub enum Version {
     /// The database: the event that it met damage, its figures, checks and copies; work that tells
     /// how far it is and can be cancelled.
     V2 = 2,
-    /// Outgoing mail: what waits, what is done about it, and the events of its delivery.
+    /// Mail with other servers: what waits for them, what is done about it, the events of its
+    /// delivery, and that a sender was checked.
     V3 = 3,
 }
 

@@ -20,16 +20,9 @@ use tokio::time::timeout;
 use grace_ipc::event::{EventKind, Service, TraceId};
 
 use crate::config::{Config, Door};
-use crate::directory::Directory;
-use crate::dns::Resolver;
-use crate::history::History;
-use crate::mailbox::Mailboxes;
-use crate::net::gate::Gate;
-use crate::net::listener::{self, Ended, Porter};
-use crate::net::tls::Tls;
-use crate::net::{Visit, door, tls_client};
-use crate::outgoing::{Order, Outgoing};
-use crate::route::Router;
+use crate::net::listener::{self, Ended};
+use crate::net::{Visit, door};
+use crate::outgoing::Order;
 use crate::services::Services;
 use crate::signals::{Signal, Signals};
 use crate::store::health;
@@ -105,12 +98,10 @@ async fn serve(config: Arc<Config>, bus: &Bus) -> Result<(), String> {
 
 /// Opens the store and the certificate, and gathers the handles.
 fn furnish(config: Arc<Config>, bus: &Bus) -> Result<(Services, Receiver<Order>), String> {
-    let limits = config.limits;
     std::fs::create_dir_all(&config.data).map_err(|e| {
         let data = config.data.display();
         format!("the data folder {data} cannot be made: {e}; make it, or choose another (`data`)")
     })?;
-    let dns = Resolver::new(&config.dns)?;
     let began = Instant::now();
     let db = store::open::open(&config)?;
     let opened = db.opened();
@@ -122,27 +113,7 @@ fn furnish(config: Arc<Config>, bus: &Bus) -> Result<(Services, Receiver<Order>)
     bus.emit(TraceId(0), event);
     store::copied::renew(&db)
         .map_err(|e| format!("the restored database cannot be made ready: {e}"))?;
-    let porter = Porter {
-        bus: bus.clone(),
-        gate: Gate::new(limits.connections_max, limits.connections_per_address_max),
-        tls: Arc::new(Tls::open(&config)?),
-        limits,
-        stop: Stop::default(),
-    };
-    let (outgoing, orders) = Outgoing::new(config.queue.recipients_waiting_max);
-    let services = Services {
-        outgoing,
-        router: Router::new(dns.clone(), &config.hostname, &config.queue)?,
-        outgoing_tls: tls_client::any_certificate(),
-        directory: Directory::new(db.clone(), bus.clone(), limits.password_checks_max),
-        mailboxes: Mailboxes::new(db.clone(), bus.clone(), limits.mailboxes_per_account_max),
-        history: History::new(db.clone(), &config.store),
-        dns,
-        config,
-        porter,
-        db,
-    };
-    Ok((services, orders))
+    Services::new(config, bus.clone(), db)
 }
 
 /// Opens every door, or says which one cannot be opened and what to do.

@@ -1,12 +1,13 @@
 //! The runtime of Grace's daemon: sockets, TLS and storage wired around the pure protocol machines.
 //!
 //! ```text
-//! house → inbound | outbound | imap | admin → mailbox | directory | history | outgoing | route
-//!       → store | net | dns → config | telemetry
+//! house → inbound | outbound | imap | admin → mailbox | directory | history | authenticity
+//!       | outgoing | route → store | net | dns → config | telemetry
 //! ```
 //! Siblings do not import each other; they meet in the store or through an event.
 
 pub mod admin;
+pub mod authenticity;
 pub mod config;
 pub mod directory;
 pub mod dns;

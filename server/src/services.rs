@@ -6,15 +6,22 @@ use std::sync::Arc;
 
 use gracedb::db::Db;
 use rustls::ClientConfig;
+use tokio::sync::mpsc::Receiver;
 
+use crate::authenticity::Authenticity;
 use crate::config::Config;
 use crate::directory::Directory;
 use crate::dns::Resolver;
 use crate::history::History;
 use crate::mailbox::Mailboxes;
+use crate::net::gate::Gate;
 use crate::net::listener::Porter;
-use crate::outgoing::Outgoing;
+use crate::net::tls::Tls;
+use crate::net::tls_client;
+use crate::outgoing::{Order, Outgoing};
 use crate::route::Router;
+use crate::telemetry::bus::Bus;
+use crate::telemetry::stop::Stop;
 
 /// What a session may use.
 #[derive(Clone)]
@@ -25,6 +32,8 @@ pub struct Services {
     pub porter: Porter,
     /// Names and addresses of others.
     pub dns: Resolver,
+    /// Who mail is really from.
+    pub authenticity: Authenticity,
     /// Domains and accounts.
     pub directory: Directory,
     /// Mailboxes and messages.
@@ -39,4 +48,38 @@ pub struct Services {
     pub history: History,
     /// The database, for its figures.
     pub db: Db,
+}
+
+impl Services {
+    /// The handles by these settings, over a database that is open; and the orders for who sends
+    /// mail to other servers.
+    ///
+    /// # Errors
+    /// A certificate, a name server or a smart host cannot be used; says which and what to do.
+    pub fn new(config: Arc<Config>, bus: Bus, db: Db) -> Result<(Self, Receiver<Order>), String> {
+        let limits = config.limits;
+        let dns = Resolver::new(&config.dns)?;
+        let porter = Porter {
+            bus: bus.clone(),
+            gate: Gate::new(limits.connections_max, limits.connections_per_address_max),
+            tls: Arc::new(Tls::open(&config)?),
+            limits,
+            stop: Stop::default(),
+        };
+        let (outgoing, orders) = Outgoing::new(config.queue.recipients_waiting_max);
+        let services = Self {
+            authenticity: Authenticity::new(&config.authenticity, &config.hostname, &dns),
+            directory: Directory::new(db.clone(), bus.clone(), limits.password_checks_max),
+            mailboxes: Mailboxes::new(db.clone(), bus, limits.mailboxes_per_account_max),
+            outgoing,
+            router: Router::new(dns.clone(), &config.hostname, &config.queue)?,
+            outgoing_tls: tls_client::any_certificate(),
+            history: History::new(db.clone(), &config.store),
+            dns,
+            config,
+            porter,
+            db,
+        };
+        Ok((services, orders))
+    }
 }

@@ -524,7 +524,7 @@ pub(crate) fn events() -> Vec<Event> {
         .collect()
 }
 
-/// Events of mail to other servers.
+/// Events of mail with other servers.
 fn outgoing() -> Vec<EventKind> {
     let text = |text: &str| text.to_owned();
     let (sender, account) = (text("a@example.net"), text("info@example.org"));
@@ -560,6 +560,18 @@ fn outgoing() -> Vec<EventKind> {
             change: "held".into(),
             recipients: 2,
             by: "otto".into(),
+        },
+        EventKind::SenderChecked {
+            peer: "192.0.2.1:25".parse().unwrap(),
+            sender: sender.clone(),
+            author: "example.net".into(),
+            iprev: "pass".into(),
+            spf: "softfail".into(),
+            dkim: "fail example.net".into(),
+            arc: "none".into(),
+            dmarc: "fail".into(),
+            consequence: "refused".into(),
+            reason: text("550 5.1.1 no"),
         },
     ]
 }

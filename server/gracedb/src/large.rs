@@ -164,7 +164,28 @@ impl LargeWriter {
     }
 
     /// Ends the value. It is kept when a transaction that points to it is acknowledged.
-    pub async fn finish(mut self) -> Result<Large, Error> {
+    pub async fn finish(self) -> Result<Large, Error> {
+        self.finish_behind(&[]).await
+    }
+
+    /// Ends the value with `head` in front of all that was written: what stands on top of a value
+    /// may be known last. What is queued already stays where it is.
+    pub async fn finish_behind(mut self, head: &[u8]) -> Result<Large, Error> {
+        let mut rest = std::mem::take(&mut self.buffer);
+        let behind = std::mem::take(&mut self.parts);
+        if behind.is_empty() && head.len() + rest.len() <= self.part_bytes {
+            // Small values stay one part.
+            rest.splice(..0, head.iter().copied());
+            self.bytes += head.len() as u64;
+            self.buffer = rest;
+        } else {
+            self.write(head).await?;
+            if !self.buffer.is_empty() {
+                self.push().await?;
+            }
+            self.parts.extend(behind);
+            self.buffer = rest;
+        }
         if !self.buffer.is_empty() {
             self.push().await?;
         }

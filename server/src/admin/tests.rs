@@ -24,21 +24,10 @@ use tokio::task::spawn_blocking;
 
 use super::{open, serve};
 use crate::config::Config;
-use crate::directory::Directory;
-use crate::dns::Resolver;
-use crate::history::History;
-use crate::mailbox::Mailboxes;
-use crate::net::gate::Gate;
-use crate::net::listener::Porter;
-use crate::net::tls::Tls;
-use crate::net::tls_client;
-use crate::outgoing::Outgoing;
-use crate::route::Router;
 use crate::services::Services;
 use crate::store;
 use crate::store::accounts::Account;
 use crate::telemetry::bus::Bus;
-use crate::telemetry::stop::Stop;
 
 /// Copying goes on at this rate, so that there is time to interfere.
 const COPY_BYTES_S: u64 = 8 << 20;
@@ -50,25 +39,12 @@ fn services(folder: &Path) -> Services {
     let mut config = Config::load(Some(&folder.join("c.toml")), Some(folder)).unwrap();
     config.admin = folder.join("admin.sock");
     config.limits.admin_sessions_max = 4;
+    config.limits.mailboxes_per_account_max = 100;
     let bus = Bus::new(1_000);
     let options =
         Options { background_bytes_s: COPY_BYTES_S, ..Options::new(folder.join("store")) };
     let db = Db::open(options, store::SCHEMA).unwrap();
-    let tls = Arc::new(Tls::open(&config).unwrap());
-    let (limits, stop) = (config.limits, Stop::default());
-    Services {
-        directory: Directory::new(db.clone(), bus.clone(), 2),
-        mailboxes: Mailboxes::new(db.clone(), bus.clone(), 100),
-        history: History::new(db.clone(), &config.store),
-        outgoing: Outgoing::new(1_000).0,
-        router: Router::new(Resolver::new(&config.dns).unwrap(), &config.hostname, &config.queue)
-            .unwrap(),
-        outgoing_tls: tls_client::any_certificate(),
-        dns: Resolver::new(&config.dns).unwrap(),
-        config: Arc::new(config),
-        porter: Porter { bus, gate: Gate::new(10, 10), tls, limits, stop },
-        db,
-    }
+    Services::new(Arc::new(config), bus, db).unwrap().0
 }
 
 /// Runs the admin side while `test` plays an admin program on a thread of its own.

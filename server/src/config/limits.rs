@@ -4,10 +4,11 @@
 //! Not here: limits of a format (those stand as constants beside the parser that holds them).
 
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use serde::Deserialize;
 
-use super::names::{Nameserver, Span};
+use super::names::{Domain, Nameserver, Network, Span};
 
 /// What the reference page says about one setting.
 #[derive(Debug, Clone, Copy)]
@@ -48,6 +49,11 @@ pub enum Values {
         /// What one of them looks like.
         form: &'static str,
     },
+}
+
+/// The items of a list's default. A test holds that all of them can be read.
+fn parsed<T: FromStr>(items: &[&str]) -> Vec<T> {
+    items.iter().flat_map(|item| item.parse()).collect()
 }
 
 /// Declares the settings of a section once and derives the checked struct, the written struct, and
@@ -106,10 +112,7 @@ macro_rules! settings {
         impl Default for $checked {
             fn default() -> Self {
                 Self {
-                    $($list: {
-                        let items: &[&str] = &[$($list_default),*];
-                        items.iter().flat_map(|item| item.parse()).collect()
-                    },)*
+                    $($list: parsed(&[$($list_default),*]),)*
                     $($word: $word_default.to_owned(),)*
                     $($name: $default,)+
                 }
@@ -178,6 +181,8 @@ settings! {
             "How long a TLS handshake may take.";
         message_bytes_max = 52_428_800, 65_536..=1_073_741_824, "bytes",
             "Largest message accepted by SMTP and by IMAP APPEND. 50 MiB is what large providers accept at most.";
+        header_bytes_max = 262_144, 16_384..=4_194_304, "bytes",
+            "Largest header block of a message that comes by SMTP: it is held in memory until the message is whole. Those of long threads have some 30 KiB.";
         recipients_max = 1_000, 100..=10_000, "recipients",
             "Recipients of one message. RFC 5321 4.5.3.1.8 asks for at least 100.";
         smtp_errors_max = 10, 1..=1_000, "commands",
@@ -284,6 +289,33 @@ settings! {
 }
 
 settings! {
+    "authenticity",
+    /// How senders are checked, checked.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    Authenticity, AuthenticityWritten, AUTHENTICITY;
+    gone {}
+    lists {
+        dmarc_exempt: Domain = [], "a domain such as \"example.org\"",
+            "Authors' domains whose wish to have mail refused or put aside is not followed; with all domains below them. For a partner whose mail fails though it is genuine.";
+        arc_trusted: Domain = [], "a domain such as \"lists.example.org\"",
+            "Domains of mailing lists and forwarders whose word is taken: mail that they sealed (ARC) and found genuine (DMARC) is accepted, though it was changed on its way and fails here.";
+        unchecked_networks: Network = ["127.0.0.0/8" "::1"],
+            "a network such as \"192.0.2.0/24\" or one address",
+            "Where mail comes from that is not checked: programs on this machine, and gateways of ours that did it before.";
+    }
+    words {
+        dmarc = "obey", ["obey" "report"],
+            "What follows when an author's domain does not stand behind a message. `obey`: what that domain asks for: refuse it, or put it into Junk. `report`: nothing, it stands in the header alone.";
+        dns_failure = "later", ["later" "accept"],
+            "What happens to a message whose author cannot be checked since the DNS gives no answer. `later`: the sender is asked to come again (451). `accept`: it is taken, and its header says so.";
+    }
+    numbers {
+        time_max_s = 20, 1..=300, "seconds",
+            "How long all questions about one message may take; what is not known by then counts as no answer from the DNS. The sender waits for that long after its last byte, and RFC 5321 4.5.3.2.6 gives us ten minutes.";
+    }
+}
+
+settings! {
     "queue",
     /// How mail goes out, checked.
     #[derive(Debug, Clone, PartialEq, Eq)]
@@ -361,7 +393,8 @@ mod tests {
 
     #[test]
     fn defaults_lie_within_their_bounds() {
-        for setting in LIMITS.iter().chain(STORE).chain(DNS).chain(QUEUE) {
+        let all = LIMITS.iter().chain(STORE).chain(DNS).chain(AUTHENTICITY).chain(QUEUE);
+        for setting in all {
             match setting.values {
                 Values::Number { default, min, max, .. } => {
                     assert!((min..=max).contains(&default), "{}", setting.name);
@@ -384,6 +417,20 @@ mod tests {
         let written = StoreWritten { journal_io, ..StoreWritten::default() };
         let error = Store::check(&written).expect_err("no such way");
         assert_eq!(error, "store.journal_io: \"fast\" is not one of [\"direct\", \"buffered\"]");
+    }
+
+    #[test]
+    fn the_items_of_defaults_are_all_read() {
+        let lists = DNS.iter().chain(AUTHENTICITY).map(|setting| match setting.values {
+            Values::List { default, .. } => default.len(),
+            Values::Number { .. } | Values::Word { .. } => 0,
+        });
+        let (dns, authenticity) = (Dns::default(), Authenticity::default());
+        let read = dns.resolvers.len()
+            + authenticity.dmarc_exempt.len()
+            + authenticity.arc_trusted.len()
+            + authenticity.unchecked_networks.len();
+        assert_eq!(read, lists.sum::<usize>());
     }
 
     #[test]

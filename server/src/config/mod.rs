@@ -19,7 +19,8 @@ use serde::Deserialize;
 use grace_ipc::event::Service;
 
 use self::limits::{
-    Dns, DnsWritten, Limits, LimitsWritten, Outgoing, OutgoingWritten, Store, StoreWritten,
+    Authenticity, AuthenticityWritten, Dns, DnsWritten, Limits, LimitsWritten, Outgoing,
+    OutgoingWritten, Store, StoreWritten,
 };
 
 /// Where the configuration is looked for when no `--config` is given.
@@ -54,6 +55,8 @@ pub struct Config {
     pub store: Store,
     /// How the names of others are looked up.
     pub dns: Dns,
+    /// How senders are checked.
+    pub authenticity: Authenticity,
     /// How mail goes out.
     pub queue: Outgoing,
     /// No configuration was found: loopback ports, a test domain, accounts made on first start.
@@ -106,6 +109,7 @@ struct Written {
     limits: LimitsWritten,
     store: StoreWritten,
     dns: DnsWritten,
+    authenticity: AuthenticityWritten,
     queue: OutgoingWritten,
 }
 
@@ -170,6 +174,7 @@ impl Config {
             limits: Limits::check(&written.limits)?,
             store: Store::check(&written.store)?,
             dns: Dns::check(&written.dns)?,
+            authenticity: Authenticity::check(&written.authenticity)?,
             queue: Outgoing::check(&written.queue)?,
             try_mode: false,
         })
@@ -195,6 +200,7 @@ impl Config {
             limits: Limits::default(),
             store: Store::default(),
             dns: Dns::default(),
+            authenticity: Authenticity::default(),
             queue: Outgoing::default(),
             try_mode: true,
         }

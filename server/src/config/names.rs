@@ -1,10 +1,13 @@
-//! Kinds of values that settings hold as text: addresses of name servers, spans of time.
+//! Kinds of values that settings hold as text: addresses of name servers, domains, networks, spans
+//! of time.
 //!
 //! Invariant: whoever holds one holds something that can be used as it is.
 
-use std::net::{AddrParseError, IpAddr, SocketAddr};
+use std::net::{AddrParseError, IpAddr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 use std::time::Duration;
+
+use grace_mail::address::{self, AddressError, Charset};
 
 /// Port of name servers (RFC 1035 4.2).
 const DNS_PORT: u16 = 53;
@@ -46,6 +49,69 @@ impl FromStr for Span {
     }
 }
 
+/// A domain and all below it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Domain(address::Domain);
+
+impl Domain {
+    /// Whether a name, lower case as A-labels, is this domain or stands below it.
+    #[must_use]
+    pub fn covers(&self, name: &str) -> bool {
+        let above = name.strip_suffix(self.0.as_str());
+        above.is_some_and(|labels| labels.is_empty() || labels.ends_with('.'))
+    }
+}
+
+impl FromStr for Domain {
+    type Err = AddressError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        address::Domain::parse(text, Charset::Utf8).map(Self)
+    }
+}
+
+/// Addresses that begin alike.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Network {
+    base: u128,
+    /// How many bits are alike, counted over an IPv6 address.
+    bits: u32,
+}
+
+impl Network {
+    /// Whether an address is in it.
+    #[must_use]
+    pub fn contains(&self, address: IpAddr) -> bool {
+        let different = wide(address) ^ self.base;
+        different.leading_zeros() >= self.bits
+    }
+}
+
+/// An address as one number; those of IPv4 are those that IPv6 maps.
+fn wide(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(address) => address.to_ipv6_mapped().to_bits(),
+        IpAddr::V6(address) => address.to_bits(),
+    }
+}
+
+/// `192.0.2.0/24`, `2001:db8::/32`, or one address.
+impl FromStr for Network {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (base, bits) = text.split_once('/').map_or((text, None), |(a, b)| (a, Some(b)));
+        let base: IpAddr = base.parse().map_err(|_| ())?;
+        let width = if base.is_ipv4() { 32 } else { Ipv6Addr::BITS };
+        let bits = bits.map_or(Ok(width), |bits| bits.parse::<u32>().map_err(|_| ()))?;
+        let unused = Ipv6Addr::BITS - width;
+        if bits > width {
+            return Err(());
+        }
+        Ok(Self { base: wide(base), bits: bits + unused })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -60,5 +126,34 @@ mod tests {
         for text in ["", "5", "m", "5 m", "-1m", "1.5h", "99999999999999999999s", "5mo"] {
             assert_eq!(seconds(text), Err(NoSpan), "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_network_has_addresses() {
+        let has = |network: &str, address: &str| {
+            let network: Network = network.parse().expect("a network");
+            network.contains(address.parse().expect("an address"))
+        };
+        assert!(has("127.0.0.0/8", "127.1.2.3"));
+        assert!(!has("127.0.0.0/8", "128.0.0.1"));
+        assert!(has("127.0.0.1/8", "127.1.2.3"), "the rest of the base does not count");
+        assert!(has("192.0.2.1", "192.0.2.1"));
+        assert!(!has("192.0.2.1", "192.0.2.2"));
+        assert!(has("2001:db8::/32", "2001:db8:1::1"));
+        assert!(!has("2001:db8::/32", "2001:db9::1"));
+        assert!(has("0.0.0.0/0", "255.255.255.255"));
+        assert!(!has("0.0.0.0/0", "2001:db8::1"));
+        assert!(has("::/0", "192.0.2.1"));
+        assert!(has("192.0.2.0/24", "::ffff:192.0.2.9"));
+        for wrong in ["", "a", "1.2.3.4/33", "::/129", "1.2.3.4/", "1.2.3.4/-1"] {
+            assert_eq!(wrong.parse::<Network>(), Err(()), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_domain_covers_what_is_below() {
+        let domain: Domain = "Example.ORG".parse().expect("a domain");
+        assert!(domain.covers("example.org") && domain.covers("a.b.example.org"));
+        assert!(!domain.covers("anexample.org") && !domain.covers("org") && !domain.covers(""));
     }
 }

@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 
-use super::limits::{DNS, LIMITS, QUEUE, STORE, Setting, Values};
+use super::limits::{AUTHENTICITY, DNS, LIMITS, QUEUE, STORE, Setting, Values};
 
 /// What stands before the tables.
 const HEAD: &str = "\
@@ -37,9 +37,14 @@ An empty list closes a door: `smtp = []`. A port of 0 takes a free one, which th
 #[must_use]
 pub fn page() -> String {
     let mut page = String::from(HEAD);
-    for (section, settings) in
-        [("limits", LIMITS), ("store", STORE), ("dns", DNS), ("queue", QUEUE)]
-    {
+    let sections = [
+        ("limits", LIMITS),
+        ("store", STORE),
+        ("dns", DNS),
+        ("authenticity", AUTHENTICITY),
+        ("queue", QUEUE),
+    ];
+    for (section, settings) in sections {
         let written = table(&mut page, section, settings);
         debug_assert!(written.is_ok(), "a String takes any text");
     }

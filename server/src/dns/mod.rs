@@ -119,7 +119,11 @@ impl Resolver {
         }
     }
 
-    async fn ipv4(&self, host: &str) -> Result<Vec<IpAddr>, Failure> {
+    /// The IPv4 addresses of a host.
+    ///
+    /// # Errors
+    /// There are none, or nobody could say.
+    pub async fn ipv4(&self, host: &str) -> Result<Vec<IpAddr>, Failure> {
         let lookup = self.ask(host, RecordType::A).await?;
         let addresses = of_kind(&lookup, |data| match data {
             RData::A(address) => Some(IpAddr::V4(address.0)),
@@ -128,7 +132,11 @@ impl Resolver {
         self.some_of(addresses, host, RecordType::A)
     }
 
-    async fn ipv6(&self, host: &str) -> Result<Vec<IpAddr>, Failure> {
+    /// The IPv6 addresses of a host.
+    ///
+    /// # Errors
+    /// There are none, or nobody could say.
+    pub async fn ipv6(&self, host: &str) -> Result<Vec<IpAddr>, Failure> {
         let lookup = self.ask(host, RecordType::AAAA).await?;
         let addresses = of_kind(&lookup, |data| match data {
             RData::AAAA(address) => Some(IpAddr::V6(address.0)),
@@ -168,9 +176,7 @@ impl Resolver {
 
     async fn ask(&self, name: &str, kind: RecordType) -> Result<Lookup, Failure> {
         let failure = |cause| Failure { name: name.to_owned(), kind, cause };
-        let mut asked = Name::from_str_relaxed(name).map_err(|_| failure(Cause::NoName))?;
-        // Nobody's search list has a say in where mail goes.
-        asked.set_fqdn(true);
+        let asked = name_of(name).ok_or_else(|| failure(Cause::NoName))?;
         self.look_up(asked, name, kind).await
     }
 
@@ -197,15 +203,43 @@ impl Resolver {
     }
 }
 
+/// A name as it is asked about. Labels may hold anything (RFC 2181 11), and what others publish has
+/// such names; the dots alone have a meaning here.
+fn name_of(text: &str) -> Option<Name> {
+    let text = text.strip_suffix('.').unwrap_or(text);
+    let mut name = if text.is_ascii() {
+        Name::from_labels(text.split('.').map(str::as_bytes)).ok()?
+    } else {
+        Name::from_utf8(text).ok()?
+    };
+    // Nobody's search list has a say in where mail goes.
+    name.set_fqdn(true);
+    Some(name)
+}
+
 /// The records of one kind in an answer.
 fn of_kind<T>(lookup: &Lookup, kind: impl Fn(&RData) -> Option<T>) -> Vec<T> {
     lookup.answers().iter().filter_map(|record| kind(&record.data)).collect()
 }
 
-/// A name as it is compared and shown: lower case, without the last dot.
+/// A name as it is compared and shown: lower case, without the last dot, and what cannot be seen or
+/// would be mistaken for another name as `\nnn` (RFC 1035 5.1).
 fn written(name: &Name) -> String {
-    let name = name.to_lowercase().to_ascii();
-    name.strip_suffix('.').unwrap_or(&name).to_owned()
+    let mut out = String::new();
+    for label in name.iter() {
+        if !out.is_empty() {
+            out.push('.');
+        }
+        for &byte in label {
+            let letter = char::from(byte.to_ascii_lowercase());
+            if byte.is_ascii_graphic() && byte != b'.' && byte != b'\\' {
+                out.push(letter);
+            } else {
+                out.push_str(&format!("\\{byte:03}"));
+            }
+        }
+    }
+    out
 }
 
 /// The name servers that the system asks.

@@ -73,8 +73,9 @@ impl Zone {
         self.txt_strings(name, &strings)
     }
 
-    pub(crate) fn txt_strings(self, name: &str, strings: &[&[u8]]) -> Self {
-        self.with(name, RData::TXT(TXT::from_bytes(strings.to_vec())))
+    pub(crate) fn txt_strings<S: AsRef<[u8]>>(self, name: &str, strings: &[S]) -> Self {
+        let strings = strings.iter().map(AsRef::as_ref).collect();
+        self.with(name, RData::TXT(TXT::from_bytes(strings)))
     }
 
     /// The name of an address, written as such or as a name below `arpa`.
@@ -96,6 +97,12 @@ impl Zone {
     /// Questions of this kind about the name are not answered.
     pub(crate) fn silent(mut self, name: &str, kind: RecordType) -> Self {
         self.answers.insert((named(name), kind), Answer::Silence);
+        self
+    }
+
+    /// Questions of this kind about the name are not answered, unless there is something to say.
+    pub(crate) fn silent_where_empty(mut self, name: &str, kind: RecordType) -> Self {
+        self.answers.entry((named(name), kind)).or_insert(Answer::Silence);
         self
     }
 
@@ -138,9 +145,10 @@ impl Zone {
 }
 
 fn named(name: &str) -> Name {
-    let mut name = Name::from_str_relaxed(name).expect("a domain name");
-    name.set_fqdn(true);
-    name.to_lowercase()
+    if name == "." {
+        return Name::root();
+    }
+    super::name_of(name).expect("a domain name").to_lowercase()
 }
 
 /// How often the server was asked.

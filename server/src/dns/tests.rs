@@ -4,7 +4,8 @@ use std::net::IpAddr;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use hickory_resolver::proto::rr::RecordType;
+use hickory_resolver::proto::rr::rdata::MX;
+use hickory_resolver::proto::rr::{Name, RData, RecordType};
 
 use super::testing::{Server, Zone};
 use super::{Cause, Failure, Mx, Resolver};
@@ -70,7 +71,7 @@ async fn a_host_has_addresses_of_both_kinds_or_of_one() {
 async fn texts_are_put_together_of_their_strings() {
     let long = "x".repeat(600);
     let zone = Zone::default()
-        .txt_strings("two.example", &[b"v=spf1 a:192.", b"0.2.1 -all"])
+        .txt_strings("two.example", &["v=spf1 a:192.", "0.2.1 -all"])
         .txt_strings("eight.example", &[b"caf\xe9"])
         .txt("long.example", &long);
     let server = Server::start(zone).await;
@@ -114,6 +115,17 @@ async fn there_is_none_and_nobody_knows_are_told_apart() {
     let silent = resolver.mx("silent.example").await.expect_err("silence");
     assert!(silent.is_temporary(), "{silent}");
     assert!(silent.to_string().ends_with("no name server answered in time"), "{silent}");
+}
+
+#[tokio::test]
+async fn strange_names_are_looked_up_and_shown_so_that_none_is_mistaken() {
+    let dot_inside = RData::MX(MX::new(1, Name::from_labels([&b"a.b"[..], b"x\n"]).unwrap()));
+    let zone =
+        Zone::default().mx("a:b/c d.example", 0, "e:f/g.example").with("dots.example", dot_inside);
+    let server = Server::start(zone).await;
+    let resolver = server.resolver();
+    assert_eq!(resolver.mx("A:b/c d.example").await, Ok(vec![mx(0, "e:f/g.example")]));
+    assert_eq!(resolver.mx("dots.example").await, Ok(vec![mx(1, "a\\046b.x\\010")]));
 }
 
 #[tokio::test]

@@ -1,21 +1,24 @@
 //! The way of a message in, from its last byte to the answer `250`.
 //!
 //! ```text
-//!   session (the only one who talks) ─▶ Received ─▶ Placed ─▶ Stored ─▶ 250 queued as ...
-//!                                       body in     who gets   ONE transaction,
-//!                                       the journal it here    on disk for good
+//!   session ─▶ Received ─▶ Authenticated ─▶ Placed ─▶ Stored ─▶ 250 queued as ...
+//!   (the only  body in     who it is        who gets   ONE transaction,
+//!   one who    the journal really from      it here    on disk for good
+//!   talks)
 //! ```
-//! Each step owns the one before, so that none can be left out and none done twice. More steps come
-//! between the first two when senders are checked and letters judged.
+//! Each step owns the one before, so that none can be left out and none done twice. One more comes
+//! before `Placed` when letters are judged.
 //! Invariants: nothing is acknowledged before it is `Stored`; a message that cannot go to all its
 //! recipients goes to none, and the sender hears so while it is still there.
 //! Not here: the dialogue ([`session`]), mailboxes (`mailbox`), who lives here (`directory`).
 
+pub mod incoming;
 pub mod session;
 #[cfg(test)]
 mod tests;
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use grace_ipc::event::{EventKind, TraceId};
@@ -23,29 +26,51 @@ use grace_smtp::path::Recipient;
 use grace_smtp::receiver::Envelope;
 use grace_smtp::reply::Reply;
 
+use self::incoming::Lines;
+use crate::authenticity::verdict::{Consequence, Outcome, Verdict};
+use crate::authenticity::{Check, results};
 use crate::directory::{Destination, Directory};
-use crate::mailbox::append::Uploaded;
+use crate::mailbox::append::{Upload, Uploaded};
 use crate::services::Services;
 use crate::store::failure::Failure;
 use crate::telemetry::bus::{Moments, claim};
 
 /// A message whose last byte is here; nobody was told so.
-#[derive(Debug)]
 pub struct Received {
     /// Joins its events with those of its session.
     pub trace: TraceId,
+    /// Where it comes from.
+    pub peer: SocketAddr,
     /// Its number, which the sender will be told.
     pub queue_id: String,
     /// Who it is from and for.
     pub envelope: Envelope,
+    /// The lines we put on top.
+    pub lines: Lines,
+    /// Its header block, as it came.
+    pub header: Vec<u8>,
+    /// Its body, in the journal.
+    pub body: Upload,
+    /// What the body showed of its sender; none: it is not checked.
+    pub check: Option<Check>,
+}
+
+/// A message of which is known who it is from, as far as that is asked.
+#[derive(Debug)]
+pub struct Authenticated {
+    trace: TraceId,
+    queue_id: String,
+    envelope: Envelope,
     /// Its bytes, with the lines that we put above them.
-    pub message: Uploaded,
+    message: Uploaded,
+    /// It goes to where doubtful mail is kept.
+    aside: bool,
 }
 
 /// A message and the accounts that get it.
 #[derive(Debug)]
 pub struct Placed {
-    received: Received,
+    message: Authenticated,
     accounts: Vec<u64>,
 }
 
@@ -61,6 +86,8 @@ pub struct Stored {
 pub enum Rejection {
     /// It may heal by itself: the sender is to come back.
     Later(Cause),
+    /// The author's domain does not want it taken.
+    Forged(Reply),
 }
 
 /// What is behind a rejection.
@@ -70,28 +97,32 @@ pub enum Cause {
     Store(Failure),
     /// A recipient was removed while the message came in. When the sender comes back, RCPT says so.
     RecipientGone(Recipient),
+    /// The author could not be checked.
+    Unchecked(Reply),
 }
 
 impl Rejection {
     /// What the sender is told.
     #[must_use]
     pub fn reply(&self) -> Reply {
-        let Self::Later(cause) = self;
-        match cause {
-            Cause::Store(failure) => store_reply(failure),
-            Cause::RecipientGone(recipient) => {
+        match self {
+            Self::Later(Cause::Store(failure)) => store_reply(failure),
+            Self::Later(Cause::RecipientGone(recipient)) => {
                 Reply::new(451, (4, 2, 1), &format!("<{recipient}> has just been removed"))
             }
+            Self::Later(Cause::Unchecked(reply)) | Self::Forged(reply) => reply.clone(),
         }
     }
 }
 
 impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self::Later(cause) = self;
-        match cause {
-            Cause::Store(failure) => failure.fmt(f),
-            Cause::RecipientGone(recipient) => write!(f, "{recipient} was removed meanwhile"),
+        match self {
+            Self::Later(Cause::Store(failure)) => failure.fmt(f),
+            Self::Later(Cause::RecipientGone(recipient)) => {
+                write!(f, "{recipient} was removed meanwhile")
+            }
+            Self::Later(Cause::Unchecked(reply)) | Self::Forged(reply) => reply.fmt(f),
         }
     }
 }
@@ -110,10 +141,41 @@ impl Received {
     /// # Errors
     /// It stands nowhere; why, and what the sender is told.
     pub async fn walk(self, services: &Services) -> Result<Stored, Rejection> {
-        let placed = self.place(&services.directory)?;
+        let authenticated = self.authenticate(services).await?;
+        let placed = authenticated.place(&services.directory)?;
         placed.store(services).await
     }
 
+    /// Finds out who it is really from, and completes its head with that.
+    async fn authenticate(self, services: &Services) -> Result<Authenticated, Rejection> {
+        let Self { trace, peer, queue_id, envelope, lines, header, body, check } = self;
+        let hostname = &services.config.hostname;
+        let mut head = lines.return_path;
+        let mut aside = false;
+        let header = if let Some(check) = check {
+            let verdict = check.finish(&header).await;
+            let found = checked(&envelope, peer, &verdict);
+            services.porter.bus.emit(trace, found);
+            head += &results::field(hostname, &verdict);
+            match verdict.consequence {
+                Consequence::Accept => {}
+                Consequence::Quarantine => aside = true,
+                Consequence::Reject(reply) => return Err(Rejection::Forged(reply)),
+                Consequence::Later(reply) => return Err(Rejection::Later(Cause::Unchecked(reply))),
+            }
+            results::without_forged(&header, hostname)
+        } else {
+            header
+        };
+        head += &lines.received;
+        let mut head = head.into_bytes();
+        head.extend_from_slice(&header);
+        let message = body.finish_behind(&head).await?;
+        Ok(Authenticated { trace, queue_id, envelope, message, aside })
+    }
+}
+
+impl Authenticated {
     /// Finds who gets it. Asked anew, for minutes may lie between RCPT and the last byte.
     fn place(self, directory: &Directory) -> Result<Placed, Rejection> {
         let mut accounts = Vec::with_capacity(self.envelope.recipients.len());
@@ -125,16 +187,21 @@ impl Received {
                 }
             }
         }
-        Ok(Placed { received: self, accounts })
+        Ok(Placed { message: self, accounts })
     }
 }
 
 impl Placed {
     /// Puts it on disk, in one transaction, and tells of it.
     async fn store(self, services: &Services) -> Result<Stored, Rejection> {
-        let Self { received: Received { trace, queue_id, envelope, message }, accounts } = self;
+        let Self { message, accounts } = self;
+        let Authenticated { trace, queue_id, envelope, message, aside } = message;
         let size = message.size();
-        let placed = services.mailboxes.deliver(&accounts, message, None).await?;
+        let placed = if aside {
+            services.mailboxes.put_aside(&accounts, message).await?
+        } else {
+            services.mailboxes.deliver(&accounts, message, None).await?
+        };
         let accepted = EventKind::MessageAccepted {
             queue_id: queue_id.clone(),
             sender: claim(envelope.sender.to_string().as_bytes()),
@@ -154,6 +221,32 @@ impl Placed {
             bus.emit(trace, delivered);
         }
         Ok(Stored { queue_id })
+    }
+}
+
+/// What is told of a check.
+fn checked(envelope: &Envelope, peer: SocketAddr, verdict: &Verdict) -> EventKind {
+    let word = |outcome: Outcome| outcome.word().to_owned();
+    let dkim = verdict.best_signature().map_or_else(
+        || word(Outcome::None),
+        |best| format!("{} {}", best.found.outcome, best.domain),
+    );
+    let reason = match &verdict.consequence {
+        Consequence::Accept => String::new(),
+        Consequence::Quarantine => verdict.dmarc.found.reason.clone(),
+        Consequence::Reject(reply) | Consequence::Later(reply) => reply.to_string(),
+    };
+    EventKind::SenderChecked {
+        peer,
+        sender: claim(envelope.sender.to_string().as_bytes()),
+        author: claim(verdict.dmarc.domain.as_bytes()),
+        iprev: word(verdict.iprev.found.outcome),
+        spf: word(verdict.mail_from.found.outcome),
+        dkim: claim(dkim.as_bytes()),
+        arc: word(verdict.arc.found.outcome),
+        dmarc: word(verdict.dmarc.found.outcome),
+        consequence: verdict.consequence.word().to_owned(),
+        reason: claim(reason.as_bytes()),
     }
 }
 

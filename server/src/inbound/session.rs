@@ -26,9 +26,10 @@ use grace_smtp::reply::Reply;
 use grace_smtp::settings::{COMMAND_INPUT_BYTES_MAX, Extensions, HeloChecks, Role, Settings};
 use grace_smtp::trace;
 
-use super::{Received, new_queue_id, resolve, since_1970, store_down, store_reply};
+use super::incoming::{Incoming, Lines, Stuck};
+use super::{new_queue_id, resolve, since_1970, store_down, store_reply};
+use crate::authenticity::Facts;
 use crate::directory::{Destination, Login, Person};
-use crate::mailbox::append::Upload;
 use crate::net::Visit;
 use crate::net::listener::{self, Ended};
 use crate::net::stream::Stream;
@@ -149,13 +150,6 @@ impl From<io::Error> for Lost {
     }
 }
 
-/// A message that comes in.
-struct Body {
-    queue_id: String,
-    envelope: Envelope,
-    upload: Upload,
-}
-
 struct Session {
     services: Services,
     service: Service,
@@ -170,7 +164,7 @@ struct Session {
     /// Who logged in.
     person: Option<Person>,
     login_failures: u32,
-    body: Option<Body>,
+    body: Option<Incoming>,
 }
 
 impl Session {
@@ -243,8 +237,8 @@ impl Session {
             }
             Action::Wait(time) => self.pause(time).await,
             Action::BodyBegin(envelope) => {
-                let answer = self.begin_body(envelope).await;
-                self.receiver.answer_body(Instant::now(), answer);
+                self.begin_body(envelope);
+                self.receiver.answer_body(Instant::now(), Ok(()));
             }
             Action::Body(bytes) => self.keep(&bytes).await,
             Action::BodyEnd => {
@@ -369,8 +363,8 @@ impl Session {
         }
     }
 
-    /// Makes room for a message, and writes our own lines on top (RFC 5321 4.4).
-    async fn begin_body(&mut self, envelope: Envelope) -> Result<(), Reply> {
+    /// Makes room for a message, and writes down what stands on top of it (RFC 5321 4.4).
+    fn begin_body(&mut self, envelope: Envelope) {
         let queue_id = new_queue_id();
         let now_s = i64::try_from(since_1970().as_secs()).unwrap_or_default();
         let received = Date::from_timestamp(now_s).map(|date| {
@@ -385,32 +379,52 @@ impl Session {
             }
             .line()
         });
-        let head = trace::return_path(&envelope.sender) + &received.unwrap_or_default();
-        let mut upload = self.services.mailboxes.upload();
-        upload.write(head.as_bytes()).await.map_err(|failure| self.store_failed(&failure))?;
-        self.body = Some(Body { queue_id, envelope, upload });
-        Ok(())
+        let lines = Lines {
+            return_path: trace::return_path(&envelope.sender),
+            received: received.unwrap_or_default(),
+        };
+        let facts = self.facts(&envelope);
+        let upload = self.services.mailboxes.upload();
+        let limit = self.services.porter.limits.header_bytes_max;
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let incoming = Incoming::new(queue_id, envelope, lines, upload, limit);
+        self.body = Some(match facts {
+            Some(facts) => incoming.checked(self.services.authenticity.clone(), facts),
+            None => incoming,
+        });
+    }
+
+    /// What is known of the sender, where it is to be checked: of mail from other servers.
+    fn facts(&self, envelope: &Envelope) -> Option<Facts> {
+        let peer = self.peer.ip();
+        let is_other = self.service == Service::Smtp && self.person.is_none();
+        if !is_other || !self.services.authenticity.concerns(peer) {
+            return None;
+        }
+        let hello = self.receiver.session().hello.as_ref();
+        let helo = hello.map_or_else(String::new, |hello| hello.claim.clone());
+        Some(Facts { peer, helo, sender: envelope.sender.to_string() })
     }
 
     /// Passes a piece of the body on. Waits while the store is behind; so does the peer.
     async fn keep(&mut self, bytes: &[u8]) {
         let Some(body) = &mut self.body else { return };
-        if let Err(failure) = body.upload.write(bytes).await {
-            self.body = None;
-            let reply = self.store_failed(&failure);
-            self.receiver.fail_body(reply);
-        }
+        let Err(stuck) = body.take(bytes).await else { return };
+        self.body = None;
+        let reply = match stuck {
+            Stuck::HeaderTooLarge(bytes_max) => Stuck::too_large(bytes_max),
+            Stuck::Store(failure) => self.store_failed(&failure),
+        };
+        self.receiver.fail_body(reply);
     }
 
     /// Walks the message to its end: `Ok` means on disk for good.
     async fn end_body(&mut self) -> Result<String, Reply> {
         // Without a body the machine was told why before.
-        let Some(Body { queue_id, envelope, upload }) = self.body.take() else {
+        let Some(incoming) = self.body.take() else {
             return Err(store_down());
         };
-        let message = upload.finish().await.map_err(|failure| self.store_failed(&failure))?;
-        let received = Received { trace: self.trace, queue_id, envelope, message };
-        match received.walk(&self.services).await {
+        match incoming.end(self.trace, self.peer).walk(&self.services).await {
             Ok(stored) => Ok(stored.queue_id),
             Err(rejection) => {
                 if let super::Rejection::Later(super::Cause::Store(failure)) = &rejection {

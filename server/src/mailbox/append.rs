@@ -85,7 +85,15 @@ impl Upload {
     /// # Errors
     /// The database failed.
     pub async fn finish(self) -> Result<Uploaded, Failure> {
-        Ok(Uploaded { bytes: self.writer.finish().await? })
+        self.finish_behind(&[]).await
+    }
+
+    /// Ends the message with `head` in front of all that was written.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn finish_behind(self, head: &[u8]) -> Result<Uploaded, Failure> {
+        Ok(Uploaded { bytes: self.writer.finish_behind(head).await? })
     }
 }
 
@@ -132,6 +140,19 @@ impl Mailboxes {
         Ok(pending.await?)
     }
 
+    /// Delivers a message into the mailbox of each account for doubtful mail.
+    ///
+    /// # Errors
+    /// As for [`deliver`](Self::deliver).
+    pub async fn put_aside(
+        &self,
+        accounts: &[u64],
+        message: Uploaded,
+    ) -> Result<Vec<Placed>, Failure> {
+        let pending = self.db.write(|tx| deliver_into(tx, seed::junk, accounts, &message))?;
+        Ok(pending.await?)
+    }
+
     /// Appends a message to a mailbox (RFC 9051 6.3.12). Done means on disk.
     ///
     /// # Errors
@@ -173,6 +194,15 @@ pub(crate) fn deliver(
     accounts: &[u64],
     message: &Uploaded,
 ) -> Result<Vec<Placed>, Failure> {
+    deliver_into(tx, seed::inbox, accounts, message)
+}
+
+fn deliver_into(
+    tx: &mut WriteTx<'_>,
+    mailbox: fn(&mut WriteTx<'_>, u64) -> Result<MailboxRow, Failure>,
+    accounts: &[u64],
+    message: &Uploaded,
+) -> Result<Vec<Placed>, Failure> {
     let mut accounts = accounts.to_vec();
     accounts.sort_unstable();
     accounts.dedup();
@@ -180,7 +210,7 @@ pub(crate) fn deliver(
     for id in accounts {
         // All or none: a sender who hears "stored" never sends again.
         let account = tx.get::<Account>(&id)?.ok_or(Failure::NoSuchMailbox)?;
-        targets.push((account.address, seed::inbox(tx, id)?));
+        targets.push((account.address, mailbox(tx, id)?));
     }
     place(tx, message, targets, &Birth::default())
 }

@@ -23,18 +23,10 @@ use grace_queue::schedule::Life;
 use super::*;
 use crate::config::Config;
 use crate::config::limits::{self, Limits, Store};
-use crate::directory::Directory;
-use crate::dns::Resolver;
 use crate::dns::testing::{Server, Zone};
-use crate::history::History;
-use crate::mailbox::Mailboxes;
-use crate::net::gate::Gate;
-use crate::net::listener::Porter;
 use crate::net::stream::Stream;
 use crate::net::tls::Tls;
-use crate::net::tls_client;
-use crate::outgoing::{Outgoing, list, new_number};
-use crate::route::Router;
+use crate::outgoing::{list, new_number};
 use crate::store;
 use crate::store::outgoing::{Onward, OutgoingRow, notify};
 use crate::telemetry::bus::Bus;
@@ -194,32 +186,12 @@ fn services(
         store: Store::default(),
         queue,
         dns: names.settings(),
+        authenticity: limits::Authenticity::default(),
         try_mode: false,
     };
     let bus = Bus::new(100_000);
     let db = Db::open(Options::new(folder.join("store")), store::SCHEMA).unwrap();
-    let porter = Porter {
-        bus: bus.clone(),
-        gate: Gate::new(limits.connections_max, limits.connections_per_address_max),
-        tls: Arc::new(Tls::open(&config).unwrap()),
-        limits,
-        stop: Stop::default(),
-    };
-    let (outgoing, orders) = Outgoing::new(1_000_000);
-    let dns = Resolver::new(&config.dns).unwrap();
-    let services = Services {
-        outgoing,
-        router: Router::new(dns.clone(), &config.hostname, &config.queue).unwrap(),
-        outgoing_tls: tls_client::any_certificate(),
-        directory: Directory::new(db.clone(), bus.clone(), 2),
-        mailboxes: Mailboxes::new(db.clone(), bus, limits.mailboxes_per_account_max),
-        history: History::new(db.clone(), &config.store),
-        dns,
-        config: Arc::new(config),
-        porter,
-        db,
-    };
-    (services, orders)
+    Services::new(Arc::new(config), bus, db).unwrap()
 }
 
 /// How a server behaves.
@@ -307,6 +279,7 @@ fn certificate(folder: &Path) -> Arc<rustls::ServerConfig> {
         store: Store::default(),
         queue: limits::Outgoing::default(),
         dns: limits::Dns::default(),
+        authenticity: limits::Authenticity::default(),
         try_mode: false,
     };
     Tls::open(&names).unwrap().current()
@@ -566,7 +539,7 @@ async fn what_must_be_encrypted_never_goes_in_clear() {
 
 #[tokio::test]
 async fn domains_that_take_no_mail_are_told_at_once() {
-    let zone = far().mx("null.test", 0, "").a("other.test", "127.0.0.1");
+    let zone = far().mx("null.test", 0, ".").a("other.test", "127.0.0.1");
     let mut house = House::open(zone, 1, |_| {}).await;
     house.send();
     house.take("anna@grace.test", &["bob@null.test"], LETTER).await;

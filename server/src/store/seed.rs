@@ -51,6 +51,26 @@ pub(crate) fn inbox(tx: &mut WriteTx<'_>, account: u64) -> Result<MailboxRow, Fa
     }
 }
 
+/// An account's mailbox for doubtful mail, however it is called; made anew should it be missing.
+pub(crate) fn junk(tx: &mut WriteTx<'_>, account: u64) -> Result<MailboxRow, Failure> {
+    const JUNK: &str = "Junk";
+    let mut marked = None;
+    for row in tx.by_index_prefix::<MailboxByName>(&(account,)) {
+        let row = row?;
+        if SpecialUse::from_row(row.special_use) == Some(SpecialUse::Junk) {
+            marked = Some(row);
+            break;
+        }
+    }
+    if let Some(marked) = marked {
+        return Ok(marked);
+    }
+    match tx.find::<MailboxByName>(&(account, JUNK.to_owned()))? {
+        Some(named) => Ok(named),
+        None => make(tx, account, JUNK, Some(SpecialUse::Junk)),
+    }
+}
+
 /// Makes one mailbox.
 pub(crate) fn make(
     tx: &mut WriteTx<'_>,

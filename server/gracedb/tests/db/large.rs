@@ -3,6 +3,7 @@
 use gracedb::db::Db;
 use gracedb::error::Error;
 use gracedb::options::Options;
+use gracedb::pending::block_on;
 use gracedb::view::View;
 
 use crate::tables::*;
@@ -115,4 +116,42 @@ fn fields_that_are_long_stand_in_the_journal_too() {
     let db = open(&options);
     assert_eq!(db.snapshot().get::<Account>(&1).unwrap().unwrap(), row);
     check(&db);
+}
+
+#[test]
+fn a_head_known_last_stands_first() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options::new(dir.path());
+    let db = open(&options);
+    let mut uid = 0;
+    let mut expected = Vec::new();
+    for head_len in [0, 1, 700, 130_000, 300_000] {
+        for body_len in [0, 1, 9_000, 131_071, 131_072, 400_000] {
+            let (head, body) = (pattern(head_len, 1), pattern(body_len, 2));
+            let large = block_on(async {
+                let mut writer = db.large_writer();
+                for piece in body.chunks(10_000) {
+                    writer.write(piece).await.unwrap();
+                }
+                writer.finish_behind(&head).await.unwrap()
+            });
+            assert_eq!(large.len(), (head_len + body_len) as u64);
+            let small = head_len + body_len <= 100_000;
+            assert!(!small || large.parts().len() <= 1, "{head_len} {body_len}: {large:?}");
+            let row = Message { mailbox: 7, uid, seen: false, body: large };
+            db.write(|tx| tx.put(&row)).unwrap().wait().unwrap();
+            expected.push([head, body].concat());
+            uid += 1;
+        }
+    }
+    let read = |db: &Db| {
+        for (uid, expected) in (0_u32..).zip(&expected) {
+            let found = read_body(&db.snapshot(), 7, uid).unwrap();
+            assert!(&found == expected, "message {uid} of {} bytes", expected.len());
+        }
+        check(db);
+    };
+    read(&db);
+    db.close();
+    read(&open(&options));
 }

@@ -2,6 +2,8 @@
 //!
 //! Not here: the rules of SMTP (`grace_smtp`), clients that others wrote (`tests/`).
 
+mod senders;
+
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -19,20 +21,12 @@ use zeroize::Zeroizing;
 use grace_ipc::event::{EventKind, Service};
 
 use super::*;
+use crate::authenticity::Authenticity;
 use crate::config::Config;
 use crate::config::limits::{self, Dns, Limits, Store};
-use crate::dns::Resolver;
-use crate::history::History;
-use crate::mailbox::Mailboxes;
-use crate::net::gate::Gate;
-use crate::net::listener::{self, Porter};
-use crate::net::tls::Tls;
-use crate::net::tls_client;
-use crate::outgoing::Outgoing;
-use crate::route::Router;
+use crate::net::listener::{self};
 use crate::store;
 use crate::telemetry::bus::Bus;
-use crate::telemetry::stop::Stop;
 
 /// Longer than anything here takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -47,7 +41,11 @@ struct House {
 
 impl House {
     async fn open(service: Service) -> Self {
-        let house = Self::empty(service).await;
+        Self::empty(service).await.with_people().await
+    }
+
+    async fn with_people(self) -> Self {
+        let house = self;
         let services = &house.services;
         services.directory.create_domain("grace.test", "test").await.unwrap();
         for name in ["anna", "bob", "postmaster"] {
@@ -62,6 +60,10 @@ impl House {
     async fn empty(service: Service) -> Self {
         let folder = TempDir::new().unwrap();
         let services = services(folder.path());
+        Self::of(service, folder, services).await
+    }
+
+    async fn of(service: Service, folder: TempDir, services: Services) -> Self {
         let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = socket.local_addr().unwrap();
         let given = services.clone();
@@ -131,30 +133,12 @@ fn services(folder: &Path) -> Services {
         store: Store::default(),
         queue: limits::Outgoing::default(),
         dns: Dns { resolvers: vec!["127.0.0.1".parse().unwrap()], ..Dns::default() },
+        authenticity: limits::Authenticity::default(),
         try_mode: false,
     };
     let bus = Bus::new(1_000);
     let db = Db::open(Options::new(folder.join("store")), store::SCHEMA).unwrap();
-    let porter = Porter {
-        bus: bus.clone(),
-        gate: Gate::new(limits.connections_max, limits.connections_per_address_max),
-        tls: Arc::new(Tls::open(&config).unwrap()),
-        limits,
-        stop: Stop::default(),
-    };
-    Services {
-        directory: Directory::new(db.clone(), bus.clone(), 2),
-        mailboxes: Mailboxes::new(db.clone(), bus, limits.mailboxes_per_account_max),
-        history: History::new(db.clone(), &config.store),
-        outgoing: Outgoing::new(1_000).0,
-        router: Router::new(Resolver::new(&config.dns).unwrap(), &config.hostname, &config.queue)
-            .unwrap(),
-        outgoing_tls: tls_client::any_certificate(),
-        dns: Resolver::new(&config.dns).unwrap(),
-        config: Arc::new(config),
-        porter,
-        db,
-    }
+    Services::new(Arc::new(config), bus, db).unwrap().0
 }
 
 fn is_delivered(event: &EventKind) -> bool {

@@ -1,0 +1,133 @@
+//! Who a message is really from: SPF, DKIM, DMARC, ARC and the name of the peer's address, while
+//! its body streams by.
+//!
+//! ```text
+//!   begin(facts, header block) ─▶ Check ─▶ feed(body) … ─▶ finish ─▶ Verdict ─▶ field, event,
+//!                                 which hashes   hashes       │                  consequence
+//!                                 are needed                  └ all that needs DNS, at once and
+//!                                                               within `time_max_s`
+//! ```
+//! Invariants: no body is held, whatever its size; every question ends in time, and what is not
+//! known by then is a temporary error, never a pass. DKIM, DMARC, ARC and iprev are judged by the
+//! library `mail-auth`, SPF by [`spf`]; what follows is decided here.
+//! Not here: signatures and keys (`mail-auth`), where the message goes (`inbound`).
+
+mod body;
+mod lookup;
+mod message;
+mod policy;
+pub mod results;
+mod spf;
+mod tags;
+#[cfg(test)]
+mod tests;
+mod trust;
+pub mod verdict;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mail_auth::MessageAuthenticator;
+use tokio::time::Instant;
+
+use self::body::BodyHashes;
+use self::lookup::Lookup;
+use self::message::Examined;
+use self::verdict::Verdict;
+use crate::config::limits;
+use crate::dns::Resolver;
+
+/// Checks senders. Cheap to clone.
+#[derive(Clone)]
+pub struct Authenticity {
+    library: MessageAuthenticator,
+    resolver: Resolver,
+    settings: Arc<limits::Authenticity>,
+    hostname: Arc<str>,
+}
+
+/// What is known of a message before its first byte.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Facts {
+    /// Where it comes from.
+    pub peer: IpAddr,
+    /// What the peer called itself. A claim.
+    pub helo: String,
+    /// The envelope's sender; empty: nobody.
+    pub sender: String,
+}
+
+/// A message on its way in, being checked.
+pub struct Check {
+    authenticity: Authenticity,
+    facts: Facts,
+    hashes: BodyHashes,
+}
+
+impl Authenticity {
+    /// Checks by these settings, for the server of this name.
+    #[must_use]
+    pub fn new(settings: &limits::Authenticity, hostname: &str, resolver: &Resolver) -> Self {
+        Self {
+            library: MessageAuthenticator(resolver.hickory().clone()),
+            resolver: resolver.clone(),
+            settings: Arc::new(settings.clone()),
+            hostname: hostname.into(),
+        }
+    }
+
+    /// Whether mail from there is checked at all.
+    #[must_use]
+    pub fn concerns(&self, peer: IpAddr) -> bool {
+        let peer = peer.to_canonical();
+        !self.settings.unchecked_networks.iter().any(|network| network.contains(peer))
+    }
+
+    /// Begins with a message whose header block is here.
+    #[must_use]
+    pub fn begin(&self, facts: Facts, header: &[u8]) -> Check {
+        let hashes = Examined::new(header).body_hashes();
+        let peer = facts.peer.to_canonical();
+        Check { authenticity: self.clone(), facts: Facts { peer, ..facts }, hashes }
+    }
+}
+
+impl Check {
+    /// The next piece of the body.
+    pub fn feed(&mut self, bytes: &[u8]) {
+        self.hashes.feed(bytes);
+    }
+
+    /// The body is whole: finds out all the rest. `header` is the block it began with.
+    pub async fn finish(self, header: &[u8]) -> Verdict {
+        let Self { authenticity, facts, hashes } = self;
+        let Authenticity { library, resolver, settings, hostname } = authenticity;
+        let examined = Examined::new(header);
+        let authors = examined.authors().clone();
+        let too_long = examined.chain_is_too_long();
+        let (message, settled) = examined.with_body(&hashes.finish());
+        let deadline = Instant::now() + Duration::from_secs(settings.time_max_s);
+        let lookup = Lookup {
+            library: &library,
+            resolver: &resolver,
+            facts: &facts,
+            hostname: &hostname,
+            deadline,
+        };
+        let (iprev, helo, mail_from, dkim, arc) = tokio::join!(
+            lookup.iprev(),
+            lookup.helo(),
+            lookup.mail_from(),
+            lookup.dkim(&message),
+            lookup.arc(&message, too_long),
+        );
+        let dmarc = lookup.dmarc(&message, &dkim.outputs, &mail_from, &authors).await;
+        let mut signatures = settled;
+        signatures.extend(dkim.shown);
+        let arc = trust::of(&arc, &message, &settings.arc_trusted);
+        let consequence = policy::consequence(&settings, &authors, &dmarc, &arc);
+        let peer = facts.peer;
+        Verdict { peer, iprev, helo, mail_from, dkim: signatures, arc, dmarc, consequence }
+    }
+}
