@@ -193,6 +193,25 @@ impl LargeWriter {
         Ok(Large { bytes: self.bytes, parts, fresh: self.fresh.take().map(Arc::new) })
     }
 
+    /// Ends the value with another one behind all that was written. Both keep their parts: no byte
+    /// of the other is written again.
+    pub async fn finish_before(mut self, rest: &Large) -> Result<Large, Error> {
+        if !self.buffer.is_empty() {
+            self.push().await?;
+        }
+        let fresh = match (self.fresh.take(), &rest.fresh) {
+            (own, None) => own.map(Arc::new),
+            (None, Some(rest)) => Some(Arc::clone(rest)),
+            (Some(own), Some(rest)) if own.epoch == rest.epoch => {
+                Some(Arc::new(own.joined(Fresh::clone(rest))))
+            }
+            (Some(_), Some(_)) => return Err(Error::LargeLost),
+        };
+        let mut parts = std::mem::take(&mut self.parts);
+        parts.extend_from_slice(&rest.parts);
+        Ok(Large { bytes: self.bytes + rest.bytes, parts: parts.into(), fresh })
+    }
+
     async fn push(&mut self) -> Result<(), Error> {
         future::poll_fn(|context| self.engine.poll_room(context)).await?;
         let payload = std::mem::take(&mut self.buffer);

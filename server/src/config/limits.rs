@@ -219,6 +219,8 @@ settings! {
             "Wait before a failed login is answered; it doubles with each failure in a session, up to 8 times.";
         password_checks_max = 2, 1..=64, "checks",
             "Passwords checked at once. Each takes 46 MiB and some 40 ms of one core (Argon2id).";
+        hops_max = 50, 10..=1_000, "servers",
+            "Servers a message may have passed (its `Received` fields) before it is taken for one that goes in circles (RFC 5321 6.3: 100 are known).";
         mailboxes_per_account_max = 10_000, 10..=1_000_000, "mailboxes",
             "Mailboxes one account may have.";
         events_kept = 1_000, 100..=1_000_000, "events",
@@ -350,6 +352,8 @@ settings! {
             "Longest wait then; chance picks one in between, so that what failed together does not come back together.";
         lifetime_hours = 120, 1..=720, "hours",
             "How long delivery is tried before the message goes back to its sender (RFC 5321 4.5.4.1: 4 to 5 days at least).";
+        hold_days_max = 30, 0..=365, "days",
+            "How long a sender may have a message held back before it goes out (FUTURERELEASE, RFC 4865). 0: not at all.";
         last_call_s = 300, 1..=3_599, "seconds",
             "How long before the end of its lifetime a message is tried for the last time; or, after a start that came too late, how long it still has.";
         delay_notice_hours = 4, 1..=720, "hours",

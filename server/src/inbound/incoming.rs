@@ -18,6 +18,7 @@ use grace_smtp::receiver::Envelope;
 use grace_smtp::reply::Reply;
 
 use super::Received;
+use super::submitted::Submitter;
 use crate::authenticity::{Authenticity, Check, Facts};
 use crate::mailbox::append::Upload;
 use crate::store::failure::Failure;
@@ -39,6 +40,7 @@ pub struct Incoming {
     /// How its sender is to be checked; none: not at all.
     checks: Option<(Authenticity, Facts)>,
     check: Option<Check>,
+    submitter: Option<Submitter>,
 }
 
 /// The lines we put on top (RFC 5321 4.4).
@@ -89,7 +91,14 @@ impl Incoming {
             header_ended: false,
             checks: None,
             check: None,
+            submitter: None,
         }
+    }
+
+    /// It comes from one of our own people.
+    #[must_use]
+    pub fn submitted(self, submitter: Submitter) -> Self {
+        Self { submitter: Some(submitter), ..self }
     }
 
     /// Has its sender checked.
@@ -156,6 +165,7 @@ impl Incoming {
             header: self.header,
             body: self.body,
             check: self.check,
+            submitter: self.submitter,
         }
     }
 }

@@ -14,6 +14,7 @@
 
 pub mod incoming;
 pub mod session;
+mod submitted;
 #[cfg(test)]
 mod tests;
 
@@ -22,18 +23,23 @@ use std::net::SocketAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use grace_ipc::event::{EventKind, TraceId};
+use grace_mail::submitted::hops;
 use grace_smtp::path::Recipient;
-use grace_smtp::receiver::Envelope;
+use grace_smtp::receiver::{Envelope, EnvelopeRecipient};
 use grace_smtp::reply::Reply;
+use grace_smtp::trace;
 
 use self::incoming::Lines;
+use self::submitted::{Going, Submitter};
 use crate::authenticity::verdict::{Consequence, Outcome, Verdict};
 use crate::authenticity::{Check, results};
 use crate::directory::{Destination, Directory};
 use crate::mailbox::append::{Upload, Uploaded};
+use crate::outgoing::new_number;
 use crate::services::Services;
 use crate::store::failure::Failure;
-use crate::telemetry::bus::{Moments, claim};
+use crate::store::outgoing::{base32, from_base32};
+use crate::telemetry::bus::claim;
 
 /// A message whose last byte is here; nobody was told so.
 pub struct Received {
@@ -53,6 +59,8 @@ pub struct Received {
     pub body: Upload,
     /// What the body showed of its sender; none: it is not checked.
     pub check: Option<Check>,
+    /// Who of our own people submitted it.
+    pub submitter: Option<Submitter>,
 }
 
 /// A message of which is known who it is from, as far as that is asked.
@@ -65,6 +73,10 @@ pub struct Authenticated {
     message: Uploaded,
     /// It goes to where doubtful mail is kept.
     aside: bool,
+    /// Who of our own people submitted it.
+    submitter: Option<Submitter>,
+    /// The envelope sender is who it says: he may be told of what becomes of it.
+    is_sender_known: bool,
 }
 
 /// A message and the accounts that get it.
@@ -72,6 +84,9 @@ pub struct Authenticated {
 pub struct Placed {
     message: Authenticated,
     accounts: Vec<u64>,
+    /// Those of its recipients, by their places, that are here, and those that are elsewhere.
+    here: Vec<usize>,
+    elsewhere: Vec<usize>,
 }
 
 /// A message that is on disk for good.
@@ -88,6 +103,8 @@ pub enum Rejection {
     Later(Cause),
     /// The author's domain does not want it taken.
     Forged(Reply),
+    /// It has passed so many servers that it must be going in circles.
+    Looping(usize),
 }
 
 /// What is behind a rejection.
@@ -111,6 +128,10 @@ impl Rejection {
                 Reply::new(451, (4, 2, 1), &format!("<{recipient}> has just been removed"))
             }
             Self::Later(Cause::Unchecked(reply)) | Self::Forged(reply) => reply.clone(),
+            Self::Looping(hops) => {
+                let words = format!("the message has passed {hops} servers, it goes in circles");
+                Reply::new(554, (5, 4, 6), &words)
+            }
         }
     }
 }
@@ -123,6 +144,7 @@ impl fmt::Display for Rejection {
                 write!(f, "{recipient} was removed meanwhile")
             }
             Self::Later(Cause::Unchecked(reply)) | Self::Forged(reply) => reply.fmt(f),
+            Self::Looping(hops) => write!(f, "the message has passed {hops} servers"),
         }
     }
 }
@@ -141,19 +163,37 @@ impl Received {
     /// # Errors
     /// It stands nowhere; why, and what the sender is told.
     pub async fn walk(self, services: &Services) -> Result<Stored, Rejection> {
+        self.check_hops(services)?;
         let authenticated = self.authenticate(services).await?;
         let placed = authenticated.place(&services.directory)?;
         placed.store(services).await
     }
 
-    /// Finds out who it is really from, and completes its head with that.
+    /// RFC 5321 6.3: ends what goes in circles.
+    fn check_hops(&self, services: &Services) -> Result<(), Rejection> {
+        let hops = hops(&self.header);
+        let hops_max = services.porter.limits.hops_max;
+        if hops as u64 > hops_max { Err(Rejection::Looping(hops)) } else { Ok(()) }
+    }
+
+    /// Finds out who it is really from, and completes its head with that. What one of our own
+    /// submitted is given what it lacks, and no `Return-Path`: it may go on.
     async fn authenticate(self, services: &Services) -> Result<Authenticated, Rejection> {
-        let Self { trace, peer, queue_id, envelope, lines, header, body, check } = self;
+        let Self { trace, peer, queue_id, envelope, lines, header, body, check, submitter } = self;
         let hostname = &services.config.hostname;
-        let mut head = lines.return_path;
         let mut aside = false;
+        let (mut head, mut missing) = (String::new(), String::new());
+        let mut is_sender_known = submitter.is_some();
+        match &submitter {
+            Some(submitter) => {
+                let names = (hostname.as_str(), queue_id.as_str());
+                missing = submitted::missing(&header, submitter, names, now_ms());
+            }
+            None => head = lines.return_path,
+        }
         let header = if let Some(check) = check {
             let verdict = check.finish(&header).await;
+            is_sender_known |= verdict.mail_from.found.outcome == Outcome::Pass;
             let found = checked(&envelope, peer, &verdict);
             services.porter.bus.emit(trace, found);
             head += &results::field(hostname, &verdict);
@@ -168,10 +208,11 @@ impl Received {
             header
         };
         head += &lines.received;
+        head += &missing;
         let mut head = head.into_bytes();
         head.extend_from_slice(&header);
         let message = body.finish_behind(&head).await?;
-        Ok(Authenticated { trace, queue_id, envelope, message, aside })
+        Ok(Authenticated { trace, queue_id, envelope, message, aside, submitter, is_sender_known })
     }
 }
 
@@ -179,29 +220,64 @@ impl Authenticated {
     /// Finds who gets it. Asked anew, for minutes may lie between RCPT and the last byte.
     fn place(self, directory: &Directory) -> Result<Placed, Rejection> {
         let mut accounts = Vec::with_capacity(self.envelope.recipients.len());
-        for recipient in &self.envelope.recipients {
+        let (mut here, mut elsewhere) = (Vec::new(), Vec::new());
+        for (at, recipient) in self.envelope.recipients.iter().enumerate() {
             match resolve(directory, &recipient.address)? {
-                Destination::Account(person) => accounts.push(person.id),
+                Destination::Account(person) => {
+                    accounts.push(person.id);
+                    here.push(at);
+                }
+                Destination::Elsewhere if self.submitter.is_some() => elsewhere.push(at),
                 Destination::Nobody | Destination::Elsewhere => {
                     return Err(Rejection::Later(Cause::RecipientGone(recipient.address.clone())));
                 }
             }
         }
-        Ok(Placed { message: self, accounts })
+        Ok(Placed { message: self, accounts, here, elsewhere })
     }
 }
 
 impl Placed {
     /// Puts it on disk, in one transaction, and tells of it.
     async fn store(self, services: &Services) -> Result<Stored, Rejection> {
-        let Self { message, accounts } = self;
-        let Authenticated { trace, queue_id, envelope, message, aside } = message;
+        let Self { message, accounts, here, elsewhere } = self;
+        let Authenticated { trace, queue_id, envelope, message, aside, submitter, is_sender_known } =
+            message;
         let size = message.size();
-        let placed = if aside {
-            services.mailboxes.put_aside(&accounts, message).await?
-        } else {
-            services.mailboxes.deliver(&accounts, message, None).await?
+        let going = Going {
+            id: from_base32(&queue_id).unwrap_or_else(new_number),
+            trace: trace.0,
+            account: submitter.as_ref().map_or(0, |submitter| submitter.account),
+            envelope: &envelope,
+            message: &message,
+            now_ms: now_ms(),
         };
+        let some = |places: &[usize]| -> Vec<&EnvelopeRecipient> {
+            places.iter().filter_map(|&at| envelope.recipients.get(at)).collect()
+        };
+        let onward =
+            (!elsewhere.is_empty()).then(|| going.rows(&services.config, &some(&elsewhere)));
+        let arrived = going.rows(&services.config, &some(&here)).asking_for_success();
+        let kept = match &submitter {
+            Some(_) if !accounts.is_empty() => {
+                let mut copy = services.mailboxes.upload();
+                copy.write(trace::return_path(&envelope.sender).as_bytes()).await?;
+                copy.finish_before(&message).await?
+            }
+            _ => message.clone(),
+        };
+        let placed = if aside {
+            services.mailboxes.put_aside(&accounts, kept).await?
+        } else {
+            services.mailboxes.deliver(&accounts, kept, onward.as_ref()).await?
+        };
+        if let Some(onward) = onward {
+            services.outgoing.submitted(onward.message.id).await;
+        }
+        // Else a stranger could have us write to whom he likes.
+        if let Some(arrived) = arrived.filter(|_| is_sender_known) {
+            services.outgoing.arrived(arrived).await;
+        }
         let accepted = EventKind::MessageAccepted {
             queue_id: queue_id.clone(),
             sender: claim(envelope.sender.to_string().as_bytes()),
@@ -276,23 +352,14 @@ fn store_down() -> Reply {
     Reply::new(451, (4, 3, 0), "cannot store mail now, please try again later")
 }
 
-/// A message's number: the microsecond of its birth, made unique, in base 32.
+/// A message's number, as it is told.
 fn new_queue_id() -> String {
-    static MOMENTS: Moments = Moments::new();
-    base32(MOMENTS.next_us())
+    base32(new_number())
 }
 
-/// Digits and letters that are not mistaken for each other when read aloud.
-fn base32(mut number: u64) -> String {
-    const DIGITS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
-    let mut digits = Vec::new();
-    loop {
-        digits.extend(DIGITS.get((number % 32) as usize).copied().map(char::from));
-        number /= 32;
-        if number == 0 {
-            return digits.iter().rev().collect();
-        }
-    }
+/// Milliseconds since 1970 UTC.
+fn now_ms() -> u64 {
+    u64::try_from(since_1970().as_millis()).unwrap_or(u64::MAX)
 }
 
 fn since_1970() -> std::time::Duration {

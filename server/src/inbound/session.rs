@@ -23,10 +23,13 @@ use grace_smtp::receiver::{
     Action, CloseReason, Envelope, KeysAnswer, LoginAnswer, Note, Receiver, TlsFacts,
 };
 use grace_smtp::reply::Reply;
-use grace_smtp::settings::{COMMAND_INPUT_BYTES_MAX, Extensions, HeloChecks, Role, Settings};
+use grace_smtp::settings::{
+    COMMAND_INPUT_BYTES_MAX, Extensions, FutureReleaseLimits, HeloChecks, Role, Settings,
+};
 use grace_smtp::trace;
 
 use super::incoming::{Incoming, Lines, Stuck};
+use super::submitted::Submitter;
 use super::{new_queue_id, resolve, since_1970, store_down, store_reply};
 use crate::authenticity::Facts;
 use crate::directory::{Destination, Login, Person};
@@ -98,8 +101,8 @@ fn settings(
     Settings {
         // A password that crosses loopback in the clear is seen by nobody who could not see more.
         login_without_tls: peer.ip().to_canonical().is_loopback(),
-        // Nobody sends messages on yet, and nothing but hashes is kept of passwords.
-        extensions: Extensions { binary_mime: false, limits: false, ..Extensions::WITHOUT_QUEUE },
+        extensions: extensions(services),
+        // Nothing but hashes is kept of passwords.
         scram: false,
         helo_checks: HeloChecks {
             refuse_own: !is_house,
@@ -125,6 +128,19 @@ fn settings(
         body_time_max: Duration::from_secs(limits.smtp_message_s),
         ..defaults
     }
+}
+
+fn extensions(services: &Services) -> Extensions {
+    // No mail program shows a body that is not made of lines.
+    let lines_only = Extensions { binary_mime: false, ..Extensions::DEFAULT };
+    if services.config.try_mode {
+        return Extensions { future_release: None, ..lines_only };
+    }
+    let hold_days_max = services.config.queue.hold_days_max;
+    let began_s = i64::try_from(since_1970().as_secs()).unwrap_or(i64::MAX);
+    let hold_max = Duration::from_secs(hold_days_max * 24 * 3_600);
+    let limits = FutureReleaseLimits { hold_max, began_s };
+    Extensions { future_release: (hold_days_max > 0).then_some(limits), ..lines_only }
 }
 
 fn tls_facts(stream: &Stream) -> Option<TlsFacts> {
@@ -289,10 +305,7 @@ impl Session {
             Ok(Destination::Nobody) => {
                 Err(Reply::new(550, (5, 1, 1), &format!("no mailbox <{recipient}> here")))
             }
-            Ok(Destination::Elsewhere) if self.person.is_some() => {
-                let words = format!("<{recipient}>: sending to other servers is not available yet");
-                Err(Reply::new(550, (5, 7, 1), &words))
-            }
+            Ok(Destination::Elsewhere) if self.person.is_some() => self.check_onward(recipient),
             Ok(Destination::Elsewhere) if !self.lives_somebody_here()? => {
                 let words = "this server has no domain yet, please try again later";
                 Err(Reply::new(451, (4, 3, 0), words))
@@ -302,6 +315,19 @@ impl Session {
             }
             Err(failure) => Err(self.store_failed(&failure)),
         }
+    }
+
+    /// Whether mail for somebody elsewhere is taken from one of our own people.
+    fn check_onward(&self, recipient: &Recipient) -> Result<(), Reply> {
+        if self.services.config.try_mode {
+            let words = format!("<{recipient}>: nothing is sent to other servers while trying");
+            return Err(Reply::new(550, (5, 7, 1), &words));
+        }
+        if !self.services.outgoing.has_room() {
+            let words = "too much mail waits for other servers, please try again later";
+            return Err(Reply::new(452, (4, 3, 1), words));
+        }
+        Ok(())
     }
 
     /// Whether any domain is ours. Before there is one nobody is refused for good: the admin may
@@ -388,9 +414,12 @@ impl Session {
         let limit = self.services.porter.limits.header_bytes_max;
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let incoming = Incoming::new(queue_id, envelope, lines, upload, limit);
-        self.body = Some(match facts {
-            Some(facts) => incoming.checked(self.services.authenticity.clone(), facts),
-            None => incoming,
+        self.body = Some(match (facts, &self.person) {
+            (Some(facts), _) => incoming.checked(self.services.authenticity.clone(), facts),
+            (None, Some(Person { id, address })) => {
+                incoming.submitted(Submitter { account: *id, address: address.clone() })
+            }
+            (None, None) => incoming,
         });
     }
 

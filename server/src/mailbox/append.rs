@@ -29,7 +29,7 @@ pub struct Upload {
 }
 
 /// A message in the journal that nothing points to yet.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Uploaded {
     bytes: Large,
 }
@@ -86,6 +86,14 @@ impl Upload {
     /// The database failed.
     pub async fn finish(self) -> Result<Uploaded, Failure> {
         self.finish_behind(&[]).await
+    }
+
+    /// Ends the message with another one behind all that was written.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn finish_before(self, rest: &Uploaded) -> Result<Uploaded, Failure> {
+        Ok(Uploaded { bytes: self.writer.finish_before(&rest.bytes).await? })
     }
 
     /// Ends the message with `head` in front of all that was written.

@@ -52,6 +52,8 @@ pub(super) enum What {
     Late(Time),
     /// It went to a server that tells nobody of success.
     Relayed { remote: String, reply: String },
+    /// It is in a mailbox here.
+    Delivered,
 }
 
 impl What {
@@ -60,6 +62,7 @@ impl What {
             Self::Failed(_) => Event::Failed,
             Self::Late(_) => Event::Late,
             Self::Relayed { .. } => Event::Relayed,
+            Self::Delivered => Event::Delivered,
         }
     }
 }
@@ -264,6 +267,7 @@ fn of(told: &Told, action: Action) -> Recipient<'_> {
         // RFC 3463 3.5: "delivery time expired" is what 4.4.7 says; here it is not yet.
         What::Late(until) => ((4, 4, 1), row.remote.as_str(), row.reason.as_str(), Some(*until)),
         What::Relayed { remote, reply } => ((2, 0, 0), remote.as_str(), reply.as_str(), None),
+        What::Delivered => ((2, 1, 5), "", "", None),
     };
     let (class, subject, detail) = status;
     let original = row.original.split_once(';');
@@ -356,7 +360,7 @@ fn date(at: Time) -> Date {
 /// What it says, in words for an event.
 fn words(told: &[(&Told, Action)]) -> String {
     let mut words = Vec::new();
-    for action in [Action::Failed, Action::Delayed, Action::Relayed] {
+    for action in [Action::Failed, Action::Delayed, Action::Relayed, Action::Delivered] {
         let count = told.iter().filter(|(_, each)| *each == action).count();
         if count > 0 {
             let noun = if count == 1 { "recipient" } else { "recipients" };

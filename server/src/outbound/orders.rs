@@ -22,6 +22,10 @@ impl Runner {
             Order::Submitted(message) => {
                 rows::submitted(&self.services, &mut self.queue, now(), message)
             }
+            Order::Arrived(arrived) => {
+                self.settlements.spawn(settle::arrived(self.services.clone(), *arrived));
+                Ok(())
+            }
             Order::Change { filter, change, by, reply } => {
                 let changed = self.change(&filter, &change).await;
                 if let Ok(recipients) = changed {

@@ -24,7 +24,7 @@ use super::notify::{self, Told, What};
 use super::now;
 use crate::services::Services;
 use crate::store::failure::Failure;
-use crate::store::outgoing::{OutgoingRecipientRow, OutgoingRow, base32, settle};
+use crate::store::outgoing::{Onward, OutgoingRecipientRow, OutgoingRow, base32, settle};
 use crate::telemetry::bus::claim;
 
 /// How long to wait for room on a full disk before trying again. Nothing tells when there is some.
@@ -128,6 +128,18 @@ pub(super) async fn dropped(
     let step = if is_told { Step::Failed { trouble } } else { Step::Dropped };
     let steps = recipients.into_iter().map(|number| (number, step.clone()));
     write(&services, message, steps.collect(), None).await
+}
+
+/// Tells a sender that mail arrived here.
+pub(super) async fn arrived(services: Services, arrived: Onward) -> Result<Vec<u64>, Failure> {
+    let Onward { message, recipients } = arrived;
+    let told = recipients.into_iter().map(|row| Told { row, what: What::Delivered });
+    let told: Vec<Told> = told.collect();
+    let Some(notification) = notify::compose(&services, &message, &told).await? else {
+        return Ok(Vec::new());
+    };
+    let places = services.db.write(|tx| notification.put(tx))?.await?;
+    Ok(notification.tell(&services, &message, places))
 }
 
 /// RFC 3463 3.5: "delivery time expired".

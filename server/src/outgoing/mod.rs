@@ -24,7 +24,7 @@ use grace_queue::schedule::Life;
 pub use self::settings::settings;
 
 use crate::store::failure::Failure;
-use crate::store::outgoing::{OutgoingRecipientRow, notify};
+use crate::store::outgoing::{Onward, OutgoingRecipientRow, notify};
 use crate::telemetry::bus::Moments;
 
 /// Orders that may wait for the sender of mail. It takes them at once; this is for a burst.
@@ -35,6 +35,8 @@ const ORDERS_MAX: usize = 1_024;
 pub enum Order {
     /// A message was taken; it is on disk.
     Submitted(u64),
+    /// A message came to its recipients here, who are to be told of to its sender.
+    Arrived(Box<Onward>),
     /// An admin wants something done.
     Change {
         /// To which recipients.
@@ -85,6 +87,11 @@ impl Outgoing {
     /// start.
     pub async fn submitted(&self, message: u64) {
         drop(self.orders.send(Order::Submitted(message)).await);
+    }
+
+    /// Tells that a message arrived here whose sender asked to hear of it (RFC 3461 4.1).
+    pub async fn arrived(&self, arrived: Onward) {
+        drop(self.orders.send(Order::Arrived(Box::new(arrived))).await);
     }
 
     /// Does something to recipients that wait; says to how many. `None`: the server stops.

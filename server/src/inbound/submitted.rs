@@ -1,0 +1,134 @@
+//! What a message from our own people is given on its way: the header fields it lacks, and rows for
+//! its recipients elsewhere.
+//!
+//! Invariant: nothing of a message is changed but what RFC 6409 8 lets a submission server add.
+//! Not here: who may submit (`session`), sending (`outbound`).
+
+use grace_mail::address::{Charset, Mailbox};
+use grace_mail::date::Date;
+use grace_mail::submitted::{SenderRule, Submission, repairs};
+use grace_queue::schedule::{DeliverBy as Deadline, Life};
+use grace_queue::time::Time;
+use grace_smtp::dsn::{Notify, Return};
+use grace_smtp::parameters::{BodyType, ByMode};
+use grace_smtp::path::Recipient;
+use grace_smtp::receiver::{Envelope, EnvelopeRecipient};
+
+use crate::config::Config;
+use crate::mailbox::append::Uploaded;
+use crate::outgoing;
+use crate::store::outgoing::{BodyKind, Onward, OutgoingRecipientRow, OutgoingRow, notify};
+
+/// Who submitted a message.
+#[derive(Debug, Clone)]
+pub struct Submitter {
+    /// The account's number.
+    pub account: u64,
+    /// Its address.
+    pub address: String,
+}
+
+/// The header fields that a submitted message lacks.
+pub(super) fn missing(
+    header: &[u8],
+    submitter: &Submitter,
+    (hostname, queue_id): (&str, &str),
+    now_ms: u64,
+) -> String {
+    let own: Vec<Mailbox> = Mailbox::parse(&submitter.address, Charset::Utf8).into_iter().collect();
+    let seconds = i64::try_from(now_ms / 1_000).unwrap_or(i64::MAX);
+    // A clock thousands of years off adds nothing.
+    let Some(date) = Date::from_timestamp(seconds) else { return String::new() };
+    let sender = SenderRule::IfAnother;
+    repairs(header, &Submission { date, unique: queue_id, hostname, own: &own, sender })
+}
+
+/// What is known of a message that goes on.
+pub(super) struct Going<'a> {
+    /// Its number.
+    pub(super) id: u64,
+    /// Joins its events.
+    pub(super) trace: u64,
+    /// Who submitted it.
+    pub(super) account: u64,
+    /// Its envelope.
+    pub(super) envelope: &'a Envelope,
+    /// Its bytes.
+    pub(super) message: &'a Uploaded,
+    /// When it was taken, milliseconds since 1970 UTC.
+    pub(super) now_ms: u64,
+}
+
+impl Going<'_> {
+    /// The rows of the message and of these recipients.
+    pub(super) fn rows(&self, config: &Config, recipients: &[&EnvelopeRecipient]) -> Onward {
+        let life = self.life(config);
+        let rows = (0..).zip(recipients).filter_map(|(number, recipient)| {
+            let Recipient::Mailbox(address) = &recipient.address else { return None };
+            let row = outgoing::recipient(self.id, number, address, &life);
+            Some(asked_for(row, recipient))
+        });
+        Onward { message: self.message_row(), recipients: rows.collect() }
+    }
+
+    fn message_row(&self) -> OutgoingRow {
+        let parameters = &self.envelope.parameters;
+        let body_kind = match parameters.body {
+            BodyType::SevenBit => BodyKind::SevenBit,
+            BodyType::EightBit => BodyKind::EightBit,
+            BodyType::Binary => BodyKind::Binary,
+        };
+        OutgoingRow {
+            id: self.id,
+            trace: self.trace,
+            sender: self.envelope.sender.to_string(),
+            account: self.account,
+            created_ms: self.now_ms,
+            body_kind: body_kind as u8,
+            utf8: parameters.utf8,
+            require_tls: parameters.require_tls,
+            envelope_id: parameters.envelope_id.clone().unwrap_or_default(),
+            return_full: parameters.ret == Some(Return::Full),
+            priority: parameters.priority.unwrap_or_default(),
+            body: self.message.bytes(),
+        }
+    }
+
+    fn life(&self, config: &Config) -> Life {
+        let accepted = Time::from_millis(self.now_ms);
+        let parameters = &self.envelope.parameters;
+        let now_s = i64::try_from(self.now_ms / 1_000).unwrap_or(i64::MAX);
+        let second = |s: i64| Time::from_secs(u64::try_from(s).unwrap_or_default());
+        let hold = parameters.hold.map(|hold| second(hold.release_s(now_s)));
+        let deadline = parameters.deliver_by.map(|by| {
+            let at = second(now_s.saturating_add(i64::from(by.time_s)));
+            match by.mode {
+                ByMode::Notify => Deadline::Notify(at),
+                ByMode::Return => Deadline::Return(at),
+            }
+        });
+        let schedule = outgoing::settings(&config.queue).schedule;
+        Life::new(&schedule, accepted, hold, deadline)
+    }
+}
+
+/// The row with what RCPT said.
+pub(super) fn asked_for(
+    row: OutgoingRecipientRow,
+    recipient: &EnvelopeRecipient,
+) -> OutgoingRecipientRow {
+    let wanted = recipient.parameters.notify.unwrap_or_default();
+    let original = recipient.parameters.original.as_ref();
+    OutgoingRecipientRow {
+        notify: bits(wanted),
+        original: original.map(ToString::to_string).unwrap_or_default(),
+        ..row
+    }
+}
+
+fn bits(wanted: Notify) -> u8 {
+    let bit = |is_wanted: bool, bit: u8| if is_wanted { bit } else { 0 };
+    bit(wanted.success, notify::SUCCESS)
+        | bit(wanted.failure, notify::FAILURE)
+        | bit(wanted.delay, notify::DELAY)
+}
