@@ -47,7 +47,7 @@ const QUESTIONS_AT_ONCE_MAX: usize = 1_024;
 /// Asks name servers. Cheap to clone; all clones have one cache.
 #[derive(Clone)]
 pub struct Resolver {
-    inner: TokioResolver,
+    inner: Arc<TokioResolver>,
     records_max: usize,
     /// When nobody waits for an answer any more.
     patience: Duration,
@@ -81,7 +81,7 @@ impl Resolver {
             .map_err(|e| format!("names cannot be looked up: {e}"))?;
         let records_max = usize::try_from(settings.records_max).unwrap_or(usize::MAX);
         let patience = Duration::from_millis(settings.timeout_ms * (settings.attempts + 1));
-        Ok(Self { inner, records_max, patience })
+        Ok(Self { inner: Arc::new(inner), records_max, patience })
     }
 
     /// The same resolver, for the library that checks senders.

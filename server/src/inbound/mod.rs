@@ -153,7 +153,8 @@ impl Received {
         let mut head = lines.return_path;
         let mut aside = false;
         let header = if let Some(check) = check {
-            let verdict = check.finish(&header).await;
+            // On the heap, and only now: each session would have room for it else, idle or not.
+            let verdict = Box::pin(check.finish(&header)).await;
             let found = checked(&envelope, peer, &verdict);
             services.porter.bus.emit(trace, found);
             head += &results::field(hostname, &verdict);
