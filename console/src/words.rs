@@ -305,7 +305,7 @@ pub(crate) mod tests {
         let service = Service::Smtp;
         let peer: SocketAddr = "203.0.113.7:40112".parse().expect("an address");
         let text = |text: &str| text.to_owned();
-        vec![
+        let mut kinds = vec![
             EventKind::ServerStarted { version: text("0.1.0") },
             EventKind::ServerStopping,
             EventKind::Listening { service, address: text("127.0.0.1:2525") },
@@ -345,6 +345,16 @@ pub(crate) mod tests {
                 mechanism: text("LOGIN"),
                 reason: text("wrong name or password"),
             },
+        ];
+        kinds.extend(of_mail());
+        kinds
+    }
+
+    /// Those of messages, mailboxes, the directory and the store.
+    fn of_mail() -> Vec<EventKind> {
+        let peer: SocketAddr = "203.0.113.7:40112".parse().expect("an address");
+        let text = |text: &str| text.to_owned();
+        vec![
             EventKind::MessageAccepted {
                 queue_id: text("4f2a91c0"),
                 sender: text("anna@partner.example"),
@@ -404,7 +414,7 @@ pub(crate) mod tests {
             EventKind::CertificateRejected { reason: text("the key does not fit") },
             EventKind::StoreOpened { replayed: 12, cut_bytes: 40, took_ms: 85 },
             EventKind::StoreFailed { reason: text("no space left on device") },
-            EventKind::SessionPanicked { service, peer },
+            EventKind::SessionPanicked { service: Service::Smtp, peer },
             EventKind::StoreDamaged { what: text("0000000007.gj: corrupt at byte 4096") },
         ]
     }

@@ -41,7 +41,9 @@ fn what_is_offered() {
         [
             "8BITMIME",
             "CHUNKING",
+            "DSN",
             "ENHANCEDSTATUSCODES",
+            "LIMITS MAILMAX=1000 RCPTMAX=1000",
             "PIPELINING",
             "SIZE 65536",
             "SMTPUTF8",

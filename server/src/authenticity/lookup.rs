@@ -3,7 +3,6 @@
 //! Invariant: an answer that comes too late is a temporary error.
 
 use std::future::Future;
-use std::sync::Arc as Shared;
 
 use mail_auth::common::crypto::CryptoError;
 use mail_auth::dkim::DkimError;
@@ -30,7 +29,7 @@ pub(super) struct Lookup<'a> {
     pub(super) library: &'a MessageAuthenticator,
     pub(super) resolver: &'a Resolver,
     pub(super) facts: &'a Facts,
-    pub(super) hostname: &'a Shared<str>,
+    pub(super) hostname: &'a str,
     pub(super) deadline: Instant,
 }
 
@@ -89,7 +88,7 @@ impl Lookup<'_> {
     }
 
     async fn spf(&self, address: &str, domain: &str) -> Spf {
-        let (ip, helo, hostname) = (self.facts.peer, self.facts.helo.as_str(), &**self.hostname);
+        let (ip, helo, hostname) = (self.facts.peer, self.facts.helo.as_str(), self.hostname);
         let sender = Sender { ip, helo, address, hostname };
         let answer = self.in_time(spf::check_host(self.resolver, sender, domain)).await;
         let Answer { found, explanation } = answer.unwrap_or_else(|| Answer {

@@ -40,11 +40,13 @@ use crate::dns::Resolver;
 
 /// Checks senders. Cheap to clone.
 #[derive(Clone)]
-pub struct Authenticity {
+pub struct Authenticity(Arc<Inner>);
+
+struct Inner {
     library: MessageAuthenticator,
     resolver: Resolver,
-    settings: Arc<limits::Authenticity>,
-    hostname: Arc<str>,
+    settings: limits::Authenticity,
+    hostname: String,
 }
 
 /// What is known of a message before its first byte.
@@ -69,19 +71,19 @@ impl Authenticity {
     /// Checks by these settings, for the server of this name.
     #[must_use]
     pub fn new(settings: &limits::Authenticity, hostname: &str, resolver: &Resolver) -> Self {
-        Self {
+        Self(Arc::new(Inner {
             library: MessageAuthenticator(resolver.hickory().clone()),
             resolver: resolver.clone(),
-            settings: Arc::new(settings.clone()),
-            hostname: hostname.into(),
-        }
+            settings: settings.clone(),
+            hostname: hostname.to_owned(),
+        }))
     }
 
     /// Whether mail from there is checked at all.
     #[must_use]
     pub fn concerns(&self, peer: IpAddr) -> bool {
         let peer = peer.to_canonical();
-        !self.settings.unchecked_networks.iter().any(|network| network.contains(peer))
+        !self.0.settings.unchecked_networks.iter().any(|network| network.contains(peer))
     }
 
     /// Begins with a message whose header block is here.
@@ -102,19 +104,13 @@ impl Check {
     /// The body is whole: finds out all the rest. `header` is the block it began with.
     pub async fn finish(self, header: &[u8]) -> Verdict {
         let Self { authenticity, facts, hashes } = self;
-        let Authenticity { library, resolver, settings, hostname } = authenticity;
+        let Inner { library, resolver, settings, hostname } = &*authenticity.0;
         let examined = Examined::new(header);
         let authors = examined.authors().clone();
         let too_long = examined.chain_is_too_long();
         let (message, settled) = examined.with_body(&hashes.finish());
         let deadline = Instant::now() + Duration::from_secs(settings.time_max_s);
-        let lookup = Lookup {
-            library: &library,
-            resolver: &resolver,
-            facts: &facts,
-            hostname: &hostname,
-            deadline,
-        };
+        let lookup = Lookup { library, resolver, facts: &facts, hostname, deadline };
         let (iprev, helo, mail_from, dkim, arc) = tokio::join!(
             lookup.iprev(),
             lookup.helo(),
@@ -126,7 +122,7 @@ impl Check {
         let mut signatures = settled;
         signatures.extend(dkim.shown);
         let arc = trust::of(&arc, &message, &settings.arc_trusted);
-        let consequence = policy::consequence(&settings, &authors, &dmarc, &arc);
+        let consequence = policy::consequence(settings, &authors, &dmarc, &arc);
         let peer = facts.peer;
         Verdict { peer, iprev, helo, mail_from, dkim: signatures, arc, dmarc, consequence }
     }

@@ -275,7 +275,7 @@ settings! {
     gone {}
     lists {
         resolvers: Nameserver = [], "an address such as \"192.0.2.53\" or \"[2001:db8::53]:5353\"",
-            "Name servers to ask, which ask the rest of the world for us; port 53 where none is written. None: those of `/etc/resolv.conf`. One on the same machine is best: it is quick, and block lists and signatures ask a lot.";
+            "Name servers to ask, which ask the rest of the world for us; port 53 where none is written. None: those of `/etc/resolv.conf`, or where that names none, the one on this machine. One on the same machine is best: it is quick, and block lists and signatures ask a lot.";
     }
     words {}
     numbers {

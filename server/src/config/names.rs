@@ -16,6 +16,12 @@ const DNS_PORT: u16 = 53;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Nameserver(pub SocketAddr);
 
+impl Nameserver {
+    /// The one of this machine.
+    pub const LOCAL: Self =
+        Self(SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), DNS_PORT));
+}
+
 impl FromStr for Nameserver {
     type Err = AddrParseError;
 

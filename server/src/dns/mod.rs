@@ -47,7 +47,7 @@ const QUESTIONS_AT_ONCE_MAX: usize = 1_024;
 /// Asks name servers. Cheap to clone; all clones have one cache.
 #[derive(Clone)]
 pub struct Resolver {
-    inner: TokioResolver,
+    inner: Arc<TokioResolver>,
     records_max: usize,
     /// When nobody waits for an answer any more.
     patience: Duration,
@@ -69,7 +69,7 @@ impl Resolver {
     /// Nobody is there to be asked; says what to do.
     pub fn new(settings: &Dns) -> Result<Self, String> {
         let servers = if settings.resolvers.is_empty() {
-            system_servers()?
+            system_servers()
         } else {
             settings.resolvers.iter().map(server).collect()
         };
@@ -81,7 +81,7 @@ impl Resolver {
             .map_err(|e| format!("names cannot be looked up: {e}"))?;
         let records_max = usize::try_from(settings.records_max).unwrap_or(usize::MAX);
         let patience = Duration::from_millis(settings.timeout_ms * (settings.attempts + 1));
-        Ok(Self { inner, records_max, patience })
+        Ok(Self { inner: Arc::new(inner), records_max, patience })
     }
 
     /// The same resolver, for the library that checks senders.
@@ -243,12 +243,10 @@ fn written(name: &Name) -> String {
 }
 
 /// The name servers that the system asks.
-fn system_servers() -> Result<Vec<NameServerConfig>, String> {
-    let advice = "name the servers to ask in the configuration, such as \
-                  [dns] resolvers = [\"192.0.2.53\"]";
-    let (config, _) = read_system_conf()
-        .map_err(|e| format!("the system names no name server ({e}); {advice}"))?;
-    Ok(config.into_parts().2)
+/// The one on this machine where the system names none, as resolv.conf(5) has it.
+fn system_servers() -> Vec<NameServerConfig> {
+    let named = read_system_conf().map(|(config, _)| config.into_parts().2).unwrap_or_default();
+    if named.is_empty() { vec![server(&Nameserver::LOCAL)] } else { named }
 }
 
 fn server(at: &Nameserver) -> NameServerConfig {

@@ -192,7 +192,8 @@ impl Received {
             None => head = lines.return_path,
         }
         let header = if let Some(check) = check {
-            let verdict = check.finish(&header).await;
+            // On the heap, and only now: each session would have room for it else, idle or not.
+            let verdict = Box::pin(check.finish(&header)).await;
             is_sender_known |= verdict.mail_from.found.outcome == Outcome::Pass;
             let found = checked(&envelope, peer, &verdict);
             services.porter.bus.emit(trace, found);

@@ -103,7 +103,7 @@ async fn what_is_complete_is_left_as_it_is() {
 #[tokio::test]
 async fn a_held_message_waits_for_its_time() {
     let house = House::open(Service::Submission).await;
-    let began_ms = super::super::now_ms();
+    let began_ms = now_ms();
     house
         .say(
             format!(
