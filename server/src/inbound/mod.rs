@@ -242,8 +242,9 @@ impl Placed {
     /// Puts it on disk, in one transaction, and tells of it.
     async fn store(self, services: &Services) -> Result<Stored, Rejection> {
         let Self { message, accounts, here, elsewhere } = self;
-        let Authenticated { trace, queue_id, envelope, message, aside, submitter, is_sender_known } =
-            message;
+        let (aside, submitter) = (message.aside, message.submitter.clone());
+        let is_sender_known = message.is_sender_known;
+        let Authenticated { trace, queue_id, envelope, message, .. } = message;
         let size = message.size();
         let going = Going {
             id: from_base32(&queue_id).unwrap_or_else(new_number),

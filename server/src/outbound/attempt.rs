@@ -4,8 +4,8 @@
 //!   rows ─▶ [idle connection] ─▶ hosts ─▶ addresses ─▶ connection ─▶ fates of the recipients
 //!                                  └── the next one, while none came to speak of the message
 //! ```
-//! Invariants: every recipient of the batch gets a fate; none is tried at a second host once one has
-//! spoken of it.
+//! Invariants: every recipient of the batch gets a fate; none is tried at a second host once one
+//! has spoken of it.
 //! Not here: what a fate leads to (`settle`), when another attempt is made (`grace_queue`).
 
 use std::sync::Arc;
