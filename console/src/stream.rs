@@ -328,7 +328,7 @@ mod tests {
 
     #[test]
     fn the_filter_applies_to_old_and_new() {
-        let mut stream = filled(48);
+        let mut stream = filled(2 * all().len() as u64);
         stream.show(Filter::parse("otto inbox"), Scope::Everything);
         let before = stream.passing();
         assert!(before > 0 && before < stream.kept());

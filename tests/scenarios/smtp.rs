@@ -43,7 +43,7 @@ fn what_is_offered() {
             "CHUNKING",
             "DSN",
             "ENHANCEDSTATUSCODES",
-            "LIMITS MAILMAX=1000 RCPTMAX=1000",
+            "LIMITS MAILMAX=1000 RCPTMAX=100",
             "PIPELINING",
             "SIZE 65536",
             "SMTPUTF8",

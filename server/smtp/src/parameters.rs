@@ -150,7 +150,7 @@ pub(crate) fn mail(text: &str, offered: Offered) -> Result<MailParameters, Reply
     let mut seen = Vec::new();
     for word in text.split_whitespace() {
         let (name, value) = split(word);
-        once(&mut seen, &name, offered.in_mail(&name))?;
+        once(&mut seen, (&name, value), offered.in_mail(&name))?;
         parameters.set(&name, value, offered)?;
     }
     Ok(parameters)
@@ -166,7 +166,7 @@ pub(crate) fn rcpt(
     let mut seen = Vec::new();
     for word in text.split_whitespace() {
         let (name, value) = split(word);
-        once(&mut seen, &name, offered.in_rcpt(&name))?;
+        once(&mut seen, (&name, value), offered.in_rcpt(&name))?;
         let value = value.unwrap_or_default();
         match name.as_str() {
             "NOTIFY" => {
@@ -193,16 +193,22 @@ fn split(word: &str) -> (String, Option<&str>) {
     }
 }
 
-/// Notes that a parameter was seen. `seen` is short: it holds only names that we know.
-fn once(seen: &mut Vec<String>, name: &str, is_offered: bool) -> Result<(), Reply> {
+/// Notes that a parameter was seen. `seen` is short: it holds only names that we know. The same SIZE
+/// twice is taken: Python's smtplib adds it to what its caller asked for.
+fn once<'a>(
+    seen: &mut Vec<(String, Option<&'a str>)>,
+    (name, value): (&str, Option<&'a str>),
+    is_offered: bool,
+) -> Result<(), Reply> {
     // RFC 5321 4.1.1.11: a parameter we did not offer is answered with 555.
     if !is_offered {
         return Err(fixed::UNKNOWN_PARAMETER);
     }
-    if seen.iter().any(|other| other == name) {
-        return Err(fixed::TWICE);
+    match seen.iter().find(|(other, _)| other == name) {
+        Some((_, said)) if name == "SIZE" && *said == value => {}
+        Some(_) => return Err(fixed::TWICE),
+        None => seen.push((name.to_owned(), value)),
     }
-    seen.push(name.to_owned());
     Ok(())
 }
 

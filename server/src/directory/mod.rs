@@ -5,6 +5,7 @@
 //! password.
 //! Not here: mailboxes (`mailbox`), who may change this (`admin`).
 
+pub mod aliases;
 pub mod password;
 pub mod removal;
 
@@ -21,10 +22,14 @@ use grace_ipc::event::{EventKind, TraceId};
 use grace_mail::address::{Charset, Domain as DomainName, Mailbox as Address};
 
 use self::password::{PASSWORD_BYTES_MAX, PASSWORD_BYTES_MIN};
-use crate::store::accounts::{Account, AccountByAddress, Domain};
+use crate::store::accounts::{Account, AccountByAddress, Alias, Domain};
 use crate::store::failure::Failure;
 use crate::store::seed;
 use crate::telemetry::bus::{Bus, now_us};
+
+/// What parts an address from a detail that its owner made up (RFC 5233 1): `anna+shop@x` is
+/// anna's, and tells her who gave it away.
+const DETAIL_SEPARATOR: char = '+';
 
 /// The local part every domain must take mail for (RFC 5321 4.5.1).
 const POSTMASTER: &str = "postmaster";
@@ -52,6 +57,8 @@ pub struct Person {
 pub enum Destination {
     /// To an account here.
     Account(Person),
+    /// To the accounts here that the address stands for, one at least.
+    Alias(Vec<Person>),
     /// The domain is ours, the address is nobody's.
     Nobody,
     /// The domain is not ours.
@@ -127,15 +134,24 @@ impl Directory {
             return Ok(Destination::Elsewhere);
         }
         let key = key(address);
-        match snapshot.find::<AccountByAddress>(&key)? {
-            Some(account) => {
-                Ok(Destination::Account(Person { id: account.id, address: account.address }))
+        // What is called so comes first; then who stands before a detail.
+        for address in [Some(key.clone()), without_detail(&key)].into_iter().flatten() {
+            if let Some(account) = snapshot.find::<AccountByAddress>(&address)? {
+                let person = Person { id: account.id, address: account.address };
+                return Ok(Destination::Account(person));
             }
-            // RFC 5321 4.5.1: every domain here has a postmaster. One without its own shares that
-            // of `<Postmaster>`.
-            None if key.split('@').next() == Some(POSTMASTER) => self.resolve_postmaster(),
-            None => Ok(Destination::Nobody),
+            let people = aliases::resolve(&snapshot, &address)?;
+            if !people.is_empty() {
+                return Ok(Destination::Alias(people));
+            }
         }
+        // RFC 5321 4.5.1: every domain here has a postmaster. One without its own shares that of
+        // `<Postmaster>`.
+        if key.split('@').next() == Some(POSTMASTER) {
+            return self.resolve_postmaster();
+        }
+        let rest = aliases::resolve(&snapshot, &format!("@{}", domain.as_str()))?;
+        Ok(if rest.is_empty() { Destination::Nobody } else { Destination::Alias(rest) })
     }
 
     /// Where mail for `<Postmaster>` without a domain goes (RFC 5321 4.5.1): to the postmaster of
@@ -260,6 +276,9 @@ impl Directory {
                 if tx.find::<AccountByAddress>(&address)?.is_some() {
                     return Err(Refusal::Exists(format!("the account {address}")));
                 }
+                if tx.get::<Alias>(&address)?.is_some() {
+                    return Err(Refusal::Exists(format!("the alias {address}")));
+                }
                 let id = seed::account_id(tx)?;
                 let created_us = now_us();
                 tx.insert(&Account { id, address: address.clone(), password_hash, created_us })?;
@@ -330,6 +349,13 @@ fn key(address: &Address) -> String {
     address.to_string().to_lowercase()
 }
 
+/// `anna@x` of `anna+shop@x`; `None`: there is no detail, or nobody before it.
+fn without_detail(key: &str) -> Option<String> {
+    let (local, domain) = key.rsplit_once('@')?;
+    let (plain, _) = local.split_once(DETAIL_SEPARATOR)?;
+    (!plain.is_empty()).then(|| format!("{plain}@{domain}"))
+}
+
 fn parse_domain(name: &str) -> Result<String, Refusal> {
     DomainName::parse(name, Charset::Utf8)
         .map(|domain| domain.as_str().to_owned())
@@ -344,4 +370,19 @@ fn decoy() -> String {
             password::random().and_then(|random| password::hash(&random)).unwrap_or_default()
         })
         .clone()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_detail;
+
+    #[test]
+    fn a_detail_is_left_out() {
+        let plain = |key| without_detail(key);
+        assert_eq!(plain("anna+shop@x.example").as_deref(), Some("anna@x.example"));
+        assert_eq!(plain("anna+a+b@x.example").as_deref(), Some("anna@x.example"));
+        for key in ["anna@x.example", "+shop@x.example", "anna"] {
+            assert_eq!(plain(key), None, "{key}");
+        }
+    }
 }

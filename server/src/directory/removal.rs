@@ -7,7 +7,7 @@ use gracedb::view::View as _;
 use gracedb::write::WriteTx;
 
 use super::{Directory, Refusal, parse_domain};
-use crate::store::accounts::{Account, AccountByAddress, Domain};
+use crate::store::accounts::{Account, AccountByAddress, Alias, Domain};
 use crate::store::failure::Failure;
 use crate::store::messages::{MailboxByName, Subscription};
 use crate::store::removal::remove_mailbox;
@@ -35,6 +35,12 @@ impl Directory {
                             "the domain {name} has accounts, such as {}; delete them first",
                             row.address
                         )));
+                    }
+                }
+                for alias in tx.scan::<Alias>() {
+                    let alias = alias?;
+                    if alias.address.ends_with(&ending) {
+                        tx.delete::<Alias>(alias.address.as_str())?;
                     }
                 }
                 tx.delete::<Domain>(&name)?;

@@ -228,6 +228,10 @@ impl Authenticated {
                     accounts.push(person.id);
                     here.push(at);
                 }
+                Destination::Alias(people) => {
+                    accounts.extend(people.into_iter().map(|person| person.id));
+                    here.push(at);
+                }
                 Destination::Elsewhere if self.submitter.is_some() => elsewhere.push(at),
                 Destination::Nobody | Destination::Elsewhere => {
                     return Err(Rejection::Later(Cause::RecipientGone(recipient.address.clone())));

@@ -290,6 +290,7 @@ impl Session {
         };
         match self.services.directory.resolve(address) {
             Ok(Destination::Account(owner)) if owner.id == person.id => Ok(()),
+            Ok(Destination::Alias(people)) if people.contains(person) => Ok(()),
             Ok(_) => {
                 let words = format!("{} may not send as <{address}>", person.address);
                 Err(Reply::new(553, (5, 7, 1), &words))
@@ -301,7 +302,7 @@ impl Session {
     /// Whether mail for this recipient is taken here.
     fn check_recipient(&self, recipient: &Recipient) -> Result<(), Reply> {
         match resolve(&self.services.directory, recipient) {
-            Ok(Destination::Account(_)) => Ok(()),
+            Ok(Destination::Account(_) | Destination::Alias(_)) => Ok(()),
             Ok(Destination::Nobody) => {
                 Err(Reply::new(550, (5, 1, 1), &format!("no mailbox <{recipient}> here")))
             }

@@ -184,6 +184,11 @@ fn reader(
     if let Some(sender) = sender {
         match directory.resolve(&sender)? {
             Destination::Account(person) => return Ok(Some((sender, Some(person.id)))),
+            // Whoever of a group wrote, one of them is told.
+            Destination::Alias(people) => {
+                let account = people.first().map(|person| person.id);
+                return Ok(account.map(|account| (sender, Some(account))));
+            }
             Destination::Elsewhere => return Ok(Some((sender, None))),
             // Who sent it is gone; the postmaster reads it.
             Destination::Nobody => {}

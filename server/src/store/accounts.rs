@@ -15,6 +15,20 @@ pub struct Domain {
     pub created_us: u64,
 }
 
+/// An address that stands for accounts: another name of one, a group of several, or with nothing
+/// before the `@` whatever else a domain is sent.
+#[derive(Debug, Clone, PartialEq, Eq, Table, Serialize, Deserialize)]
+#[table(id = 15, name = "alias")]
+pub struct Alias {
+    /// `local@domain`, lower case; `@domain` for all that has no other place.
+    #[key]
+    pub address: String,
+    /// The accounts by their numbers. Those that are gone do not count.
+    pub accounts: Vec<u64>,
+    /// When it was made, microseconds since 1970 UTC.
+    pub created_us: u64,
+}
+
 /// Somebody who has mail here.
 #[derive(Debug, Clone, PartialEq, Eq, Table, Serialize, Deserialize)]
 #[table(id = 2, name = "account")]

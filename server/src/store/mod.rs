@@ -5,7 +5,7 @@
 //!   1 domain      2 account        8 uid_validity
 //!   3 mailbox     4 subscription   5 message     7 vanished
 //!   9 trace      10 trace_page    11 statistic
-//!  12 outgoing   13 outgoing_recipient
+//!  12 outgoing   13 outgoing_recipient   15 alias
 //! ```
 //! Invariant: a table's id and name never change meaning; a table that is given up keeps its id:
 //! 6, `body`.
@@ -30,7 +30,7 @@ pub mod traces;
 use gracedb::schema::Schema;
 use gracedb::table::Table as _;
 
-use self::accounts::{Account, Domain};
+use self::accounts::{Account, Alias, Domain};
 use self::messages::{MailboxRow, MessageRow, Subscription, UidValidity, Vanished};
 use self::outgoing::{OutgoingRecipientRow, OutgoingRow};
 use self::statistics::StatisticRow;
@@ -50,4 +50,5 @@ pub const SCHEMA: Schema = Schema::new(&[
     StatisticRow::DEF,
     OutgoingRow::DEF,
     OutgoingRecipientRow::DEF,
+    Alias::DEF,
 ]);

@@ -2,6 +2,7 @@
 //!
 //! Not here: the rules of SMTP (`grace_smtp`), clients that others wrote (`tests/`).
 
+mod aliases;
 mod senders;
 mod submissions;
 
@@ -144,6 +145,23 @@ fn services(folder: &Path) -> Services {
 
 fn is_delivered(event: &EventKind) -> bool {
     matches!(event, EventKind::MessageDelivered { .. })
+}
+
+#[tokio::test]
+async fn an_address_may_have_a_detail() {
+    let house = House::open(Service::Smtp).await;
+    let answers = house
+        .say(
+            b"EHLO x\r\nMAIL FROM:<c@x.example>\r\nRCPT TO:<anna+shop@grace.test>\r\n\
+              RCPT TO:<nobody+shop@grace.test>\r\nRCPT TO:<+shop@grace.test>\r\n\
+              DATA\r\nSubject: x\r\n\r\n.\r\nQUIT\r\n",
+        )
+        .await;
+    assert_eq!(answers.matches("550 5.1.1 no mailbox").count(), 2, "{answers}");
+    let delivered = house.event(is_delivered).await;
+    let EventKind::MessageDelivered { account, .. } = delivered else { unreachable!() };
+    assert_eq!(account, "anna@grace.test");
+    house.close().await;
 }
 
 #[tokio::test]

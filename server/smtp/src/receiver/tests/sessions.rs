@@ -194,7 +194,7 @@ fn lines_that_are_no_command() {
          S: 501 5.5.4 this parameter needs a value
          C: MAIL FROM:<a@x.example> SMTPUTF8=YES
          S: 501 5.5.4 this parameter has no value
-         C: MAIL FROM:<a@x.example> SIZE=1 size=1
+         C: MAIL FROM:<a@x.example> SIZE=1 size=2
          S: 501 5.5.4 a parameter stands only once
          C: MAIL FROM:<a@x.example>
          S: 250 2.1.0 sender ok
