@@ -5,8 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Keys in one part of a reply. With two long domains, a record and a reason each a part stays under
-/// 500 KiB.
+/// Keys in one part of a reply. With two long domains, a record and a reason each a part stays
+/// under 500 KiB.
 pub const DKIM_ROWS_PER_PART_MAX: usize = 250;
 
 /// Longest string of a TXT record, in bytes (RFC 1035 3.3): a longer text is several.

@@ -155,8 +155,8 @@ pub enum RequestBody {
         /// What.
         change: QueueChange,
     },
-    /// Keys that sign the mail of a domain, or of all, with what the DNS says of their records: that
-    /// takes up to ten seconds. Parts of [`Rows::Dkim`], then [`Answer::ListEnd`]. Version 3.
+    /// Keys that sign the mail of a domain, or of all, with what the DNS says of their records;
+    /// that takes up to ten seconds. Parts of [`Rows::Dkim`], then [`Answer::ListEnd`]. Version 3.
     DkimList {
         /// Only keys of this domain.
         domain: Option<String>,

@@ -2,8 +2,9 @@
 //!
 //! ```text
 //!   create ─▶ Waiting ─▶ an admin publishes ─▶ activate ─▶ Signing ─▶ the next one ─▶ Retired
-//!             RSA and     the records           checks                 is activated     │ delete,
-//!             Ed25519                           the DNS                                 ▼ days later
+//!             RSA and     the records           checks                 is activated      │ days
+//!             Ed25519                           the DNS                                  ▼ later
+//!                                                                                      delete
 //! ```
 //! Invariants: a key signs only when others can look it up, or an admin said so; a private key
 //! leaves this module for the database alone; every change is an event.

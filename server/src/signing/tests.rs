@@ -223,8 +223,8 @@ async fn keys_survive_reopening() {
 async fn signatures_hold_for_messages_of_all_kinds() {
     let house = House::signing().await;
     let folded = b"Received: by x\r\nfrom:ann@example.org\r\nTO: b@example.net,\r\n\tc@example.net\
-                   \r\nTo: d@example.net\r\nSubject:  a \r\n  b\t c\r\nMessage-ID: <1@example.org>\r\n\
-                   List-Id: <l.example.org>\r\nMIME-Version: 1.0\r\n\r\n";
+                   \r\nTo: d@example.net\r\nSubject:  a \r\n  b\t c\r\nMessage-ID: <1@example.org>\
+                   \r\nList-Id: <l.example.org>\r\nMIME-Version: 1.0\r\n\r\n";
     let utf8 = "From: \u{e4}nn@example.org\r\nSubject: Gr\u{fc}\u{df}e\r\n\r\n";
     let recipients = "To: b@example.net\r\n".repeat(300);
     let crowded = [b"From: a@example.org\r\n", recipients.as_bytes(), b"\r\n"].concat();

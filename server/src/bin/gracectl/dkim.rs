@@ -1,6 +1,7 @@
 //! `gracectl dkim`: keys that sign mail, and the records to publish for them.
 //!
-//! What is printed for people can be pasted into a zone file: the records, and all else as comments.
+//! What is printed for people can be pasted into a zone file: the records, and all else as
+//! comments.
 //! Not here: how a record is written (`grace_ipc::dkim`).
 
 use clap::Subcommand;
