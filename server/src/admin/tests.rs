@@ -41,6 +41,7 @@ fn services(folder: &Path) -> Services {
     std::fs::write(folder.join("c.toml"), CONFIG).unwrap();
     let mut config = Config::load(Some(&folder.join("c.toml")), Some(folder)).unwrap();
     config.admin = folder.join("admin.sock");
+    config.dns.timeout_ms = 100;
     config.limits.admin_sessions_max = 4;
     config.limits.mailboxes_per_account_max = 100;
     let bus = Bus::new(1_000);
