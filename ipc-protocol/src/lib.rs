@@ -1,13 +1,14 @@
 //! The words the daemon and its admin programs speak.
 //!
 //! `docs/admin-protocol.md` tells the same byte by byte. From the bottom up: [`frame`] cuts a
-//! stream into frames, [`codec`] makes messages of them, [`message`], [`event`], [`database`] and
-//! [`queue`] are the messages, [`hello`] is how two versions meet, [`session`] holds both sides as
-//! machines without a socket, [`transport`] and [`client`] put them on local sockets.
+//! stream into frames, [`codec`] makes messages of them, [`message`], [`event`], [`database`],
+//! [`queue`] and [`dkim`] are the messages, [`hello`] is how two versions meet, [`session`] holds
+//! both sides as machines without a socket, [`transport`] and [`client`] put them on local sockets.
 
 pub mod client;
 pub mod codec;
 pub mod database;
+pub mod dkim;
 pub mod event;
 pub mod frame;
 pub mod hello;

@@ -14,6 +14,7 @@ use crate::database::{
     DbCompacted, DbCopied, DbKeyChanged, DbMoment, DbProblem, DbProgress, DbSegment, DbStats,
     DbVerified,
 };
+use crate::dkim::DkimRow;
 use crate::event::{Event, Service, Topic, TraceId};
 use crate::queue::{QueueChange, QueueFilter, QueueRow};
 use crate::role::Role;
@@ -154,6 +155,33 @@ pub enum RequestBody {
         /// What.
         change: QueueChange,
     },
+    /// Keys that sign the mail of a domain, or of all, with what the DNS says of their records;
+    /// that takes up to ten seconds. Parts of [`Rows::Dkim`], then [`Answer::ListEnd`]. Version 3.
+    DkimList {
+        /// Only keys of this domain.
+        domain: Option<String>,
+    },
+    /// Makes keys for a domain, one of each algorithm; they wait. Answered with [`Answer::Done`].
+    /// Version 3.
+    DkimCreate {
+        /// The domain; it must be local.
+        domain: String,
+    },
+    /// Lets the keys of a domain that wait sign, and retires those that signed. Answered with
+    /// [`Answer::Done`]. Version 3.
+    DkimActivate {
+        /// The domain.
+        domain: String,
+        /// Even if the DNS does not have their records.
+        force: bool,
+    },
+    /// Removes a key, for good. Answered with [`Answer::Done`]. Version 3.
+    DkimDelete {
+        /// The domain.
+        domain: String,
+        /// The key's name there.
+        selector: String,
+    },
 }
 
 /// What a request needs.
@@ -197,6 +225,10 @@ impl RequestBody {
             Self::Cancel { .. }             => ("Cancel",             Viewer,   V2),
             Self::QueueList { .. }          => ("QueueList",          Viewer,   V3),
             Self::QueueChange { .. }        => ("QueueChange",        Operator, V3),
+            Self::DkimList { .. }           => ("DkimList",           Viewer,   V3),
+            Self::DkimCreate { .. }         => ("DkimCreate",         Owner,    V3),
+            Self::DkimActivate { .. }       => ("DkimActivate",       Owner,    V3),
+            Self::DkimDelete { .. }         => ("DkimDelete",         Owner,    V3),
         };
         Rule { name, needs, since }
     }
@@ -291,6 +323,8 @@ pub enum Rows {
     DbSegments(Vec<DbSegment>),
     /// Recipients of outgoing mail, by message. Version 3.
     Queue(Vec<QueueRow>),
+    /// Keys that sign mail, in the order of their domains and selectors. Version 3.
+    Dkim(Vec<DkimRow>),
 }
 
 /// One local domain.

@@ -15,7 +15,7 @@ pub enum Version {
     /// how far it is and can be cancelled.
     V2 = 2,
     /// Mail with other servers: what waits for them, what is done about it, the events of its
-    /// delivery, and that a sender was checked.
+    /// delivery, that a sender was checked, and the keys that sign mail.
     V3 = 3,
 }
 

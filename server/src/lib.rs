@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! house → inbound | outbound | imap | admin → mailbox | directory | history | authenticity
-//!       | outgoing | route → store | net | dns → config | telemetry
+//!       | outgoing | route | signing → store | net | dns | dkim → config | telemetry
 //! ```
 //! Siblings do not import each other; they meet in the store or through an event.
 
@@ -10,6 +10,7 @@ pub mod admin;
 pub mod authenticity;
 pub mod config;
 pub mod directory;
+mod dkim;
 pub mod dns;
 pub mod history;
 pub mod house;
@@ -22,6 +23,7 @@ pub mod outgoing;
 pub mod route;
 pub mod services;
 pub mod signals;
+pub mod signing;
 pub mod store;
 pub mod telemetry;
 pub mod welcome;

@@ -10,6 +10,7 @@ use tokio::sync::mpsc::Receiver;
 
 use crate::authenticity::Authenticity;
 use crate::config::Config;
+use crate::config::limits;
 use crate::directory::Directory;
 use crate::dns::Resolver;
 use crate::history::History;
@@ -20,6 +21,7 @@ use crate::net::tls::Tls;
 use crate::net::tls_client;
 use crate::outgoing::{Order, Outgoing};
 use crate::route::Router;
+use crate::signing::Signing;
 use crate::telemetry::bus::Bus;
 use crate::telemetry::stop::Stop;
 
@@ -42,6 +44,8 @@ pub struct Services {
     pub outgoing: Outgoing,
     /// Where it goes.
     pub router: Router,
+    /// Keys that sign mail.
+    pub signing: Signing,
     /// TLS on its way there.
     pub outgoing_tls: Arc<ClientConfig>,
     /// Events and counts of the past.
@@ -59,6 +63,9 @@ impl Services {
     pub fn new(config: Arc<Config>, bus: Bus, db: Db) -> Result<(Self, Receiver<Order>), String> {
         let limits = config.limits;
         let dns = Resolver::new(&config.dns)?;
+        // Who has just published a record must not be told of the time before.
+        let forgetful = limits::Dns { cache_answers: 0, ..config.dns.clone() };
+        let forgetful = Resolver::new(&forgetful)?;
         let porter = Porter {
             bus: bus.clone(),
             gate: Gate::new(limits.connections_max, limits.connections_per_address_max),
@@ -70,9 +77,10 @@ impl Services {
         let services = Self {
             authenticity: Authenticity::new(&config.authenticity, &config.hostname, &dns),
             directory: Directory::new(db.clone(), bus.clone(), limits.password_checks_max),
-            mailboxes: Mailboxes::new(db.clone(), bus, limits.mailboxes_per_account_max),
+            mailboxes: Mailboxes::new(db.clone(), bus.clone(), limits.mailboxes_per_account_max),
             outgoing,
             router: Router::new(dns.clone(), &config.hostname, &config.queue)?,
+            signing: Signing::new(db.clone(), bus, forgetful),
             outgoing_tls: tls_client::any_certificate(),
             history: History::new(db.clone(), &config.store),
             dns,

@@ -7,8 +7,8 @@ use crate::tree::{self, nothing_breaks};
 /// sibling.
 const LEVELS: &[&[&str]] = &[
     &["config", "signals", "telemetry"],
-    &["dns", "net", "store"],
-    &["authenticity", "mailbox", "directory", "history", "outgoing", "route"],
+    &["dkim", "dns", "net", "store"],
+    &["authenticity", "mailbox", "directory", "history", "outgoing", "route", "signing"],
     &["services"],
     &["inbound", "outbound", "imap", "admin", "welcome"],
     &["house"],

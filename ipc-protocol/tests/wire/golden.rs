@@ -12,6 +12,7 @@ use std::path::PathBuf;
 
 use grace_ipc::codec;
 use grace_ipc::database::{DbLock, DbMoment, DbPurpose};
+use grace_ipc::dkim::{DkimAlgorithm, DkimPublished, DkimState};
 use grace_ipc::event::{Service, Topic};
 use grace_ipc::frame;
 use grace_ipc::hello::{ClientHello, Refusal, ServerHello, Verdict};
@@ -20,6 +21,9 @@ use grace_ipc::role::Role;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::samples;
+
+const PUBLISHED: [DkimPublished; 4] =
+    [DkimPublished::Found, DkimPublished::Missing, DkimPublished::Wrong, DkimPublished::Unknown];
 
 /// Compares, or makes a file that is not there if it is asked to.
 struct Golden {
@@ -165,13 +169,13 @@ fn are_all_variants<T: Serialize + DeserializeOwned + Debug>(all: impl IntoItera
 #[test]
 fn every_variant_has_a_sample() {
     are_all_variants(samples::events().into_iter().map(|event| event.kind));
-    are_all_variants(samples::requests().into_iter().map(|(_, request)| request.body).take(22));
+    are_all_variants(samples::requests().into_iter().map(|(_, request)| request.body).take(26));
     are_all_variants(samples::CODES);
     are_all_variants(Service::ALL);
     are_all_variants(Topic::ALL);
     has_variants::<ServerMessage>(3);
     has_variants::<Outcome>(3);
-    has_variants::<Rows>(6);
+    has_variants::<Rows>(7);
     has_variants::<Answer>(11);
     has_variants::<PushBody>(2);
     are_all_variants([
@@ -183,6 +187,9 @@ fn every_variant_has_a_sample() {
     ]);
     are_all_variants([DbLock::Nothing, DbLock::KeyFile, DbLock::Passphrase]);
     has_variants::<DbMoment>(3);
+    are_all_variants([DkimAlgorithm::Rsa, DkimAlgorithm::Ed25519]);
+    are_all_variants([DkimState::Waiting, DkimState::Signing, DkimState::Retired]);
+    are_all_variants(PUBLISHED);
 
     let answers = samples::answers();
     let shown: BTreeSet<Vec<&str>> =

@@ -7,6 +7,7 @@ use grace_ipc::database::{
     DbCompacted, DbCopied, DbCounters, DbFiles, DbKeyChanged, DbLevel, DbLock, DbMoment, DbProblem,
     DbProgress, DbPurpose, DbSegment, DbStats, DbVerified,
 };
+use grace_ipc::dkim::{DkimAlgorithm, DkimPublished, DkimRow, DkimState};
 use grace_ipc::event::{Event, EventKind, Service, Topic, TraceId};
 use grace_ipc::message::{
     AccountRow, Answer, Code, DomainRow, Door, EventCount, EventFilter, Failure, Outcome, Push,
@@ -56,6 +57,10 @@ pub(crate) fn requests() -> Vec<(String, Request)> {
         RequestBody::Cancel { request: 15 },
         RequestBody::QueueList { filter: filter(), rows_max: 1_000 },
         RequestBody::QueueChange { filter: filter(), change: QueueChange::Retry },
+        RequestBody::DkimList { domain: None },
+        RequestBody::DkimCreate { domain: "example.org".into() },
+        RequestBody::DkimActivate { domain: "example.org".into(), force: true },
+        RequestBody::DkimDelete { domain: "example.org".into(), selector: "g20261130r".into() },
     ];
     let named = bodies.into_iter().enumerate().map(|(place, body)| {
         let id = u32::try_from(place).unwrap() + 1;
@@ -79,6 +84,7 @@ pub(crate) fn requests() -> Vec<(String, Request)> {
         ),
         extra("QueueChange-bounce", queue_change(QueueChange::Bounce)),
         extra("QueueChange-delete", queue_change(QueueChange::Delete)),
+        extra("DkimList-of-domain", RequestBody::DkimList { domain: Some("example.org".into()) }),
     ];
     named.chain(extras).collect()
 }
@@ -126,6 +132,29 @@ fn queue_rows() -> Vec<QueueRow> {
     vec![row, held]
 }
 
+fn dkim_rows() -> Vec<DkimRow> {
+    let row = DkimRow {
+        domain: "example.org".into(),
+        selector: "g20261130r".into(),
+        algorithm: DkimAlgorithm::Rsa,
+        state: DkimState::Signing,
+        created_us: 1_790_000_000_000_000,
+        changed_us: 1_790_000_060_000_000,
+        record_name: "g20261130r._domainkey.example.org".into(),
+        record_text: "v=DKIM1; k=rsa; p=AA==".into(),
+        published: DkimPublished::Found,
+        published_why: String::new(),
+    };
+    let missing = DkimRow {
+        algorithm: DkimAlgorithm::Ed25519,
+        state: DkimState::Waiting,
+        published: DkimPublished::Missing,
+        published_why: "why".into(),
+        ..row.clone()
+    };
+    vec![row, missing]
+}
+
 fn failure(code: Code) -> Failure {
     Failure::new(code, "why")
 }
@@ -161,6 +190,7 @@ pub(crate) fn answers() -> Vec<(String, ServerMessage)> {
         ),
         ("reply-DbKeyChanged", reply(Outcome::Done(Answer::DbKeyChanged(key_changed())))),
         ("reply-Part-Queue", reply(Outcome::Part(Rows::Queue(queue_rows())))),
+        ("reply-Part-Dkim", reply(Outcome::Part(Rows::Dkim(dkim_rows())))),
         ("reply-QueueChanged", reply(Outcome::Done(Answer::QueueChanged { recipients: 65_536 }))),
         ("goodbye", ServerMessage::Goodbye(failure(Code::Stopping))),
         (
@@ -241,6 +271,7 @@ pub(crate) fn server_variant(message: &ServerMessage) -> Vec<&'static str> {
             Outcome::Part(Rows::DbProblems(_)) => vec!["Reply", "Part", "DbProblems"],
             Outcome::Part(Rows::DbSegments(_)) => vec!["Reply", "Part", "DbSegments"],
             Outcome::Part(Rows::Queue(_)) => vec!["Reply", "Part", "Queue"],
+            Outcome::Part(Rows::Dkim(_)) => vec!["Reply", "Part", "Dkim"],
             Outcome::Failed(failure) => vec!["Reply", "Failed", code_name(failure.code)],
             Outcome::Done(answer) => match answer {
                 Answer::Done => vec!["Reply", "Done", "Done"],
@@ -260,7 +291,7 @@ pub(crate) fn server_variant(message: &ServerMessage) -> Vec<&'static str> {
 }
 
 /// All of what [`server_variant`] can give.
-pub(crate) const SERVER_VARIANTS: [&[&str]; 19] = [
+pub(crate) const SERVER_VARIANTS: [&[&str]; 20] = [
     &["Push", "Events"],
     &["Push", "Stats"],
     &["Reply", "Part", "Domains"],
@@ -279,6 +310,7 @@ pub(crate) const SERVER_VARIANTS: [&[&str]; 19] = [
     &["Reply", "Done", "DbCompacted"],
     &["Reply", "Done", "DbKeyChanged"],
     &["Reply", "Part", "Queue"],
+    &["Reply", "Part", "Dkim"],
     &["Reply", "Done", "QueueChanged"],
 ];
 

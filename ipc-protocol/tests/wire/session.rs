@@ -253,6 +253,10 @@ fn a_role_may_do_what_the_table_says() {
         ("Cancel",             Role::Viewer),
         ("QueueList",          Role::Viewer),
         ("QueueChange",        Role::Operator),
+        ("DkimList",           Role::Viewer),
+        ("DkimCreate",         Role::Owner),
+        ("DkimActivate",       Role::Owner),
+        ("DkimDelete",         Role::Owner),
     ];
     let mut walked = 0;
     for (_, Request { body, .. }) in samples::requests() {

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use zeroize::Zeroizing;
 
+use grace_ipc::dkim::{DKIM_ROWS_PER_PART_MAX, DkimAlgorithm, DkimPublished, DkimRow, DkimState};
 use grace_ipc::event::{EventKind, Service};
 use grace_ipc::message::{
     AccountRow, Answer, Code, DomainRow, Door, Failure, ROWS_PER_PART_MAX, RequestBody, Rows,
@@ -21,10 +22,13 @@ use grace_ipc::queue::{QUEUE_ROWS_PER_PART_MAX, QueueChange, QueueFilter};
 
 use super::database::{self, Job, Turn};
 use super::figures::{self, Sums};
-use crate::directory::Refusal;
 use crate::outgoing;
 use crate::services::Services;
+use crate::signing::Key;
+use crate::signing::record::Published;
+use crate::store::dkim::{KeyAlgorithm, KeyState};
 use crate::store::failure::Failure as StoreFailure;
+use crate::store::refusal::Refusal;
 
 /// Name and version of this program, as hellos carry it.
 pub(super) const SOFTWARE: &str = concat!("graced ", env!("CARGO_PKG_VERSION"));
@@ -131,6 +135,7 @@ impl Desk {
             RequestBody::QueueChange { filter, change } => {
                 self.change_queue(filter, change, by).await
             }
+            RequestBody::DkimList { domain } => self.dkim(domain.as_deref()).await,
             change => {
                 self.change(change, by).await?;
                 Ok(Outcome::Answer(Answer::Done))
@@ -164,6 +169,15 @@ impl Desk {
             RequestBody::AccountSetPassword { address, password } => {
                 directory.set_password(&address, Zeroizing::new(password.0), by).await
             }
+            RequestBody::DkimCreate { domain } => {
+                self.services.signing.create(&domain, by).await.map(drop)
+            }
+            RequestBody::DkimActivate { domain, force } => {
+                self.services.signing.activate(&domain, force, by).await
+            }
+            RequestBody::DkimDelete { domain, selector } => {
+                self.services.signing.delete(&domain, &selector, by).await
+            }
             // The session answers these itself; here they would be a request nobody wrote a hand
             // for.
             RequestBody::Ping
@@ -182,6 +196,7 @@ impl Desk {
             | RequestBody::DbChangeKey { .. }
             | RequestBody::Cancel { .. }
             | RequestBody::QueueList { .. }
+            | RequestBody::DkimList { .. }
             | RequestBody::QueueChange { .. } => {
                 let text = format!("{} changes nothing", change.rule().name);
                 return Err(Failure::new(Code::Unsupported, text));
@@ -195,6 +210,12 @@ impl Desk {
         let rows = outgoing::list::list(&self.services.db, filter, rows_max);
         let rows = rows.map_err(|e| store_failed(&e))?;
         Ok(list(rows, QUEUE_ROWS_PER_PART_MAX, Rows::Queue))
+    }
+
+    async fn dkim(&self, domain: Option<&str>) -> Result<Outcome, Failure> {
+        let checked = self.services.signing.check(domain).await.map_err(|e| refused(&e))?;
+        let rows = checked.into_iter().map(|(key, published)| dkim_row(key, &published));
+        Ok(list(rows.collect(), DKIM_ROWS_PER_PART_MAX, Rows::Dkim))
     }
 
     async fn change_queue(
@@ -266,6 +287,34 @@ impl Desk {
     }
 }
 
+/// A key in the protocol's words.
+fn dkim_row(key: Key, published: &Published) -> DkimRow {
+    DkimRow {
+        domain: key.domain,
+        selector: key.selector,
+        algorithm: match key.algorithm {
+            KeyAlgorithm::Rsa => DkimAlgorithm::Rsa,
+            KeyAlgorithm::Ed25519 => DkimAlgorithm::Ed25519,
+        },
+        state: match key.state {
+            KeyState::Waiting => DkimState::Waiting,
+            KeyState::Signing => DkimState::Signing,
+            KeyState::Retired => DkimState::Retired,
+        },
+        created_us: key.created_us,
+        changed_us: key.changed_us,
+        record_name: key.record.name,
+        record_text: key.record.text,
+        published: match published {
+            Published::Found => DkimPublished::Found,
+            Published::Missing(_) => DkimPublished::Missing,
+            Published::Wrong(_) => DkimPublished::Wrong,
+            Published::Unknown(_) => DkimPublished::Unknown,
+        },
+        published_why: published.why().to_owned(),
+    }
+}
+
 /// Cuts rows into parts of at most so many.
 fn list<T>(mut rows: Vec<T>, part_max: usize, part: impl Fn(Vec<T>) -> Rows) -> Outcome {
     let count = rows.len() as u64;
@@ -281,7 +330,7 @@ fn store_failed(failure: &StoreFailure) -> Failure {
     Failure::new(Code::Internal, failure.to_string())
 }
 
-/// The directory's no in the protocol's words.
+/// A no in the protocol's words.
 fn refused(refusal: &Refusal) -> Failure {
     let code = match refusal {
         Refusal::Exists(_) => Code::AlreadyExists,

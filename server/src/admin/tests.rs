@@ -10,6 +10,7 @@ use std::time::Duration;
 use grace_ipc::client::{self, Client, ClientError};
 use grace_ipc::codec;
 use grace_ipc::database::DbMoment;
+use grace_ipc::dkim::{DkimPublished, DkimRow, DkimState};
 use grace_ipc::event::{EventKind, Topic};
 use grace_ipc::frame;
 use grace_ipc::hello::ClientHello;
@@ -20,6 +21,7 @@ use grace_ipc::message::{
 use grace_ipc::role::Role;
 use gracedb::db::Db;
 use gracedb::options::Options;
+use gracedb::view::View as _;
 use tokio::task::spawn_blocking;
 
 use super::{open, serve};
@@ -27,6 +29,7 @@ use crate::config::Config;
 use crate::services::Services;
 use crate::store;
 use crate::store::accounts::Account;
+use crate::store::dkim::DkimKeyRow;
 use crate::telemetry::bus::Bus;
 
 /// Copying goes on at this rate, so that there is time to interfere.
@@ -38,6 +41,7 @@ fn services(folder: &Path) -> Services {
     std::fs::write(folder.join("c.toml"), CONFIG).unwrap();
     let mut config = Config::load(Some(&folder.join("c.toml")), Some(folder)).unwrap();
     config.admin = folder.join("admin.sock");
+    config.dns.timeout_ms = 100;
     config.limits.admin_sessions_max = 4;
     config.limits.mailboxes_per_account_max = 100;
     let bus = Bus::new(1_000);
@@ -130,6 +134,61 @@ async fn changes_are_made_listed_told_and_refused() {
         assert!(by.contains("uid "), "who did it: {by}");
     })
     .await;
+}
+
+/// Keys that sign, from their making to the end of their domain. Nobody answers for the DNS.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_are_made_activated_and_gone_with_their_domain() {
+    check(|services| {
+        let mut client = connect(services);
+        client.order(domain("example.org")).unwrap();
+        client.order(domain("example.net")).unwrap();
+        let create = |name: &str| RequestBody::DkimCreate { domain: name.to_owned() };
+        assert_eq!(code(client.order(create("example.com"))), Code::NotFound);
+        client.order(create("example.org")).unwrap();
+        client.order(create("example.net")).unwrap();
+        assert_eq!(code(client.order(create("example.org"))), Code::AlreadyExists);
+
+        let keys = dkim(&mut client, None);
+        assert_eq!(keys.len(), 4);
+        let keys = dkim(&mut client, Some("EXAMPLE.org"));
+        assert_eq!(keys.len(), 2);
+        for key in &keys {
+            assert_eq!((key.state, key.published), (DkimState::Waiting, DkimPublished::Unknown));
+            assert!(!key.published_why.is_empty() && key.record_text.starts_with("v=DKIM1; k="));
+            assert_eq!(key.record_name, format!("{}._domainkey.example.org", key.selector));
+        }
+        let activate = |force| RequestBody::DkimActivate { domain: "example.org".into(), force };
+        assert_eq!(code(client.order(activate(false))), Code::Invalid);
+        client.order(activate(true)).unwrap();
+        assert!(
+            dkim(&mut client, Some("example.org")).iter().all(|k| k.state == DkimState::Signing)
+        );
+
+        let selector = keys[0].selector.clone();
+        let delete = RequestBody::DkimDelete { domain: "example.org".into(), selector };
+        client.order(delete.clone()).unwrap();
+        assert_eq!(code(client.order(delete)), Code::NotFound);
+        client.order(RequestBody::DomainDelete { name: "example.org".into() }).unwrap();
+        let left: Vec<DkimKeyRow> =
+            services.db.snapshot().scan::<DkimKeyRow>().collect::<Result<_, _>>().unwrap();
+        assert!(left.len() == 2 && left.iter().all(|key| key.domain == "example.net"), "{left:?}");
+        let gone = RequestBody::DkimList { domain: Some("example.org".into()) };
+        assert_eq!(code(client.request(gone).map(drop)), Code::NotFound);
+        let mut viewer = connect_as(services, Role::Viewer).unwrap();
+        assert_eq!(code(viewer.order(create("example.net"))), Code::Forbidden);
+    })
+    .await;
+}
+
+fn dkim(client: &mut Client, domain: Option<&str>) -> Vec<DkimRow> {
+    let body = RequestBody::DkimList { domain: domain.map(str::to_owned) };
+    let reply = client.request(body).unwrap();
+    let rows = reply.parts.into_iter().flat_map(|part| match part {
+        Rows::Dkim(rows) => rows,
+        other => panic!("{other:?}"),
+    });
+    rows.collect()
 }
 
 /// A list longer than what may wait to be sent comes in parts, complete and in order.

@@ -21,9 +21,9 @@ use mail_auth::{AuthenticatedMessage, Error};
 use grace_mail::header::{self, Field};
 use grace_mail::mailbox_list::{self, Address};
 
-use super::body::{BodyHashes, Finished};
-use super::tags::Tags;
 use super::verdict::{Dkim, Found, Outcome};
+use crate::dkim::body::{BodyHashes, Finished};
+use crate::dkim::tags::Tags;
 
 /// Signatures looked at. A message has two or three; lists and forwarders add one each. RFC 6376
 /// 6.1 lets a verifier stop.

@@ -12,13 +12,11 @@
 //! library `mail-auth`, SPF by [`spf`]; what follows is decided here.
 //! Not here: signatures and keys (`mail-auth`), where the message goes (`inbound`).
 
-mod body;
 mod lookup;
 mod message;
 mod policy;
 pub mod results;
 mod spf;
-mod tags;
 #[cfg(test)]
 mod tests;
 mod trust;
@@ -31,11 +29,11 @@ use std::time::Duration;
 use mail_auth::MessageAuthenticator;
 use tokio::time::Instant;
 
-use self::body::BodyHashes;
 use self::lookup::Lookup;
 use self::message::Examined;
 use self::verdict::Verdict;
 use crate::config::limits;
+use crate::dkim::body::BodyHashes;
 use crate::dns::Resolver;
 
 /// Checks senders. Cheap to clone.

@@ -9,7 +9,6 @@ pub mod aliases;
 pub mod password;
 pub mod removal;
 
-use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use gracedb::db::Db;
@@ -19,11 +18,12 @@ use tokio::task::spawn_blocking;
 use zeroize::Zeroizing;
 
 use grace_ipc::event::{EventKind, TraceId};
-use grace_mail::address::{Charset, Domain as DomainName, Mailbox as Address};
+use grace_mail::address::{Charset, Mailbox as Address};
 
 use self::password::{PASSWORD_BYTES_MAX, PASSWORD_BYTES_MIN};
-use crate::store::accounts::{Account, AccountByAddress, Alias, Domain};
+use crate::store::accounts::{Account, AccountByAddress, Alias, Domain, domain_name};
 use crate::store::failure::Failure;
+pub use crate::store::refusal::Refusal;
 use crate::store::seed;
 use crate::telemetry::bus::{Bus, now_us};
 
@@ -63,45 +63,6 @@ pub enum Destination {
     Nobody,
     /// The domain is not ours.
     Elsewhere,
-}
-
-/// Why a change was refused.
-#[derive(Debug)]
-pub enum Refusal {
-    /// It exists already.
-    Exists(String),
-    /// It does not exist.
-    Missing(String),
-    /// What was given cannot be used; why, and what would do.
-    Invalid(String),
-    /// The database failed.
-    Store(Failure),
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Exists(what) => write!(f, "{what} exists already"),
-            Self::Missing(what) => write!(f, "there is no {what}"),
-            Self::Invalid(why) => f.write_str(why),
-            Self::Store(failure) => failure.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for Refusal {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Store(failure) => Some(failure),
-            _ => None,
-        }
-    }
-}
-
-impl<E: Into<Failure>> From<E> for Refusal {
-    fn from(e: E) -> Self {
-        Self::Store(e.into())
-    }
 }
 
 /// How a login went.
@@ -233,7 +194,7 @@ impl Directory {
     /// # Errors
     /// It exists, the name is none, or the database failed.
     pub async fn create_domain(&self, name: &str, by: &str) -> Result<Domain, Refusal> {
-        let domain = Domain { name: parse_domain(name)?, created_us: now_us() };
+        let domain = Domain { name: domain_name(name)?, created_us: now_us() };
         let row = domain.clone();
         self.db
             .write(|tx| {
@@ -354,12 +315,6 @@ fn without_detail(key: &str) -> Option<String> {
     let (local, domain) = key.rsplit_once('@')?;
     let (plain, _) = local.split_once(DETAIL_SEPARATOR)?;
     (!plain.is_empty()).then(|| format!("{plain}@{domain}"))
-}
-
-fn parse_domain(name: &str) -> Result<String, Refusal> {
-    DomainName::parse(name, Charset::Utf8)
-        .map(|domain| domain.as_str().to_owned())
-        .map_err(|e| Refusal::Invalid(format!("{name:?} is not a domain: {e}")))
 }
 
 /// A hash that fits no password, of the same cost as a real one.

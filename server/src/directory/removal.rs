@@ -1,13 +1,15 @@
 //! Removing accounts and domains, with everything that is theirs.
 //!
 //! Invariants: an account goes in one transaction with the last of its mailboxes, so that what is
-//! left of it after a crash can be deleted again; a domain goes only when nobody lives in it.
+//! left of it after a crash can be deleted again; a domain goes only when nobody lives in it, and
+//! the keys that sign for it go in the same transaction.
 
 use gracedb::view::View as _;
 use gracedb::write::WriteTx;
 
-use super::{Directory, Refusal, parse_domain};
-use crate::store::accounts::{Account, AccountByAddress, Alias, Domain};
+use super::{Directory, Refusal};
+use crate::store::accounts::{Account, AccountByAddress, Alias, Domain, domain_name};
+use crate::store::dkim::remove_keys;
 use crate::store::failure::Failure;
 use crate::store::messages::{MailboxByName, Subscription};
 use crate::store::removal::remove_mailbox;
@@ -16,14 +18,15 @@ use crate::store::removal::remove_mailbox;
 const MAILBOXES_AT_ONCE: usize = 500;
 
 impl Directory {
-    /// Removes a domain that has no accounts.
+    /// Removes a domain that has no accounts, with the keys that sign for it.
     ///
     /// # Errors
     /// There is no such domain, it has accounts, or the database failed.
     pub async fn delete_domain(&self, name: &str, by: &str) -> Result<(), Refusal> {
-        let name = parse_domain(name)?;
+        let name = domain_name(name)?;
         let ending = format!("@{name}");
-        self.db
+        let selectors = self
+            .db
             .write(|tx| {
                 if tx.get::<Domain>(&name)?.is_none() {
                     return Err(Refusal::Missing(format!("domain {name}")));
@@ -43,10 +46,14 @@ impl Directory {
                         tx.delete::<Alias>(alias.address.as_str())?;
                     }
                 }
+                let selectors = remove_keys(tx, &name)?;
                 tx.delete::<Domain>(&name)?;
-                Ok(())
+                Ok(selectors)
             })?
             .await?;
+        for selector in selectors {
+            self.tell(format!("dkim {selector} of {name}"), "deleted", by);
+        }
         self.tell(format!("domain {name}"), "deleted", by);
         Ok(())
     }

@@ -4,6 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use gracedb::table::Table;
 
+use grace_mail::address::{Charset, Domain as DomainName};
+
+use super::refusal::Refusal;
+
 /// A domain whose mail is kept here.
 #[derive(Debug, Clone, PartialEq, Eq, Table, Serialize, Deserialize)]
 #[table(id = 1, name = "domain")]
@@ -43,4 +47,14 @@ pub struct Account {
     pub password_hash: String,
     /// When it was made, microseconds since 1970 UTC.
     pub created_us: u64,
+}
+
+/// A domain's name as rows have it.
+///
+/// # Errors
+/// It is none.
+pub(crate) fn domain_name(text: &str) -> Result<String, Refusal> {
+    DomainName::parse(text, Charset::Utf8)
+        .map(|domain| domain.as_str().to_owned())
+        .map_err(|e| Refusal::Invalid(format!("{text:?} is not a domain: {e}")))
 }

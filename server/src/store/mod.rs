@@ -5,7 +5,8 @@
 //!   1 domain      2 account        8 uid_validity
 //!   3 mailbox     4 subscription   5 message     7 vanished
 //!   9 trace      10 trace_page    11 statistic
-//!  12 outgoing   13 outgoing_recipient   15 alias
+//!  12 outgoing   13 outgoing_recipient
+//!  14 dkim_key   15 alias
 //! ```
 //! Invariant: a table's id and name never change meaning; a table that is given up keeps its id:
 //! 6, `body`.
@@ -13,6 +14,7 @@
 pub mod accounts;
 pub mod closed;
 pub mod copied;
+pub mod dkim;
 mod earlier;
 pub mod failure;
 pub mod health;
@@ -20,6 +22,7 @@ pub mod key;
 pub mod messages;
 pub mod open;
 pub mod outgoing;
+pub mod refusal;
 pub mod removal;
 pub mod report;
 pub mod seed;
@@ -31,6 +34,7 @@ use gracedb::schema::Schema;
 use gracedb::table::Table as _;
 
 use self::accounts::{Account, Alias, Domain};
+use self::dkim::DkimKeyRow;
 use self::messages::{MailboxRow, MessageRow, Subscription, UidValidity, Vanished};
 use self::outgoing::{OutgoingRecipientRow, OutgoingRow};
 use self::statistics::StatisticRow;
@@ -50,5 +54,6 @@ pub const SCHEMA: Schema = Schema::new(&[
     StatisticRow::DEF,
     OutgoingRow::DEF,
     OutgoingRecipientRow::DEF,
+    DkimKeyRow::DEF,
     Alias::DEF,
 ]);

@@ -8,6 +8,7 @@
 //! Not here: how answers are printed ([`mod@print`]), how the daemon is found ([`find`]).
 
 mod db;
+mod dkim;
 mod find;
 mod password;
 mod print;
@@ -50,6 +51,9 @@ enum Command {
     /// Outgoing mail that waits
     #[command(subcommand)]
     Queue(queue::Queue),
+    /// Keys that sign mail, and the records to publish for them
+    #[command(subcommand)]
+    Dkim(dkim::Dkim),
     /// What happens, as it happens
     Events(watch::Events),
     /// Counters
@@ -168,6 +172,7 @@ fn run(arguments: Arguments) -> Result<ExitCode, String> {
             print::done(form, "password changed", &address)
         }
         Command::Queue(command) => queue::run(command, form, &connect),
+        Command::Dkim(command) => dkim::run(command, form, &connect),
         Command::Events(events) => watch::events(connect(Role::Viewer)?, form, &events),
         Command::Stats => {
             let stats = connect(Role::Viewer)?.stats().map_err(|e| e.to_string())?;

@@ -4,11 +4,11 @@
 //! Not here: what a tag means, but for those that say how to read the rest.
 
 /// A list of tags, in its order.
-pub(super) struct Tags<'x>(Vec<(&'x [u8], &'x [u8])>);
+pub(crate) struct Tags<'x>(Vec<(&'x [u8], &'x [u8])>);
 
 impl<'x> Tags<'x> {
     /// Reads a list; or why it is none.
-    pub(super) fn parse(value: &'x [u8]) -> Result<Self, &'static str> {
+    pub(crate) fn parse(value: &'x [u8]) -> Result<Self, &'static str> {
         let mut tags = Vec::new();
         let value = value.trim_ascii();
         let value = value.strip_suffix(b";").unwrap_or(value);
@@ -31,12 +31,12 @@ impl<'x> Tags<'x> {
     }
 
     /// The value of a tag. Names are spelled as they are, capitals are others.
-    pub(super) fn get(&self, name: &str) -> Option<&'x [u8]> {
+    pub(crate) fn get(&self, name: &str) -> Option<&'x [u8]> {
         self.0.iter().find(|(known, _)| *known == name.as_bytes()).map(|(_, value)| *value)
     }
 
     /// Whether all of these are there.
-    pub(super) fn has(&self, names: &[&str]) -> bool {
+    pub(crate) fn has(&self, names: &[&str]) -> bool {
         names.iter().all(|name| self.get(name).is_some())
     }
 }

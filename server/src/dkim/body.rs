@@ -5,7 +5,7 @@
 //! ```
 //! Invariants: however the body is cut into pieces, the hash is the same; memory does not grow with
 //! the body. Only CRLF ends a line, a CR or LF alone is data.
-//! Not here: which hashes a message asks for (`message`).
+//! Not here: which hashes a message asks for (`authenticity`).
 
 use mail_auth::common::crypto::{HashContext as _, HashImpl, Sha256};
 use mail_auth::common::headers::Writer as _;
@@ -17,23 +17,23 @@ const STAGED_BYTES: usize = 4 * 1_024;
 
 /// The hashes of one body, in the canonicalizations its signatures name.
 #[derive(Default)]
-pub(super) struct BodyHashes {
+pub(crate) struct BodyHashes {
     simple: Option<Canonical>,
     relaxed: Option<Canonical>,
 }
 
 /// What a body came to in one canonicalization.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct BodyHash {
+pub(crate) struct BodyHash {
     /// SHA-256 of all of it.
-    pub(super) sha256: Vec<u8>,
+    pub(crate) sha256: Vec<u8>,
     /// Its length, which `l=` counts.
-    pub(super) bytes: u64,
+    pub(crate) bytes: u64,
 }
 
 impl BodyHashes {
     /// Takes this canonicalization, too.
-    pub(super) fn want(&mut self, canonicalization: Canonicalization) {
+    pub(crate) fn want(&mut self, canonicalization: Canonicalization) {
         let (slot, relaxed) = match canonicalization {
             Canonicalization::Simple => (&mut self.simple, false),
             Canonicalization::Relaxed => (&mut self.relaxed, true),
@@ -42,14 +42,14 @@ impl BodyHashes {
     }
 
     /// The next piece of the body.
-    pub(super) fn feed(&mut self, bytes: &[u8]) {
+    pub(crate) fn feed(&mut self, bytes: &[u8]) {
         for canonical in self.simple.iter_mut().chain(&mut self.relaxed) {
             canonical.feed(bytes);
         }
     }
 
     /// The hashes, of those that were wanted.
-    pub(super) fn finish(self) -> Finished {
+    pub(crate) fn finish(self) -> Finished {
         Finished {
             simple: self.simple.map(Canonical::finish),
             relaxed: self.relaxed.map(Canonical::finish),
@@ -59,13 +59,13 @@ impl BodyHashes {
 
 /// The hashes of a whole body.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Finished {
+pub(crate) struct Finished {
     simple: Option<BodyHash>,
     relaxed: Option<BodyHash>,
 }
 
 impl Finished {
-    pub(super) fn of(&self, canonicalization: Canonicalization) -> Option<&BodyHash> {
+    pub(crate) fn of(&self, canonicalization: Canonicalization) -> Option<&BodyHash> {
         match canonicalization {
             Canonicalization::Simple => self.simple.as_ref(),
             Canonicalization::Relaxed => self.relaxed.as_ref(),
