@@ -182,6 +182,24 @@ pub enum RequestBody {
         /// The key's name there.
         selector: String,
     },
+    /// Addresses that stand for accounts, all or those of one domain. Parts of [`Rows::Aliases`],
+    /// then [`Answer::ListEnd`]. Version 3.
+    AliasList {
+        /// Only those of this domain.
+        domain: Option<String>,
+    },
+    /// Has an address stand for these accounts alone. Answered with [`Answer::Done`]. Version 3.
+    AliasSet {
+        /// The address; `@domain` for whatever else the domain is sent.
+        address: String,
+        /// The addresses of the accounts, one at least.
+        accounts: Vec<String>,
+    },
+    /// Removes an alias. Answered with [`Answer::Done`]. Version 3.
+    AliasDelete {
+        /// Its address.
+        address: String,
+    },
 }
 
 /// What a request needs.
@@ -229,6 +247,9 @@ impl RequestBody {
             Self::DkimCreate { .. }         => ("DkimCreate",         Owner,    V3),
             Self::DkimActivate { .. }       => ("DkimActivate",       Owner,    V3),
             Self::DkimDelete { .. }         => ("DkimDelete",         Owner,    V3),
+            Self::AliasList { .. }          => ("AliasList",          Viewer,   V3),
+            Self::AliasSet { .. }           => ("AliasSet",           Operator, V3),
+            Self::AliasDelete { .. }        => ("AliasDelete",        Operator, V3),
         };
         Rule { name, needs, since }
     }
@@ -325,6 +346,8 @@ pub enum Rows {
     Queue(Vec<QueueRow>),
     /// Keys that sign mail, in the order of their domains and selectors. Version 3.
     Dkim(Vec<DkimRow>),
+    /// Aliases, in the order of their addresses. Version 3.
+    Aliases(Vec<AliasRow>),
 }
 
 /// One local domain.
@@ -349,6 +372,17 @@ pub struct AccountRow {
     pub messages: u64,
     /// Bytes of those messages.
     pub stored_bytes: u64,
+    /// When it was made, in microseconds since 1970-01-01 UTC.
+    pub created_us: u64,
+}
+
+/// An address that stands for accounts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AliasRow {
+    /// Its address; `@domain` for whatever else the domain is sent.
+    pub address: String,
+    /// The addresses of the accounts it stands for.
+    pub accounts: Vec<String>,
     /// When it was made, in microseconds since 1970-01-01 UTC.
     pub created_us: u64,
 }

@@ -33,7 +33,10 @@ struct World {
 impl World {
     fn open() -> Self {
         let zone = Zone::start();
-        let far = House::start();
+        let far = House::start_with(&format!(
+            "[dns]\nresolvers = [\"{}\"]\n[authenticity]\nunchecked_networks = []\n",
+            zone.address(),
+        ));
         far.ctl_ok(&["domain", "create", "far.test"]);
         let bob = Account { address: "bob@far.test".to_owned(), password: "far away".to_owned() };
         let file = far.folder().join("bob.password");
@@ -126,6 +129,51 @@ fn an_unknown_recipient_is_told_and_an_admin_sees_what_waits() {
     assert_eq!(refused.status.code(), Some(1), "all of it only if that is said");
     assert_eq!(world.near.ctl_ok(&["queue", "delete", "--all"]).trim(), "1 recipient deleted");
     assert!(world.waiting().is_empty());
+}
+
+#[test]
+fn what_one_server_signs_the_other_verifies() {
+    let world = World::open();
+    let mut partner = world.partner();
+    let made = world.near.ctl_json(&["dkim", "create", "grace.test"]);
+    let keys = made.as_array().cloned().unwrap_or_default();
+    assert_eq!(keys.len(), 2, "{made}");
+    let early = world.near.ctl(&["dkim", "activate", "grace.test"]);
+    assert_eq!(early.status.code(), Some(1), "nothing is published yet");
+    for key in &keys {
+        world.zone.txt(log::text(key, "record_name"), log::text(key, "record_text"));
+    }
+    // Whoever sends for the domain, and that nobody else may.
+    world.zone.txt("grace.test", "v=spf1 ip4:127.0.0.1 -all");
+    world.zone.txt("_dmarc.grace.test", "v=DMARC1; p=reject");
+    world.near.ctl_ok(&["dkim", "activate", "grace.test"]);
+    partner.ask(&world.send(1));
+    let checked = world.far.log().wait(Mark::START, "SenderChecked", |_| true);
+    let found = |field: &str| log::text(&checked, field).to_owned();
+    assert_eq!(
+        [found("spf"), found("dkim"), found("dmarc"), found("consequence")],
+        ["pass", "pass grace.test", "pass", "accepted"],
+        "{checked}"
+    );
+    world.near.log().wait(Mark::START, "RecipientSent", |_| true);
+}
+
+#[test]
+fn a_group_is_told_once_each() {
+    let world = World::open();
+    let house = &world.far;
+    let carl = Account { address: "carl@far.test".to_owned(), password: "far away".to_owned() };
+    let file = house.folder().join("bob.password");
+    let file = file.to_string_lossy();
+    house.ctl_ok(&["account", "create", &carl.address, "--password-file", &file]);
+    let set = ["alias", "set", "all@far.test", &world.bob.address, &carl.address];
+    assert_eq!(house.ctl_ok(&set).trim(), "all@far.test set");
+    assert!(house.ctl_ok(&["alias", "list"]).contains("bob@far.test carl@far.test"));
+    let mut order = world.send(1);
+    order["to"] = json!("all@far.test");
+    world.partner().ask(&order);
+    house.log().wait_count(Mark::START, "MessageDelivered", 2, |_| true);
+    assert_eq!((house.messages(&world.bob), house.messages(&carl)), (1, 1));
 }
 
 #[test]

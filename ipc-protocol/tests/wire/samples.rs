@@ -10,9 +10,9 @@ use grace_ipc::database::{
 use grace_ipc::dkim::{DkimAlgorithm, DkimPublished, DkimRow, DkimState};
 use grace_ipc::event::{Event, EventKind, Service, Topic, TraceId};
 use grace_ipc::message::{
-    AccountRow, Answer, Code, DomainRow, Door, EventCount, EventFilter, Failure, Outcome, Push,
-    PushBody, Reply, Request, RequestBody, Rows, Secret, ServerInfo, ServerMessage, SessionCount,
-    Stats,
+    AccountRow, AliasRow, Answer, Code, DomainRow, Door, EventCount, EventFilter, Failure, Outcome,
+    Push, PushBody, Reply, Request, RequestBody, Rows, Secret, ServerInfo, ServerMessage,
+    SessionCount, Stats,
 };
 use grace_ipc::queue::{QueueChange, QueueFilter, QueueRow};
 
@@ -61,6 +61,12 @@ pub(crate) fn requests() -> Vec<(String, Request)> {
         RequestBody::DkimCreate { domain: "example.org".into() },
         RequestBody::DkimActivate { domain: "example.org".into(), force: true },
         RequestBody::DkimDelete { domain: "example.org".into(), selector: "g20261130r".into() },
+        RequestBody::AliasList { domain: None },
+        RequestBody::AliasSet {
+            address: "sales@example.org".into(),
+            accounts: vec!["a@example.org".into(), "b@example.org".into()],
+        },
+        RequestBody::AliasDelete { address: "@example.org".into() },
     ];
     let named = bodies.into_iter().enumerate().map(|(place, body)| {
         let id = u32::try_from(place).unwrap() + 1;
@@ -132,6 +138,16 @@ fn queue_rows() -> Vec<QueueRow> {
     vec![row, held]
 }
 
+fn aliases() -> Vec<AliasRow> {
+    let row = AliasRow {
+        address: "sales@example.org".into(),
+        accounts: vec!["a@example.org".into(), "b@example.org".into()],
+        created_us: 1_790_000_000_000_000,
+    };
+    let rest = AliasRow { address: "@example.org".into(), accounts: Vec::new(), ..row.clone() };
+    vec![row, rest]
+}
+
 fn dkim_rows() -> Vec<DkimRow> {
     let row = DkimRow {
         domain: "example.org".into(),
@@ -191,6 +207,7 @@ pub(crate) fn answers() -> Vec<(String, ServerMessage)> {
         ("reply-DbKeyChanged", reply(Outcome::Done(Answer::DbKeyChanged(key_changed())))),
         ("reply-Part-Queue", reply(Outcome::Part(Rows::Queue(queue_rows())))),
         ("reply-Part-Dkim", reply(Outcome::Part(Rows::Dkim(dkim_rows())))),
+        ("reply-Part-Aliases", reply(Outcome::Part(Rows::Aliases(aliases())))),
         ("reply-QueueChanged", reply(Outcome::Done(Answer::QueueChanged { recipients: 65_536 }))),
         ("goodbye", ServerMessage::Goodbye(failure(Code::Stopping))),
         (
@@ -272,6 +289,7 @@ pub(crate) fn server_variant(message: &ServerMessage) -> Vec<&'static str> {
             Outcome::Part(Rows::DbSegments(_)) => vec!["Reply", "Part", "DbSegments"],
             Outcome::Part(Rows::Queue(_)) => vec!["Reply", "Part", "Queue"],
             Outcome::Part(Rows::Dkim(_)) => vec!["Reply", "Part", "Dkim"],
+            Outcome::Part(Rows::Aliases(_)) => vec!["Reply", "Part", "Aliases"],
             Outcome::Failed(failure) => vec!["Reply", "Failed", code_name(failure.code)],
             Outcome::Done(answer) => match answer {
                 Answer::Done => vec!["Reply", "Done", "Done"],
@@ -291,7 +309,7 @@ pub(crate) fn server_variant(message: &ServerMessage) -> Vec<&'static str> {
 }
 
 /// All of what [`server_variant`] can give.
-pub(crate) const SERVER_VARIANTS: [&[&str]; 20] = [
+pub(crate) const SERVER_VARIANTS: [&[&str]; 21] = [
     &["Push", "Events"],
     &["Push", "Stats"],
     &["Reply", "Part", "Domains"],
@@ -311,6 +329,7 @@ pub(crate) const SERVER_VARIANTS: [&[&str]; 20] = [
     &["Reply", "Done", "DbKeyChanged"],
     &["Reply", "Part", "Queue"],
     &["Reply", "Part", "Dkim"],
+    &["Reply", "Part", "Aliases"],
     &["Reply", "Done", "QueueChanged"],
 ];
 

@@ -257,6 +257,9 @@ fn a_role_may_do_what_the_table_says() {
         ("DkimCreate",         Role::Owner),
         ("DkimActivate",       Role::Owner),
         ("DkimDelete",         Role::Owner),
+        ("AliasList",          Role::Viewer),
+        ("AliasSet",           Role::Operator),
+        ("AliasDelete",        Role::Operator),
     ];
     let mut walked = 0;
     for (_, Request { body, .. }) in samples::requests() {

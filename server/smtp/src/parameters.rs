@@ -193,8 +193,8 @@ fn split(word: &str) -> (String, Option<&str>) {
     }
 }
 
-/// Notes that a parameter was seen. `seen` is short: it holds only names that we know. The same SIZE
-/// twice is taken: Python's smtplib adds it to what its caller asked for.
+/// Notes that a parameter was seen. `seen` is short: it holds only names that we know. The same
+/// SIZE twice is taken: Python's smtplib adds it to what its caller asked for.
 fn once<'a>(
     seen: &mut Vec<(String, Option<&'a str>)>,
     (name, value): (&str, Option<&'a str>),

@@ -14,8 +14,8 @@ use zeroize::Zeroizing;
 use grace_ipc::dkim::{DKIM_ROWS_PER_PART_MAX, DkimAlgorithm, DkimPublished, DkimRow, DkimState};
 use grace_ipc::event::{EventKind, Service};
 use grace_ipc::message::{
-    AccountRow, Answer, Code, DomainRow, Door, Failure, ROWS_PER_PART_MAX, RequestBody, Rows,
-    ServerInfo,
+    AccountRow, AliasRow, Answer, Code, DomainRow, Door, Failure, ROWS_PER_PART_MAX, RequestBody,
+    Rows, ServerInfo,
 };
 
 use grace_ipc::queue::{QUEUE_ROWS_PER_PART_MAX, QueueChange, QueueFilter};
@@ -29,6 +29,9 @@ use crate::signing::record::Published;
 use crate::store::dkim::{KeyAlgorithm, KeyState};
 use crate::store::failure::Failure as StoreFailure;
 use crate::store::refusal::Refusal;
+
+/// Aliases in one part of a list: with a thousand accounts each it stays below a frame's limit.
+const ALIASES_PER_PART_MAX: usize = 2;
 
 /// Name and version of this program, as hellos carry it.
 pub(super) const SOFTWARE: &str = concat!("graced ", env!("CARGO_PKG_VERSION"));
@@ -136,6 +139,7 @@ impl Desk {
                 self.change_queue(filter, change, by).await
             }
             RequestBody::DkimList { domain } => self.dkim(domain.as_deref()).await,
+            RequestBody::AliasList { domain } => self.aliases(domain.as_deref()),
             change => {
                 self.change(change, by).await?;
                 Ok(Outcome::Answer(Answer::Done))
@@ -169,6 +173,10 @@ impl Desk {
             RequestBody::AccountSetPassword { address, password } => {
                 directory.set_password(&address, Zeroizing::new(password.0), by).await
             }
+            RequestBody::AliasSet { address, accounts } => {
+                directory.set_alias(&address, &accounts, by).await
+            }
+            RequestBody::AliasDelete { address } => directory.delete_alias(&address, by).await,
             RequestBody::DkimCreate { domain } => {
                 self.services.signing.create(&domain, by).await.map(drop)
             }
@@ -197,12 +205,28 @@ impl Desk {
             | RequestBody::Cancel { .. }
             | RequestBody::QueueList { .. }
             | RequestBody::DkimList { .. }
+            | RequestBody::AliasList { .. }
             | RequestBody::QueueChange { .. } => {
                 let text = format!("{} changes nothing", change.rule().name);
                 return Err(Failure::new(Code::Unsupported, text));
             }
         };
         done.map_err(|e| refused(&e))
+    }
+
+    fn aliases(&self, domain: Option<&str>) -> Result<Outcome, Failure> {
+        let aliases = self.services.directory.aliases().map_err(|e| store_failed(&e))?;
+        let ending = domain.map(|domain| format!("@{}", domain.to_lowercase()));
+        let wanted = aliases
+            .into_iter()
+            .filter(|alias| ending.as_ref().is_none_or(|ending| alias.address.ends_with(ending)));
+        let rows = wanted.map(|alias| AliasRow {
+            address: alias.address,
+            accounts: alias.accounts,
+            created_us: alias.created_us,
+        });
+        // A thousand accounts each: few of them fit a frame.
+        Ok(list(rows.collect(), ALIASES_PER_PART_MAX, Rows::Aliases))
     }
 
     fn queue(&self, filter: &QueueFilter, rows_max: u32) -> Result<Outcome, Failure> {

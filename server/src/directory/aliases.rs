@@ -1,7 +1,7 @@
 //! Addresses that stand for accounts: other names, groups, and what catches the rest of a domain.
 //!
 //! ```text
-//!   address ─▶ account ─▶ alias ─▶ both again without the detail ─▶ postmaster ─▶ @domain ─▶ nobody
+//!   address ─▶ account ─▶ alias ─▶ both without the detail ─▶ postmaster ─▶ @domain ─▶ nobody
 //! ```
 //! Invariants: an alias leads to accounts, never to another alias, so that nothing goes in circles
 //! and nobody gets a message twice; an account of the same address comes first.

@@ -21,6 +21,7 @@ use super::Received;
 use super::submitted::Submitter;
 use crate::authenticity::{Authenticity, Check, Facts};
 use crate::mailbox::append::Upload;
+use crate::signing::sign;
 use crate::store::failure::Failure;
 
 /// A message that comes in.
@@ -41,6 +42,8 @@ pub struct Incoming {
     checks: Option<(Authenticity, Facts)>,
     check: Option<Check>,
     submitter: Option<Submitter>,
+    /// Its body, to be signed.
+    signed: Option<sign::Body>,
 }
 
 /// The lines we put on top (RFC 5321 4.4).
@@ -92,13 +95,14 @@ impl Incoming {
             checks: None,
             check: None,
             submitter: None,
+            signed: None,
         }
     }
 
     /// It comes from one of our own people.
     #[must_use]
     pub fn submitted(self, submitter: Submitter) -> Self {
-        Self { submitter: Some(submitter), ..self }
+        Self { submitter: Some(submitter), signed: Some(sign::Body::default()), ..self }
     }
 
     /// Has its sender checked.
@@ -116,6 +120,9 @@ impl Incoming {
         let body = if self.header_ended { bytes } else { self.take_header(bytes)? };
         if let Some(check) = &mut self.check {
             check.feed(body);
+        }
+        if let Some(signed) = &mut self.signed {
+            signed.feed(body);
         }
         self.body.write(body).await.map_err(Stuck::Store)
     }
@@ -166,6 +173,7 @@ impl Incoming {
             body: self.body,
             check: self.check,
             submitter: self.submitter,
+            signed: self.signed,
         }
     }
 }

@@ -37,6 +37,7 @@ use crate::directory::{Destination, Directory};
 use crate::mailbox::append::{Upload, Uploaded};
 use crate::outgoing::new_number;
 use crate::services::Services;
+use crate::signing::sign;
 use crate::store::failure::Failure;
 use crate::store::outgoing::{base32, from_base32};
 use crate::telemetry::bus::claim;
@@ -61,6 +62,8 @@ pub struct Received {
     pub check: Option<Check>,
     /// Who of our own people submitted it.
     pub submitter: Option<Submitter>,
+    /// Its body, to be signed.
+    pub signed: Option<sign::Body>,
 }
 
 /// A message of which is known who it is from, as far as that is asked.
@@ -116,6 +119,8 @@ pub enum Cause {
     RecipientGone(Recipient),
     /// The author could not be checked.
     Unchecked(Reply),
+    /// It cannot be signed; why.
+    Unsigned(String),
 }
 
 impl Rejection {
@@ -126,6 +131,9 @@ impl Rejection {
             Self::Later(Cause::Store(failure)) => store_reply(failure),
             Self::Later(Cause::RecipientGone(recipient)) => {
                 Reply::new(451, (4, 2, 1), &format!("<{recipient}> has just been removed"))
+            }
+            Self::Later(Cause::Unsigned(_)) => {
+                Reply::new(451, (4, 3, 5), "the message cannot be signed, please try again later")
             }
             Self::Later(Cause::Unchecked(reply)) | Self::Forged(reply) => reply.clone(),
             Self::Looping(hops) => {
@@ -143,6 +151,7 @@ impl fmt::Display for Rejection {
             Self::Later(Cause::RecipientGone(recipient)) => {
                 write!(f, "{recipient} was removed meanwhile")
             }
+            Self::Later(Cause::Unsigned(why)) => f.write_str(why),
             Self::Later(Cause::Unchecked(reply)) | Self::Forged(reply) => reply.fmt(f),
             Self::Looping(hops) => write!(f, "the message has passed {hops} servers"),
         }
@@ -179,7 +188,8 @@ impl Received {
     /// Finds out who it is really from, and completes its head with that. What one of our own
     /// submitted is given what it lacks, and no `Return-Path`: it may go on.
     async fn authenticate(self, services: &Services) -> Result<Authenticated, Rejection> {
-        let Self { trace, peer, queue_id, envelope, lines, header, body, check, submitter } = self;
+        let Self { trace, peer, queue_id, envelope, lines, .. } = self;
+        let Self { header, body, check, submitter, signed, .. } = self;
         let hostname = &services.config.hostname;
         let mut aside = false;
         let (mut head, mut missing) = (String::new(), String::new());
@@ -209,12 +219,42 @@ impl Received {
             header
         };
         head += &lines.received;
-        head += &missing;
+        let header = [missing.as_bytes(), &header].concat();
+        if let (Some(submitter), Some(body)) = (&submitter, signed) {
+            let sender = envelope.sender.to_string();
+            head += &signature(services, submitter, &sender, &header, body)?;
+        }
         let mut head = head.into_bytes();
         head.extend_from_slice(&header);
         let message = body.finish_behind(&head).await?;
         Ok(Authenticated { trace, queue_id, envelope, message, aside, submitter, is_sender_known })
     }
+}
+
+/// The signatures of a message of one of our own people (RFC 6376): by the author's domain, if that
+/// is the one the submitter may speak for, else by that of the envelope.
+fn signature(
+    services: &Services,
+    submitter: &Submitter,
+    sender: &str,
+    header: &[u8],
+    body: sign::Body,
+) -> Result<String, Rejection> {
+    let own: Vec<&str> = [sender, submitter.address.as_str()]
+        .into_iter()
+        .filter_map(|address| address.rsplit_once('@').map(|(_, domain)| domain))
+        .collect();
+    let signing = &services.signing;
+    let author = signing.signer(header, "")?;
+    let domain = match author.filter(|author| own.iter().any(|d| d.eq_ignore_ascii_case(author))) {
+        Some(author) => Some(author),
+        None => signing.signer(b"", sender)?,
+    };
+    let Some(domain) = domain else { return Ok(String::new()) };
+    signing.sign_fed(&domain, header, body).map_err(|failure| match failure {
+        sign::Failure::Store(failure) => Rejection::from(failure),
+        sign::Failure::Key(why) => Rejection::Later(Cause::Unsigned(why)),
+    })
 }
 
 impl Authenticated {

@@ -457,8 +457,14 @@ impl Session {
         match incoming.end(self.trace, self.peer).walk(&self.services).await {
             Ok(stored) => Ok(stored.queue_id),
             Err(rejection) => {
-                if let super::Rejection::Later(super::Cause::Store(failure)) = &rejection {
-                    self.store_failed(failure);
+                match &rejection {
+                    super::Rejection::Later(super::Cause::Store(failure)) => {
+                        self.store_failed(failure);
+                    }
+                    super::Rejection::Later(super::Cause::Unsigned(why)) => {
+                        self.emit(EventKind::StoreFailed { reason: why.clone() });
+                    }
+                    _ => {}
                 }
                 Err(rejection.reply())
             }

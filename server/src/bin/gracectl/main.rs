@@ -7,6 +7,7 @@
 //! from the command line, where every user of the machine could read them.
 //! Not here: how answers are printed ([`mod@print`]), how the daemon is found ([`find`]).
 
+mod alias;
 mod db;
 mod dkim;
 mod find;
@@ -54,6 +55,9 @@ enum Command {
     /// Keys that sign mail, and the records to publish for them
     #[command(subcommand)]
     Dkim(dkim::Dkim),
+    /// Addresses that stand for accounts: other names, groups, the rest of a domain
+    #[command(subcommand)]
+    Alias(alias::Alias),
     /// What happens, as it happens
     Events(watch::Events),
     /// Counters
@@ -172,6 +176,7 @@ fn run(arguments: Arguments) -> Result<ExitCode, String> {
             print::done(form, "password changed", &address)
         }
         Command::Queue(command) => queue::run(command, form, &connect),
+        Command::Alias(command) => alias::run(command, form, &connect),
         Command::Dkim(command) => dkim::run(command, form, &connect),
         Command::Events(events) => watch::events(connect(Role::Viewer)?, form, &events),
         Command::Stats => {

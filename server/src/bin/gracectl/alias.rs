@@ -1,0 +1,75 @@
+//! `gracectl alias`: addresses that stand for accounts.
+
+use clap::Subcommand;
+
+use grace_ipc::client::Client;
+use grace_ipc::message::{AliasRow, RequestBody, Rows};
+use grace_ipc::role::Role;
+use grace_ipc::text::Plain;
+
+use crate::print::{self, Form};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Alias {
+    /// List aliases, and the accounts they stand for
+    List {
+        /// Only those of this domain
+        #[arg(long)]
+        domain: Option<String>,
+    },
+    /// Have an address stand for accounts: another name, or a group
+    Set {
+        /// The address, such as sales@example.org; @example.org for whatever else comes
+        address: String,
+        /// The accounts, such as info@example.org; they replace those it stood for
+        #[arg(required = true)]
+        accounts: Vec<String>,
+    },
+    /// Remove an alias
+    Delete {
+        /// Its address
+        address: String,
+    },
+}
+
+/// Does what the command says.
+pub(crate) fn run(
+    command: Alias,
+    form: Form,
+    connect: &dyn Fn(Role) -> Result<Client, String>,
+) -> Result<(), String> {
+    let order = |body| connect(Role::Operator)?.order(body).map_err(|e| e.to_string());
+    match command {
+        Alias::List { domain } => list(connect(Role::Viewer)?, form, domain),
+        Alias::Set { address, accounts } => {
+            order(RequestBody::AliasSet { address: address.clone(), accounts })?;
+            print::done(form, "set", &address)
+        }
+        Alias::Delete { address } => {
+            order(RequestBody::AliasDelete { address: address.clone() })?;
+            print::done(form, "deleted", &address)
+        }
+    }
+}
+
+fn list(mut client: Client, form: Form, domain: Option<String>) -> Result<(), String> {
+    let complete = client.request(RequestBody::AliasList { domain }).map_err(|e| e.to_string())?;
+    let mut rows: Vec<AliasRow> = Vec::new();
+    for part in complete.parts {
+        let Rows::Aliases(part) = part else {
+            return Err("the daemon gave an answer that does not fit".into());
+        };
+        rows.extend(part);
+    }
+    if form == Form::Json {
+        return print::json_line(&rows);
+    }
+    let cells: Vec<Vec<String>> = rows
+        .iter()
+        .map(|row| {
+            let accounts = row.accounts.join(" ");
+            vec![Plain(&row.address).to_string(), Plain(&accounts).to_string()]
+        })
+        .collect();
+    print::table(&["ALIAS", "ACCOUNTS"], &cells)
+}
