@@ -15,6 +15,7 @@ use crate::directory::Directory;
 use crate::dns::Resolver;
 use crate::history::History;
 use crate::mailbox::Mailboxes;
+use crate::net::bans::Bans;
 use crate::net::gate::Gate;
 use crate::net::listener::Porter;
 use crate::net::tls::Tls;
@@ -68,6 +69,7 @@ impl Services {
         let forgetful = Resolver::new(&forgetful)?;
         let porter = Porter {
             bus: bus.clone(),
+            bans: Arc::new(Bans::new(&limits)),
             gate: Gate::new(limits.connections_max, limits.connections_per_address_max),
             tls: Arc::new(Tls::open(&config)?),
             limits,

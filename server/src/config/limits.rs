@@ -181,7 +181,7 @@ settings! {
             "How long a TLS handshake may take.";
         message_bytes_max = 52_428_800, 65_536..=1_073_741_824, "bytes",
             "Largest message accepted by SMTP and by IMAP APPEND. 50 MiB is what large providers accept at most.";
-        header_bytes_max = 262_144, 16_384..=4_194_304, "bytes",
+        header_bytes_max = 524_288, 16_384..=4_194_304, "bytes",
             "Largest header block of a message that comes by SMTP: it is held in memory until the message is whole. Those of long threads have some 30 KiB.";
         recipients_max = 1_000, 100..=10_000, "recipients",
             "Recipients of one message. RFC 5321 4.5.3.1.8 asks for at least 100.";
@@ -217,6 +217,12 @@ settings! {
             "Failed logins in one session before it is ended.";
         login_failure_delay_ms = 1_000, 0..=60_000, "milliseconds",
             "Wait before a failed login is answered; it doubles with each failure in a session, up to 8 times.";
+        login_failures_ban = 20, 0..=10_000, "attempts",
+            "Wrong passwords from one address, over all its sessions, before it gets no session on the doors for logins any more. A success before that begins the count anew. 0: never. Loopback is not counted.";
+        login_failures_window_s = 3_600, 60..=86_400, "seconds",
+            "How long they are counted together, from the first one on.";
+        login_ban_s = 3_600, 60..=2_592_000, "seconds",
+            "How long such an address is kept out.";
         password_checks_max = 2, 1..=64, "checks",
             "Passwords checked at once. Each takes 46 MiB and some 40 ms of one core (Argon2id).";
         hops_max = 50, 10..=1_000, "servers",

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 use zeroize::Zeroizing;
@@ -167,6 +167,7 @@ impl Desk {
                 let account = person.address.clone();
                 let kind = EventKind::LoginSucceeded { service, peer, account, mechanism };
                 bus.emit(self.trace, kind);
+                self.services.porter.bans.succeeded(peer.ip());
                 self.person = Some(person);
                 return Answer::Done;
             }
@@ -175,7 +176,12 @@ impl Desk {
         };
         let login = claim(login.as_bytes());
         bus.emit(self.trace, EventKind::LoginFailed { service, peer, login, mechanism, reason });
-        let factor = 1_u64.checked_shl(self.logins_failed).unwrap_or(DELAY_FACTOR_MAX);
+        let of_address = match why {
+            Why::WrongPassword => self.services.porter.bans.failed(Instant::now(), peer.ip()),
+            _ => 0,
+        };
+        let before = self.logins_failed.max(of_address.saturating_sub(1));
+        let factor = 1_u64.checked_shl(before).unwrap_or(DELAY_FACTOR_MAX);
         self.logins_failed += 1;
         let delay_ms = self.services.config.limits.login_failure_delay_ms;
         let delay = Duration::from_millis(delay_ms * factor.min(DELAY_FACTOR_MAX));

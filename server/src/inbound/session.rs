@@ -353,6 +353,7 @@ impl Session {
         match self.services.directory.authenticate(&login, password).await {
             Login::Welcome(person) => {
                 let account = person.address.clone();
+                self.services.porter.bans.succeeded(peer.ip());
                 self.person = Some(person);
                 self.emit(EventKind::LoginSucceeded {
                     service,
@@ -377,7 +378,9 @@ impl Session {
     /// Makes guessing slow: each wrong password of a session waits twice as long as the one before.
     async fn slow_down(&mut self) {
         let first_ms = self.services.porter.limits.login_failure_delay_ms;
-        let doublings = self.login_failures.min(DELAY_DOUBLINGS_MAX);
+        let of_address = self.services.porter.bans.failed(Instant::now(), self.peer.ip());
+        let before = self.login_failures.max(of_address.saturating_sub(1));
+        let doublings = before.min(DELAY_DOUBLINGS_MAX);
         self.login_failures += 1;
         self.pause(Duration::from_millis(first_ms << doublings)).await;
     }

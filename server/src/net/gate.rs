@@ -13,6 +13,8 @@ pub enum Full {
     House,
     /// `limits.connections_per_address_max` is reached.
     Address,
+    /// The address guessed too many passwords (`limits.login_failures_ban`).
+    Banned,
 }
 
 impl Full {
@@ -22,6 +24,7 @@ impl Full {
         match self {
             Self::House => "limits.connections_max is reached",
             Self::Address => "limits.connections_per_address_max is reached",
+            Self::Banned => "too many failed logins (limits.login_failures_ban)",
         }
     }
 }
@@ -94,7 +97,7 @@ impl Drop for Pass {
 
 /// What counts as one address: an IPv4 address, or an IPv6 /64, which one customer usually has
 /// whole (RFC 6177 2).
-fn network(address: IpAddr) -> IpAddr {
+pub(super) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => {
             let [a, b, c, d, ..] = v6.segments();

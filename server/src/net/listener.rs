@@ -11,7 +11,7 @@
 
 use std::future::{Future, poll_fn};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::Poll;
@@ -25,7 +25,8 @@ use tokio::time::timeout;
 use grace_ipc::event::{EventKind, Service, TraceId};
 
 use super::Visit;
-use super::gate::{Full, Gate};
+use super::bans::Bans;
+use super::gate::{Full, Gate, Pass};
 use super::stream::Stream;
 use super::tls::Tls;
 use crate::config::limits::Limits;
@@ -47,12 +48,25 @@ pub struct Porter {
     pub bus: Bus,
     /// Who may come in.
     pub gate: Arc<Gate>,
+    /// Who guessed too many passwords.
+    pub bans: Arc<Bans>,
     /// The certificate.
     pub tls: Arc<Tls>,
     /// The limits.
     pub limits: Limits,
     /// When to stop.
     pub stop: Stop,
+}
+
+impl Porter {
+    /// Lets a connection in. Other servers log in nowhere, so theirs is not barred by what guests
+    /// of the same address did.
+    fn admit(&self, service: Service, address: IpAddr) -> Result<Pass, Full> {
+        if service != Service::Smtp && self.bans.is_banned(Instant::now(), address) {
+            return Err(Full::Banned);
+        }
+        self.gate.enter(address)
+    }
 }
 
 /// How a session ended: its stream, if it is still there, for the byte counts, and why, in words.
@@ -80,7 +94,7 @@ where
             Some(_) = refusals.join_next() => continue,
         };
         match accepted {
-            Ok((tcp, peer)) => match porter.gate.enter(peer.ip()) {
+            Ok((tcp, peer)) => match porter.admit(service, peer.ip()) {
                 Ok(pass) => {
                     let knock = Knock { porter: porter.clone(), service, tcp, peer };
                     let session = session.clone();
@@ -261,7 +275,13 @@ async fn refuse(mut tcp: TcpStream, service: Service, full: Full) {
         (Service::Smtp | Service::Submission, Full::Address) => {
             "421 4.7.0 Too many connections from your address\r\n"
         }
+        (Service::Submission, Full::Banned) => {
+            "421 4.7.0 Too many failed logins from your address, try again later\r\n"
+        }
         // RFC 9051 7.1.5: BYE as a greeting refuses the connection.
+        (Service::Imap, Full::Banned) => {
+            "* BYE [UNAVAILABLE] Too many failed logins from your address, try again later\r\n"
+        }
         (Service::Imap, _) => "* BYE [UNAVAILABLE] Too many connections, try again later\r\n",
         _ => return,
     };

@@ -2,6 +2,7 @@
 //!
 //! Not here: what is spoken (`inbound`, `imap`).
 
+pub mod bans;
 pub mod door;
 pub mod gate;
 pub mod listener;

@@ -72,7 +72,7 @@ impl Runner {
         let seed = outgoing::new_number();
         let mut queue =
             Queue::new(settings, seed).map_err(|e| format!("the settings in [queue]: {e}"))?;
-        rows::load(&services, &mut queue, now())?;
+        rows::load(&services, &mut queue, now());
         let keep = Duration::from_secs(services.config.queue.idle_s);
         Ok(Self {
             services,

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use gracedb::view::View as _;
 
+use grace_ipc::event::{EventKind, TraceId};
 use grace_queue::queue::{Mail, Queue};
 use grace_queue::schedule::Life;
 use grace_queue::time::Time;
@@ -13,14 +14,18 @@ use grace_queue::time::Time;
 use crate::services::Services;
 use crate::store::outgoing::{OutgoingRecipientRow, OutgoingRow};
 
-/// Queues everything that is on disk.
-pub(super) fn load(services: &Services, queue: &mut Queue, now: Time) -> Result<(), String> {
+/// Queues everything that is on disk. What cannot be read is told of and does not keep the rest
+/// back.
+pub(super) fn load(services: &Services, queue: &mut Queue, now: Time) {
     let snapshot = services.db.snapshot();
     for message in snapshot.scan::<OutgoingRow>() {
-        let message = message.map_err(|e| format!("outgoing mail cannot be read: {e}"))?;
-        enter(services, queue, now, &message)?;
+        let entered = message
+            .map_err(|e| format!("outgoing mail cannot be read: {e}"))
+            .and_then(|message| enter(services, queue, now, &message));
+        if let Err(what) = entered {
+            services.porter.bus.emit(TraceId(0), EventKind::StoreDamaged { what });
+        }
     }
-    Ok(())
 }
 
 /// Queues a message that is on disk by now.
