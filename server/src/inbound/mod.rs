@@ -219,7 +219,10 @@ impl Received {
             header
         };
         head += &lines.received;
-        let header = [missing.as_bytes(), &header].concat();
+        let header = match &submitter {
+            Some(_) => [missing.as_bytes(), &submitted::without_secrets(&header)].concat(),
+            None => header,
+        };
         if let (Some(submitter), Some(body)) = (&submitter, signed) {
             let sender = envelope.sender.to_string();
             head += &signature(services, submitter, &sender, &header, body)?;

@@ -101,7 +101,7 @@ fn settings(
     Settings {
         // A password that crosses loopback in the clear is seen by nobody who could not see more.
         login_without_tls: peer.ip().to_canonical().is_loopback(),
-        extensions: extensions(services),
+        extensions: extensions(services, role),
         // Nothing but hashes is kept of passwords.
         scram: false,
         helo_checks: HeloChecks {
@@ -130,17 +130,22 @@ fn settings(
     }
 }
 
-fn extensions(services: &Services) -> Extensions {
-    // No mail program shows a body that is not made of lines.
-    let lines_only = Extensions { binary_mime: false, ..Extensions::DEFAULT };
+fn extensions(services: &Services, role: Role) -> Extensions {
+    let offered = Extensions {
+        // No mail program shows a body that is not made of lines.
+        binary_mime: false,
+        // To keep that promise on the way out, a server's certificate must be known to be its own.
+        require_tls: role == Role::Mx,
+        ..Extensions::DEFAULT
+    };
     if services.config.try_mode {
-        return Extensions { future_release: None, ..lines_only };
+        return Extensions { future_release: None, ..offered };
     }
     let hold_days_max = services.config.queue.hold_days_max;
     let began_s = i64::try_from(since_1970().as_secs()).unwrap_or(i64::MAX);
     let hold_max = Duration::from_secs(hold_days_max * 24 * 3_600);
     let limits = FutureReleaseLimits { hold_max, began_s };
-    Extensions { future_release: (hold_days_max > 0).then_some(limits), ..lines_only }
+    Extensions { future_release: (hold_days_max > 0).then_some(limits), ..offered }
 }
 
 fn tls_facts(stream: &Stream) -> Option<TlsFacts> {

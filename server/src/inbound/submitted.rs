@@ -1,11 +1,13 @@
 //! What a message from our own people is given on its way: the header fields it lacks, and rows for
 //! its recipients elsewhere.
 //!
-//! Invariant: nothing of a message is changed but what RFC 6409 8 lets a submission server add.
+//! Invariant: nothing of a message is changed but what RFC 6409 8 lets a submission server add, and
+//! that who gets a copy in secret is named to nobody.
 //! Not here: who may submit (`session`), sending (`outbound`).
 
 use grace_mail::address::{Charset, Mailbox};
 use grace_mail::date::Date;
+use grace_mail::header;
 use grace_mail::submitted::{SenderRule, Submission, repairs};
 use grace_queue::schedule::{DeliverBy as Deadline, Life};
 use grace_queue::time::Time;
@@ -41,6 +43,19 @@ pub(super) fn missing(
     let Some(date) = Date::from_timestamp(seconds) else { return String::new() };
     let sender = SenderRule::IfAnother;
     repairs(header, &Submission { date, unique: queue_id, hostname, own: &own, sender })
+}
+
+/// The header block without the names of those who get a copy in secret (RFC 5322 3.6.3): some mail
+/// programs leave it to the server to take them out.
+pub(super) fn without_secrets(header: &[u8]) -> Vec<u8> {
+    let mut kept = Vec::with_capacity(header.len());
+    let mut at = 0;
+    for field in header::fields(header).filter(|field| field.is(b"bcc") || field.is(b"resent-bcc")) {
+        kept.extend_from_slice(header.get(at..field.range().start).unwrap_or_default());
+        at = field.range().end;
+    }
+    kept.extend_from_slice(header.get(at..).unwrap_or_default());
+    kept
 }
 
 /// What is known of a message that goes on.

@@ -72,6 +72,8 @@ impl Fate {
 pub(super) struct Report {
     /// By the recipients' numbers.
     pub(super) fates: Vec<(u32, Fate)>,
+    /// Those who were taken out meanwhile.
+    pub(super) gone: Vec<u32>,
     /// How the hosts behaved.
     pub(super) behavior: Behavior,
     /// Why it failed, if it did.
@@ -85,6 +87,7 @@ impl Report {
     pub(super) fn broken(reason: &str) -> Self {
         Self {
             fates: Vec::new(),
+            gone: Vec::new(),
             behavior: Behavior::Unknown,
             reason: Some(reason.to_owned()),
             connection: None,
@@ -103,18 +106,17 @@ struct Mail {
 pub(super) async fn run(services: Services, batch: Batch, idle: Option<Connection>) -> Report {
     let mail = match load(&services, &batch) {
         Ok(Some(mail)) => mail,
-        // It was taken out meanwhile.
-        Ok(None) => return Report { reason: None, ..Report::broken("") },
+        Ok(None) => {
+            return Report { gone: batch.recipients, reason: None, ..Report::broken("") };
+        }
         Err(error) => return Report::broken(&format!("it cannot be read here: {error}")),
     };
     let tls = services.outgoing_tls.clone();
     let mut attempt = Attempt { services, mail, tls, next_hop: batch.destination.to_string() };
-    if let Some(connection) = idle
-        && let Some(report) = attempt.reuse(connection).await
-    {
-        return report;
-    }
-    attempt.try_hosts().await
+    let known: Vec<u32> = attempt.mail.recipients.iter().map(|row| row.number).collect();
+    let mut report = attempt.run(idle).await;
+    report.gone = batch.recipients.into_iter().filter(|number| !known.contains(number)).collect();
+    report
 }
 
 fn load(services: &Services, batch: &Batch) -> Result<Option<Mail>, gracedb::error::Error> {
@@ -144,6 +146,21 @@ enum Visit {
 }
 
 impl Attempt {
+    async fn run(&mut self, idle: Option<Connection>) -> Report {
+        // How a connection that waited came about is not asked again: what must be sure goes by a
+        // new one.
+        match idle {
+            Some(connection) if self.mail.message.require_tls => connection.part(),
+            Some(connection) => {
+                if let Some(report) = self.reuse(connection).await {
+                    return report;
+                }
+            }
+            None => {}
+        }
+        self.try_hosts().await
+    }
+
     /// Over a connection that waited. `None`: it was closed meanwhile, and nothing was sent.
     async fn reuse(&mut self, mut connection: Connection) -> Option<Report> {
         self.mail.body.rewind();
@@ -276,7 +293,8 @@ impl Attempt {
         let fates = sent.outcomes.into_iter().map(|outcome| fate(outcome, &remote, &tls));
         let fates = numbers.zip(fates).collect();
         let connection = sent.is_open.then_some(connection);
-        Visit::Spoken(Box::new(Report { fates, behavior, reason, connection }))
+        let gone = Vec::new();
+        Visit::Spoken(Box::new(Report { fates, gone, behavior, reason, connection }))
     }
 
     fn job(&self) -> Job {
@@ -346,7 +364,7 @@ impl Attempt {
             _ => None,
         };
         let fates = self.mail.recipients.iter().map(|row| (row.number, fate.clone())).collect();
-        Report { fates, behavior, reason, connection: None }
+        Report { fates, gone: Vec::new(), behavior, reason, connection: None }
     }
 }
 

@@ -144,14 +144,14 @@ impl Runner {
         let Some(batch) = self.batches.remove(&id) else {
             return Err("an attempt ended that nobody began".to_owned());
         };
-        let Report { fates, behavior, reason, connection } = report;
+        let Report { fates, gone, behavior, reason, connection } = report;
         if let Some(connection) = connection {
             self.idle.keep(&batch.destination, connection);
         }
-        let number = |wanted: fn(&Fate) -> bool| {
+        let number = |wanted: fn(&Fate) -> bool| -> Vec<u32> {
             fates.iter().filter(|(_, fate)| wanted(fate)).map(|(number, _)| *number).collect()
         };
-        let settled: Vec<u32> = number(Fate::is_settled);
+        let settled: Vec<u32> = number(Fate::is_settled).into_iter().chain(gone).collect();
         let untried: Vec<u32> = number(|fate| matches!(fate, Fate::Untried));
         let outcome =
             Outcome { behavior, settled: &settled, untried: &untried, reason: reason.as_deref() };

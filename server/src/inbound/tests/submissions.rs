@@ -101,6 +101,27 @@ async fn what_is_complete_is_left_as_it_is() {
 }
 
 #[tokio::test]
+async fn who_gets_a_copy_in_secret_is_named_to_nobody() {
+    let house = House::open(Service::Submission).await;
+    house
+        .say(
+            format!(
+                "{LOGIN}MAIL FROM:<anna@grace.test>\r\nRCPT TO:<carl@far.test>\r\n\
+                 RCPT TO:<bob@grace.test>\r\nDATA\r\nFrom: anna@grace.test\r\n\
+                 BCC: bob@grace.test,\r\n dora@far.test\r\nSubject: hi\r\n\r\nBcc: text\r\n.\r\n\
+                 QUIT\r\n"
+            )
+            .as_bytes(),
+        )
+        .await;
+    for text in [&waiting(&house)[0].2, &inbox(&house, "bob")[0]] {
+        assert!(!text.contains("BCC") && !text.contains("dora"), "{text}");
+        assert!(text.ends_with("From: anna@grace.test\r\nSubject: hi\r\n\r\nBcc: text\r\n"));
+    }
+    house.close().await;
+}
+
+#[tokio::test]
 async fn a_held_message_waits_for_its_time() {
     let house = House::open(Service::Submission).await;
     let began_ms = now_ms();
