@@ -9,7 +9,7 @@
 //! ```
 //! Invariants: no body is held, whatever its size; every question ends in time, and what is not
 //! known by then is a temporary error, never a pass. DKIM, DMARC, ARC and iprev are judged by the
-//! library `mail-auth`, SPF by [`spf`]; what follows is decided here.
+//! library `mail-auth`, SPF by `spf`; what follows is decided here.
 //! Not here: signatures and keys (`mail-auth`), where the message goes (`inbound`).
 
 mod lookup;

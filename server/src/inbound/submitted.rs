@@ -50,7 +50,8 @@ pub(super) fn missing(
 pub(super) fn without_secrets(header: &[u8]) -> Vec<u8> {
     let mut kept = Vec::with_capacity(header.len());
     let mut at = 0;
-    for field in header::fields(header).filter(|field| field.is(b"bcc") || field.is(b"resent-bcc")) {
+    for field in header::fields(header).filter(|field| field.is(b"bcc") || field.is(b"resent-bcc"))
+    {
         kept.extend_from_slice(header.get(at..field.range().start).unwrap_or_default());
         at = field.range().end;
     }

@@ -6,7 +6,7 @@
 //!      └── succeeded: the count begins anew ──┘ (who is banned gets no session to succeed in)
 //! ```
 //! Invariants: what one address does costs no other one anything; memory is bounded by
-//! [`ADDRESSES_MAX`]; loopback is never banned, for all who come through a proxy on this machine
+//! `ADDRESSES_MAX`; loopback is never banned, for all who come through a proxy on this machine
 //! come from there.
 //! Not here: what a session does about wrong passwords (`inbound`, `imap`).
 

@@ -32,7 +32,7 @@ pub(crate) enum Queue {
     Release(Chosen),
     /// Send to another destination
     Reroute {
-        /// A domain, or a server as [name] or [name]:port
+        /// A domain, or a server in brackets, with ":port" behind if it is another
         #[arg(long, value_name = "DESTINATION")]
         to: String,
         #[command(flatten)]
