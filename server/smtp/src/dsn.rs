@@ -8,7 +8,7 @@
 //! An address of type `utf-8` has its own way of writing, `\x{E4}` (RFC 6533 3).
 //! Invariant: what is read here can be written again so that it means the same, in ASCII, and never
 //! leaves its line.
-//! Not here: when a notification is sent (`grace_queue`), what it looks like (`grace_mail`).
+//! Not here: whether a notification is sent, and what it looks like (`grace_mail::dsn`).
 
 use std::fmt;
 

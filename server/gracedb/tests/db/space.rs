@@ -188,6 +188,62 @@ fn writing_rows_to_a_full_disk_is_refused_and_not_tried_without_end() {
 }
 
 #[test]
+fn a_letter_with_two_heads_stands_once_and_is_moved_with_both() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = options(dir.path());
+    let db = open(&options);
+    // As long as it takes some parts, or less than one; and a head of its own for one of the two.
+    for (uid, body_len) in [(0, 300_000), (1, 5_000), (2, 0)] {
+        let (head, body) = (pattern(900, 1), pattern(body_len, 2));
+        let plain = crate::tables::body(&db, &body);
+        let headed = gracedb::pending::block_on(async {
+            let mut writer = db.large_writer();
+            writer.write(&head).await.unwrap();
+            writer.finish_before(&plain).await.unwrap()
+        });
+        assert_eq!(headed.len(), (900 + body_len) as u64);
+        let both = db.write(|tx| {
+            tx.put(&Message { mailbox: 1, uid, seen: false, body: plain.clone() })?;
+            tx.put(&Message { mailbox: 3, uid, seen: false, body: headed.clone() })
+        });
+        both.unwrap().wait().unwrap();
+    }
+    db.settle().unwrap();
+    assert_eq!(db.stats().unwrap().live_bytes, 305_000 + 3 * 900, "each byte once");
+    // What fills the segments beside them goes, so that they are cleaned.
+    fill(&db, 2, 120);
+    db.settle().unwrap();
+    let gone = db.write(|tx| tx.delete_prefix::<Message, _>(&(2,)));
+    gone.unwrap().wait().unwrap();
+    db.compact(&mut |_| true).unwrap();
+    db.settle().unwrap();
+    let stats = db.stats().unwrap();
+    assert!(stats.damage.is_empty() && stats.segments_cleaned > 0, "{stats:?}");
+    assert_eq!(stats.live_bytes, 305_000 + 3 * 900, "{stats:?}");
+    let read = |db: &Db| {
+        for (uid, body_len) in [(0, 300_000), (1, 5_000), (2, 0)] {
+            let (head, body) = (pattern(900, 1), pattern(body_len, 2));
+            assert!(read_body(&db.snapshot(), 1, uid).unwrap() == body, "{uid}");
+            assert!(read_body(&db.snapshot(), 3, uid).unwrap() == [head, body].concat(), "{uid}");
+        }
+        check(db);
+    };
+    read(&db);
+    db.close();
+    drop(db);
+    let db = open(&options);
+    read(&db);
+    // One of the two goes: what the other needs stays.
+    let gone = db.write(|tx| tx.delete_prefix::<Message, _>(&(3,)));
+    gone.unwrap().wait().unwrap();
+    db.compact(&mut |_| true).unwrap();
+    db.settle().unwrap();
+    assert_eq!(db.stats().unwrap().live_bytes, 305_000);
+    assert!(read_body(&db.snapshot(), 1, 0).unwrap() == pattern(300_000, 2));
+    check(&db);
+}
+
+#[test]
 fn a_letter_that_very_many_rows_share_is_moved_like_any_other() {
     let dir = tempfile::tempdir().unwrap();
     let options = Options { transaction_bytes_max: 128 << 10, ..options(dir.path()) };
