@@ -26,4 +26,6 @@ pub mod saslprep;
 pub mod scram;
 pub mod sender;
 pub mod settings;
+#[cfg(test)]
+mod testing;
 pub mod trace;

@@ -306,7 +306,9 @@ impl Placed {
         };
         let onward =
             (!elsewhere.is_empty()).then(|| going.rows(&services.config, &some(&elsewhere)));
-        let arrived = going.rows(&services.config, &some(&here)).asking_for_success();
+        // Else a stranger could have us write to whom he likes.
+        let told = if is_sender_known { some(&here) } else { Vec::new() };
+        let arrived = going.asking_for_success(&services.config, &told);
         let kept = match &submitter {
             Some(_) if !accounts.is_empty() => {
                 let mut copy = services.mailboxes.upload();
@@ -323,8 +325,7 @@ impl Placed {
         if let Some(onward) = onward {
             services.outgoing.submitted(onward.message.id).await;
         }
-        // Else a stranger could have us write to whom he likes.
-        if let Some(arrived) = arrived.filter(|_| is_sender_known) {
+        if let Some(arrived) = arrived {
             services.outgoing.arrived(arrived).await;
         }
         let accepted = EventKind::MessageAccepted {

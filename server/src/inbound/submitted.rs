@@ -87,6 +87,21 @@ impl Going<'_> {
         Onward { message: self.message_row(), recipients: rows.collect() }
     }
 
+    /// The rows of those recipients whose sender wants to hear that it arrived; `None`: there are
+    /// none, as of nearly every message.
+    pub(super) fn asking_for_success(
+        &self,
+        config: &Config,
+        recipients: &[&EnvelopeRecipient],
+    ) -> Option<Onward> {
+        let wants = |recipient: &&EnvelopeRecipient| {
+            recipient.parameters.notify.is_some_and(|wanted| wanted.success)
+        };
+        let asking: Vec<_> = recipients.iter().copied().filter(wants).collect();
+        let is_told = !asking.is_empty() && self.envelope.sender.mailbox().is_some();
+        is_told.then(|| self.rows(config, &asking)).filter(|onward| !onward.recipients.is_empty())
+    }
+
     fn message_row(&self) -> OutgoingRow {
         let parameters = &self.envelope.parameters;
         let body_kind = match parameters.body {

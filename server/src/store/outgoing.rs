@@ -97,16 +97,6 @@ pub struct Onward {
     pub recipients: Vec<OutgoingRecipientRow>,
 }
 
-impl Onward {
-    /// The same with those recipients alone whose sender wants to hear that it arrived; `None`:
-    /// there are none.
-    #[must_use]
-    pub fn asking_for_success(mut self) -> Option<Self> {
-        self.recipients.retain(|row| row.notify & notify::SUCCESS != 0);
-        (!self.recipients.is_empty() && !self.message.sender.is_empty()).then_some(self)
-    }
-}
-
 /// What the body of a message holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use super::*;
 use crate::scram;
 use crate::settings::{Haste, LoneLineEnds, Role};
+use crate::testing::{duration, unescape};
 
 mod abuse;
 mod bodies;
@@ -261,38 +262,4 @@ fn play(settings: &Settings, script: &str, step: usize) {
     }
     assert_eq!(world.replies, "", "left over, in steps of {step}");
     assert_eq!(world.events, VecDeque::<String>::new(), "left over, in steps of {step}");
-}
-
-fn duration(text: &str) -> Duration {
-    let (number, unit) = text.split_at(text.len() - 1);
-    let seconds = match unit {
-        "s" => 1,
-        "m" => 60,
-        "h" => 3_600,
-        _ => panic!("no unit in {text:?}"),
-    };
-    Duration::from_secs(number.parse::<u64>().unwrap() * seconds)
-}
-
-fn unescape(text: &str) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        if byte != b'\\' {
-            bytes.push(byte);
-            continue;
-        }
-        bytes.push(match rest.next().unwrap() {
-            b'r' => b'\r',
-            b'n' => b'\n',
-            b't' => b'\t',
-            b'0' => 0,
-            b'x' => {
-                let hex = [rest.next().unwrap(), rest.next().unwrap()];
-                u8::from_str_radix(std::str::from_utf8(&hex).unwrap(), 16).unwrap()
-            }
-            other => other,
-        });
-    }
-    bytes
 }

@@ -20,6 +20,7 @@ use crate::path::{Recipient, ReversePath};
 use crate::sender::job::{Content, JobRecipient, Message};
 use crate::sender::outcome::{Cause, Fault};
 use crate::sender::settings::{BODY_PIECE_BYTES_MAX, INPUT_BYTES_MAX, Login, TlsPolicy};
+use crate::testing::{duration, unescape};
 
 mod bodies;
 mod both_sides;
@@ -342,38 +343,4 @@ fn expect_said(world: &mut World, expected: &[u8]) {
     let found: Vec<u8> = world.said.drain(..count).collect();
     let (found, rest) = (found.escape_ascii().to_string(), world.said.escape_ascii());
     assert_eq!(found, expected.escape_ascii().to_string(), "before {rest:.200}");
-}
-
-fn duration(text: &str) -> Duration {
-    let (number, unit) = text.split_at(text.len() - 1);
-    let seconds = match unit {
-        "s" => 1,
-        "m" => 60,
-        "h" => 3_600,
-        _ => panic!("no unit in {text:?}"),
-    };
-    Duration::from_secs(number.parse::<u64>().unwrap() * seconds)
-}
-
-fn unescape(text: &str) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        if byte != b'\\' {
-            bytes.push(byte);
-            continue;
-        }
-        bytes.push(match rest.next().unwrap() {
-            b'r' => b'\r',
-            b'n' => b'\n',
-            b't' => b'\t',
-            b'0' => 0,
-            b'x' => {
-                let hex = [rest.next().unwrap(), rest.next().unwrap()];
-                u8::from_str_radix(std::str::from_utf8(&hex).unwrap(), 16).unwrap()
-            }
-            other => other,
-        });
-    }
-    bytes
 }

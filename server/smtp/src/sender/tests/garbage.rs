@@ -1,23 +1,7 @@
 //! Random peers, by seed: nothing panics, memory stays bounded, and every job gets its outcome.
 
 use super::*;
-
-/// A small generator, so that a seed is a bug report (splitmix64).
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, limit: usize) -> usize {
-        usize::try_from(self.next() % limit as u64).unwrap()
-    }
-}
+use crate::testing::Random;
 
 /// What a server may offer.
 const OFFERS: &[&[u8]] = &[
