@@ -16,7 +16,6 @@ use zeroize::Zeroizing;
 
 use grace_ipc::event::{EventKind, Service, TraceId};
 use grace_mail::date::Date;
-use grace_smtp::channel_binding::ChannelBindings;
 use grace_smtp::login::Credentials;
 use grace_smtp::path::{Recipient, ReversePath};
 use grace_smtp::receiver::{
@@ -152,7 +151,7 @@ fn tls_facts(stream: &Stream) -> Option<TlsFacts> {
     stream.tls_info().map(|info| TlsFacts {
         version: info.version,
         cipher: info.cipher,
-        bindings: ChannelBindings::default(),
+        bindings: stream.bindings(),
     })
 }
 
