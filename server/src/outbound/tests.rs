@@ -252,7 +252,7 @@ impl Peer {
             let mut sessions = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
                 shared.lock().unwrap().connections += 1;
-                let (shared, tls) = (Arc::clone(&shared), Arc::clone(&tls));
+                let (shared, tls) = (Arc::clone(&shared), tls.clone());
                 sessions.spawn(async move {
                     // The other side may hang up whenever it likes.
                     drop(serve(stream, manners, &shared, &tls).await);

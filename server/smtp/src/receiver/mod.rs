@@ -360,6 +360,14 @@ impl Receiver {
         &self.session
     }
 
+    /// The size that MAIL gave the message (RFC 1870), while a recipient is asked about.
+    pub fn declared_bytes(&self) -> Option<u64> {
+        match &self.phase {
+            Phase::Asked(Question::Recipient(envelope, _)) => envelope.parameters.size_bytes,
+            _ => None,
+        }
+    }
+
     /// What was set.
     pub fn settings(&self) -> &Settings {
         &self.settings
