@@ -324,6 +324,8 @@ impl Session {
         match resolve(&self.services.directory, recipient) {
             Ok(Destination::Account(_) | Destination::Alias(_)) => self.check_taken(recipient),
             Ok(Destination::Nobody) => {
+                // Of a domain that is disabled nobody is refused for good.
+                self.check_taken(recipient)?;
                 Err(Reply::new(550, (5, 1, 1), &format!("no mailbox <{recipient}> here")))
             }
             Ok(Destination::Elsewhere) if self.person.is_some() => self.check_onward(recipient),
