@@ -8,6 +8,7 @@
 pub mod client;
 pub mod codec;
 pub mod database;
+pub mod directory;
 pub mod dkim;
 pub mod event;
 pub mod frame;

@@ -14,6 +14,7 @@ use crate::database::{
     DbCompacted, DbCopied, DbKeyChanged, DbMoment, DbProblem, DbProgress, DbSegment, DbStats,
     DbVerified,
 };
+use crate::directory::{AppPasswordRow, AppScope, SettingRow};
 use crate::dkim::DkimRow;
 use crate::event::{Event, Service, Topic, TraceId};
 use crate::queue::{QueueChange, QueueFilter, QueueRow};
@@ -200,6 +201,61 @@ pub enum RequestBody {
         /// Its address.
         address: String,
     },
+    /// The application passwords of an account, without the passwords. Parts of
+    /// [`Rows::AppPasswords`], then [`Answer::ListEnd`]. Version 4.
+    AppPasswordList {
+        /// The account's address.
+        account: String,
+    },
+    /// Makes an application password. Answered with [`Answer::AppPassword`], which has it this once.
+    /// Version 4.
+    AppPasswordCreate {
+        /// The account's address.
+        account: String,
+        /// What its owner calls it; no two of an account are called the same.
+        name: String,
+        /// What it is good for.
+        scope: AppScope,
+    },
+    /// Takes an application password back, and ends the sessions it opened. Answered with
+    /// [`Answer::Done`]. Version 4.
+    AppPasswordDelete {
+        /// The account's address.
+        account: String,
+        /// What it is called.
+        name: String,
+    },
+    /// What is set about a domain. Parts of [`Rows::Settings`], then [`Answer::ListEnd`].
+    /// Version 4.
+    DomainSettings {
+        /// Its name.
+        name: String,
+    },
+    /// Sets something about a domain. Answered with [`Answer::Done`]. Version 4.
+    DomainSet {
+        /// Its name.
+        name: String,
+        /// The name of the setting.
+        key: String,
+        /// What it is to be.
+        value: String,
+    },
+    /// What is set about the address of an account or an alias. Parts of [`Rows::Settings`], then
+    /// [`Answer::ListEnd`]. Version 4.
+    AddressSettings {
+        /// The address.
+        address: String,
+    },
+    /// Sets something about the address of an account or an alias. Answered with [`Answer::Done`].
+    /// Version 4.
+    AddressSet {
+        /// The address.
+        address: String,
+        /// The name of the setting.
+        key: String,
+        /// What it is to be.
+        value: String,
+    },
 }
 
 /// What a request needs.
@@ -219,7 +275,7 @@ impl RequestBody {
     #[rustfmt::skip]
     pub const fn rule(&self) -> Rule {
         use Role::{Operator, Owner, Viewer};
-        use Version::{V1, V2, V3};
+        use Version::{V1, V2, V3, V4};
         let (name, needs, since) = match self {
             Self::Ping                      => ("Ping",               Viewer,   V1),
             Self::ServerInfo                => ("ServerInfo",         Viewer,   V1),
@@ -250,6 +306,13 @@ impl RequestBody {
             Self::AliasList { .. }          => ("AliasList",          Viewer,   V3),
             Self::AliasSet { .. }           => ("AliasSet",           Operator, V3),
             Self::AliasDelete { .. }        => ("AliasDelete",        Operator, V3),
+            Self::AppPasswordList { .. }    => ("AppPasswordList",    Viewer,   V4),
+            Self::AppPasswordCreate { .. }  => ("AppPasswordCreate",  Operator, V4),
+            Self::AppPasswordDelete { .. }  => ("AppPasswordDelete",  Operator, V4),
+            Self::DomainSettings { .. }     => ("DomainSettings",     Viewer,   V4),
+            Self::DomainSet { .. }          => ("DomainSet",          Operator, V4),
+            Self::AddressSettings { .. }    => ("AddressSettings",    Viewer,   V4),
+            Self::AddressSet { .. }         => ("AddressSet",         Operator, V4),
         };
         Rule { name, needs, since }
     }
@@ -348,6 +411,10 @@ pub enum Rows {
     Dkim(Vec<DkimRow>),
     /// Aliases, in the order of their addresses. Version 3.
     Aliases(Vec<AliasRow>),
+    /// Application passwords, in the order of their names. Version 4.
+    AppPasswords(Vec<AppPasswordRow>),
+    /// What can be set about something. Version 4.
+    Settings(Vec<SettingRow>),
 }
 
 /// One local domain.
@@ -420,6 +487,11 @@ pub enum Answer {
     QueueChanged {
         /// How many there were.
         recipients: u64,
+    },
+    /// An application password is there. Version 4.
+    AppPassword {
+        /// The password; it is kept nowhere, and not shown again.
+        password: Secret,
     },
 }
 

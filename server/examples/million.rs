@@ -21,6 +21,7 @@ use zeroize::Zeroizing;
 
 use grace_ipc::event::TraceId;
 
+use graced::config::limits::Limits;
 use graced::directory::{Directory, Person};
 use graced::mailbox::Mailboxes;
 use graced::mailbox::change::{FlagChange, FlagVerb};
@@ -47,7 +48,7 @@ impl House {
         options.transaction_bytes_max = 48 << 20;
         let db = Db::open(options, store::SCHEMA).unwrap();
         let bus = Bus::new(100);
-        let directory = Directory::new(db.clone(), bus.clone(), 2);
+        let directory = Directory::new(db.clone(), bus.clone(), &Limits::default());
         let mailboxes = Mailboxes::new(db.clone(), bus, 100);
         Self { db, directory, mailboxes }
     }

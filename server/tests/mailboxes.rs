@@ -12,13 +12,16 @@ use zeroize::Zeroizing;
 use grace_ipc::event::{EventKind, TraceId};
 use grace_mail::address::{Charset, Mailbox as Address};
 
-use graced::directory::{Destination, Directory, Login, Person};
+use graced::config::limits::Limits;
+use graced::directory::login::Login;
+use graced::directory::{Destination, Directory, Person};
 use graced::mailbox::Mailboxes;
 use graced::mailbox::append::Birth;
 use graced::mailbox::change::{FlagChange, FlagVerb};
 use graced::mailbox::expunge::Expunged;
 use graced::mailbox::read::{Changes, Opened};
 use graced::store::failure::Failure;
+use graced::store::logins::Scope;
 use graced::store::messages::{MailboxRow, MessageRow, flag};
 use graced::store::{self, seed::INBOX};
 use graced::telemetry::bus::Bus;
@@ -41,7 +44,7 @@ impl House {
     fn open_with(folder: TempDir, options: Options) -> Self {
         let db = Db::open(options, store::SCHEMA).expect("opens");
         let bus = Bus::new(100);
-        let directory = Directory::new(db.clone(), bus.clone(), 2);
+        let directory = Directory::new(db.clone(), bus.clone(), &Limits::default());
         let mailboxes = Mailboxes::new(db.clone(), bus, 100);
         Self { folder, db, directory, mailboxes }
     }
@@ -237,17 +240,17 @@ async fn only_the_right_password_opens() {
     let (house, people) = House::with_people(&["ann"]).await;
     let login = async |who: &str, password: &str| {
         let password = Zeroizing::new(password.as_bytes().to_vec());
-        house.directory.authenticate(who, password).await
+        house.directory.authenticate(who, &password, Scope::Imap).await
     };
-    let Login::Welcome(person) = login("Ann@Example.org", "secret of ann").await else {
+    let Login::Welcome(person, ..) = login("Ann@Example.org", "secret of ann").await else {
         panic!("the right password");
     };
     assert_eq!(Some(&person), people.first());
-    assert!(matches!(login("ann@example.org", "secret of bob").await, Login::Wrong));
-    assert!(matches!(login("nobody@example.org", "secret of ann").await, Login::Wrong));
-    assert!(matches!(login("", "").await, Login::Wrong));
+    assert!(matches!(login("ann@example.org", "secret of bob").await, Login::Wrong(_)));
+    assert!(matches!(login("nobody@example.org", "secret of ann").await, Login::Wrong(_)));
+    assert!(matches!(login("", "").await, Login::Wrong(_)));
     house.directory.delete_account("ann@example.org", "test").await.expect("removed");
-    assert!(matches!(login("ann@example.org", "secret of ann").await, Login::Wrong));
+    assert!(matches!(login("ann@example.org", "secret of ann").await, Login::Wrong(_)));
     assert!(house.mailboxes.list(person.id).expect("reads").is_empty());
 }
 

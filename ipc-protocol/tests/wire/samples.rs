@@ -7,6 +7,7 @@ use grace_ipc::database::{
     DbCompacted, DbCopied, DbCounters, DbFiles, DbKeyChanged, DbLevel, DbLock, DbMoment, DbProblem,
     DbProgress, DbPurpose, DbSegment, DbStats, DbVerified,
 };
+use grace_ipc::directory::{AppPasswordRow, AppScope, SettingRow};
 use grace_ipc::dkim::{DkimAlgorithm, DkimPublished, DkimRow, DkimState};
 use grace_ipc::event::{Event, EventKind, Service, Topic, TraceId};
 use grace_ipc::message::{
@@ -67,6 +68,25 @@ pub(crate) fn requests() -> Vec<(String, Request)> {
             accounts: vec!["a@example.org".into(), "b@example.org".into()],
         },
         RequestBody::AliasDelete { address: "@example.org".into() },
+        RequestBody::AppPasswordList { account: "info@example.org".into() },
+        RequestBody::AppPasswordCreate {
+            account: "info@example.org".into(),
+            name: "phone".into(),
+            scope: AppScope::Imap,
+        },
+        RequestBody::AppPasswordDelete { account: "info@example.org".into(), name: "phone".into() },
+        RequestBody::DomainSettings { name: "example.org".into() },
+        RequestBody::DomainSet {
+            name: "example.org".into(),
+            key: "disabled".into(),
+            value: "yes".into(),
+        },
+        RequestBody::AddressSettings { address: "info@example.org".into() },
+        RequestBody::AddressSet {
+            address: "info@example.org".into(),
+            key: "state".into(),
+            value: "no-login".into(),
+        },
     ];
     let named = bodies.into_iter().enumerate().map(|(place, body)| {
         let id = u32::try_from(place).unwrap() + 1;
@@ -148,6 +168,34 @@ fn aliases() -> Vec<AliasRow> {
     vec![row, rest]
 }
 
+fn app_passwords() -> Vec<AppPasswordRow> {
+    let row = AppPasswordRow {
+        name: "phone".into(),
+        scope: AppScope::Imap,
+        created_us: 1_790_000_000_000_000,
+        used_us: 1_790_003_600_000_000,
+        used_from: "2001:db8::1".into(),
+    };
+    let unused = AppPasswordRow {
+        name: "two words".into(),
+        scope: AppScope::Both,
+        used_us: 0,
+        used_from: String::new(),
+        ..row.clone()
+    };
+    let sends = AppPasswordRow { scope: AppScope::Smtp, ..unused.clone() };
+    vec![row, unused, sends]
+}
+
+fn settings() -> Vec<SettingRow> {
+    vec![SettingRow {
+        key: "subaddress-separator".into(),
+        value: "none".into(),
+        usual: "+".into(),
+        help: "what parts anna from shop".into(),
+    }]
+}
+
 fn dkim_rows() -> Vec<DkimRow> {
     let row = DkimRow {
         domain: "example.org".into(),
@@ -208,6 +256,14 @@ pub(crate) fn answers() -> Vec<(String, ServerMessage)> {
         ("reply-Part-Queue", reply(Outcome::Part(Rows::Queue(queue_rows())))),
         ("reply-Part-Dkim", reply(Outcome::Part(Rows::Dkim(dkim_rows())))),
         ("reply-Part-Aliases", reply(Outcome::Part(Rows::Aliases(aliases())))),
+        ("reply-Part-AppPasswords", reply(Outcome::Part(Rows::AppPasswords(app_passwords())))),
+        ("reply-Part-Settings", reply(Outcome::Part(Rows::Settings(settings())))),
+        (
+            "reply-AppPassword",
+            reply(Outcome::Done(Answer::AppPassword {
+                password: Secret("abcd-efgh-ijkm-npqr-st23".into()),
+            })),
+        ),
         ("reply-QueueChanged", reply(Outcome::Done(Answer::QueueChanged { recipients: 65_536 }))),
         ("goodbye", ServerMessage::Goodbye(failure(Code::Stopping))),
         (
@@ -290,6 +346,8 @@ pub(crate) fn server_variant(message: &ServerMessage) -> Vec<&'static str> {
             Outcome::Part(Rows::Queue(_)) => vec!["Reply", "Part", "Queue"],
             Outcome::Part(Rows::Dkim(_)) => vec!["Reply", "Part", "Dkim"],
             Outcome::Part(Rows::Aliases(_)) => vec!["Reply", "Part", "Aliases"],
+            Outcome::Part(Rows::AppPasswords(_)) => vec!["Reply", "Part", "AppPasswords"],
+            Outcome::Part(Rows::Settings(_)) => vec!["Reply", "Part", "Settings"],
             Outcome::Failed(failure) => vec!["Reply", "Failed", code_name(failure.code)],
             Outcome::Done(answer) => match answer {
                 Answer::Done => vec!["Reply", "Done", "Done"],
@@ -303,13 +361,14 @@ pub(crate) fn server_variant(message: &ServerMessage) -> Vec<&'static str> {
                 Answer::DbCompacted(_) => vec!["Reply", "Done", "DbCompacted"],
                 Answer::DbKeyChanged(_) => vec!["Reply", "Done", "DbKeyChanged"],
                 Answer::QueueChanged { .. } => vec!["Reply", "Done", "QueueChanged"],
+                Answer::AppPassword { .. } => vec!["Reply", "Done", "AppPassword"],
             },
         },
     }
 }
 
 /// All of what [`server_variant`] can give.
-pub(crate) const SERVER_VARIANTS: [&[&str]; 21] = [
+pub(crate) const SERVER_VARIANTS: [&[&str]; 24] = [
     &["Push", "Events"],
     &["Push", "Stats"],
     &["Reply", "Part", "Domains"],
@@ -330,6 +389,9 @@ pub(crate) const SERVER_VARIANTS: [&[&str]; 21] = [
     &["Reply", "Part", "Queue"],
     &["Reply", "Part", "Dkim"],
     &["Reply", "Part", "Aliases"],
+    &["Reply", "Part", "AppPasswords"],
+    &["Reply", "Part", "Settings"],
+    &["Reply", "Done", "AppPassword"],
     &["Reply", "Done", "QueueChanged"],
 ];
 

@@ -260,6 +260,13 @@ fn a_role_may_do_what_the_table_says() {
         ("AliasList",          Role::Viewer),
         ("AliasSet",           Role::Operator),
         ("AliasDelete",        Role::Operator),
+        ("AppPasswordList",    Role::Viewer),
+        ("AppPasswordCreate",  Role::Operator),
+        ("AppPasswordDelete",  Role::Operator),
+        ("DomainSettings",     Role::Viewer),
+        ("DomainSet",          Role::Operator),
+        ("AddressSettings",    Role::Viewer),
+        ("AddressSet",         Role::Operator),
     ];
     let mut walked = 0;
     for (_, Request { body, .. }) in samples::requests() {

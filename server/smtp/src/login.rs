@@ -122,8 +122,9 @@ pub struct Proof {
     pub mechanism: Mechanism,
     /// The login, as it was sent.
     pub login: String,
-    /// Whether the peer proved that it knows the password whose keys were given.
-    pub is_right: bool,
+    /// The place, in what the driver gave, of the keys whose password the peer proved to know.
+    /// `None`: it proved nothing.
+    pub right: Option<usize>,
 }
 
 /// What we wait for.
@@ -140,7 +141,7 @@ pub(crate) enum Exchange {
     /// The proof of SCRAM.
     ScramProof { mechanism: Mechanism, challenge: Box<Challenge> },
     /// The empty response to our signature. RFC 4954 4: SMTP sends it before its 235.
-    ScramEnd { mechanism: Mechanism, login: String },
+    ScramEnd { mechanism: Mechanism, login: String, place: usize },
     /// The one response of OAUTHBEARER.
     Bearer,
     /// The response to our error, whatever it is (RFC 7628 3.2.3).
@@ -237,16 +238,14 @@ impl Exchange {
                 Step::FindKeys(mechanism, ClientFirst::parse(text, plus, &channel)?)
             }
             Self::ScramProof { mechanism, challenge } => match challenge.finish(text)? {
-                Verdict::Right { login, message } => {
+                Verdict::Right { login, place, message } => {
                     let message = BASE64.encode(message);
-                    Step::Ask(message.into(), Self::ScramEnd { mechanism, login })
+                    Step::Ask(message.into(), Self::ScramEnd { mechanism, login, place })
                 }
-                Verdict::Wrong { login } => {
-                    Step::Proven(Proof { mechanism, login, is_right: false })
-                }
+                Verdict::Wrong { login } => Step::Proven(Proof { mechanism, login, right: None }),
             },
-            Self::ScramEnd { mechanism, login } if text.is_empty() => {
-                Step::Proven(Proof { mechanism, login, is_right: true })
+            Self::ScramEnd { mechanism, login, place } if text.is_empty() => {
+                Step::Proven(Proof { mechanism, login, right: Some(place) })
             }
             Self::ScramEnd { .. } => return Err(fixed::AUTH_BAD_MESSAGE),
             Self::Bearer => Step::Shown(bearer::parse(text).ok_or(fixed::AUTH_BAD_MESSAGE)?),

@@ -103,6 +103,7 @@ pub(crate) mod fixed {
     TOO_IDLE            = 421, (4, 7, 0), "too many commands without mail, closing";
     TOO_MANY_REFUSED    = 421, (4, 7, 0), "too many unknown recipients, closing";
     ENOUGH              = 421, (4, 7, 0), "enough messages for one session, please connect again";
+    LOGIN_REVOKED       = 421, (4, 7, 0), "your login is not valid any more, closing";
     TOO_MANY_LOGINS     = 421, (4, 7, 0), "too many failed logins, closing";
     TOO_MANY_RECIPIENTS = 452, (4, 5, 3), "too many recipients, send the rest in another message";
 

@@ -41,14 +41,23 @@ const CLIENT_NONCE_BYTES_MAX: usize = 256;
 
 const _: () = assert!(4_096 <= ITERATIONS.get() && ITERATIONS.get() <= 65_536);
 
-/// What is kept of a password for SCRAM (RFC 5802 3). Who reads them can try passwords, much faster
-/// than with Argon2id, and can pretend to be this server; but they are not enough to log in.
+/// What is kept of the passwords of one login for SCRAM (RFC 5802 3). They share salt and
+/// iterations, for a client hears those before it shows which password it knows. Who reads them can
+/// try passwords, much faster than with Argon2id, and can pretend to be this server; but they are
+/// not enough to log in.
 #[derive(Clone, PartialEq, Eq)]
 pub struct StoredKeys {
-    /// Random bytes that make equal passwords different.
+    /// Bytes that make equal passwords of different logins different.
     pub salt: Vec<u8>,
-    /// How often the password was hashed.
+    /// How often each password was hashed.
     pub iterations: NonZeroU32,
+    /// One for each password.
+    pub pairs: Vec<KeyPair>,
+}
+
+/// What is kept of one password.
+#[derive(Clone, PartialEq, Eq)]
+pub struct KeyPair {
     /// `StoredKey`, to check the client with.
     pub stored_key: Zeroizing<[u8; KEY_BYTES]>,
     /// `ServerKey`, to prove ourselves with.
@@ -57,7 +66,16 @@ pub struct StoredKeys {
 
 impl fmt::Debug for StoredKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StoredKeys").field("iterations", &self.iterations).finish_non_exhaustive()
+        f.debug_struct("StoredKeys")
+            .field("iterations", &self.iterations)
+            .field("pairs", &self.pairs.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for KeyPair {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeyPair").finish_non_exhaustive()
     }
 }
 
@@ -69,18 +87,24 @@ pub fn derive(
     password: &str,
     salt: &[u8],
     iterations: NonZeroU32,
-) -> Result<StoredKeys, Unpreparable> {
+) -> Result<KeyPair, Unpreparable> {
     let prepared = saslprep::prepare(password)?;
     let mut salted = Zeroizing::new([0; KEY_BYTES]);
     let algorithm = pbkdf2::PBKDF2_HMAC_SHA256;
     pbkdf2::derive(algorithm, iterations, salt, prepared.as_bytes(), salted.as_mut_slice());
     let client_key = mac(salted.as_slice(), b"Client Key");
-    Ok(StoredKeys {
-        salt: salt.to_vec(),
-        iterations,
+    Ok(KeyPair {
         stored_key: hash(client_key.as_slice()),
         server_key: mac(salted.as_slice(), b"Server Key"),
     })
+}
+
+/// The salt of a login, whether somebody has it or not: if that of an account were another, or
+/// changed with its password, it would show that there is one. `secret` and `login` are those of
+/// [`made_up`].
+#[must_use]
+pub fn salt(secret: &[u8], login: &str) -> Vec<u8> {
+    made_of(secret, "salt", login).iter().copied().take(SALT_BYTES).collect()
 }
 
 /// Keys for a login that nobody has, so that nobody can find out by asking: the same for a login
@@ -89,13 +113,15 @@ pub fn derive(
 /// the iterations that real accounts have.
 #[must_use]
 pub fn made_up(secret: &[u8], login: &str, iterations: NonZeroU32) -> StoredKeys {
-    let of = |purpose: &str| mac(secret, format!("{purpose}\0{login}").as_bytes());
-    StoredKeys {
-        salt: of("salt").iter().copied().take(SALT_BYTES).collect(),
-        iterations,
-        stored_key: of("stored key"),
-        server_key: of("server key"),
-    }
+    let pair = KeyPair {
+        stored_key: made_of(secret, "stored key", login),
+        server_key: made_of(secret, "server key", login),
+    };
+    StoredKeys { salt: salt(secret, login), iterations, pairs: vec![pair] }
+}
+
+fn made_of(secret: &[u8], purpose: &str, login: &str) -> Zeroizing<[u8; KEY_BYTES]> {
+    mac(secret, format!("{purpose}\0{login}").as_bytes())
 }
 
 /// Our half of the nonce: different in every login.
@@ -194,9 +220,10 @@ pub(crate) struct Challenge {
 /// What the proof of a client showed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// The client knows the password. The text is `server-final-message`.
-    Right { login: String, message: String },
-    /// It does not.
+    /// The client knows the password with the keys in this place. The text is
+    /// `server-final-message`.
+    Right { login: String, place: usize, message: String },
+    /// It knows none.
     Wrong { login: String },
 }
 
@@ -230,17 +257,30 @@ impl Challenge {
         }
         let signed = format!("{},{},{stem}", self.first.bare, self.message);
         let login = self.first.login;
-        let signature = mac(self.keys.stored_key.as_slice(), signed.as_bytes());
+        let mut right = None;
+        // All are tried, so that the time it takes does not tell which one fits.
+        for (place, pair) in self.keys.pairs.iter().enumerate() {
+            if pair.is_proven(&proof, signed.as_bytes()) {
+                right = Some((place, pair));
+            }
+        }
+        let Some((place, pair)) = right else { return Ok(Verdict::Wrong { login }) };
+        let ours = mac(pair.server_key.as_slice(), signed.as_bytes());
+        let message = format!("v={}", BASE64.encode(ours.as_slice()));
+        Ok(Verdict::Right { login, place, message })
+    }
+}
+
+impl KeyPair {
+    /// Whether who made this proof knows the password (RFC 5802 3).
+    fn is_proven(&self, proof: &[u8], signed: &[u8]) -> bool {
+        let signature = mac(self.stored_key.as_slice(), signed);
         let mut client_key = Zeroizing::new([0; KEY_BYTES]);
         for (key, (proof, mask)) in client_key.iter_mut().zip(proof.iter().zip(signature.iter())) {
             *key = proof ^ mask;
         }
         let found = hash(client_key.as_slice());
-        if verify_slices_are_equal(found.as_slice(), self.keys.stored_key.as_slice()).is_err() {
-            return Ok(Verdict::Wrong { login });
-        }
-        let ours = mac(self.keys.server_key.as_slice(), signed.as_bytes());
-        Ok(Verdict::Right { login, message: format!("v={}", BASE64.encode(ours.as_slice())) })
+        verify_slices_are_equal(found.as_slice(), self.stored_key.as_slice()).is_ok()
     }
 }
 
@@ -334,6 +374,12 @@ pub(crate) mod tests {
         )
     }
 
+    /// The keys of these passwords, with one salt.
+    pub(crate) fn keys(passwords: &[&str], salt: &[u8], iterations: NonZeroU32) -> StoredKeys {
+        let pair = |password: &&str| derive(password, salt, iterations).unwrap();
+        StoredKeys { salt: salt.to_vec(), iterations, pairs: passwords.iter().map(pair).collect() }
+    }
+
     fn plain() -> Channel {
         Channel::default()
     }
@@ -347,7 +393,7 @@ pub(crate) mod tests {
     #[test]
     fn the_example_of_rfc_7677() {
         let salt = BASE64.decode("W22ZaJ0SNY7soEsUEjb6gQ==").unwrap();
-        let keys = derive("pencil", &salt, NonZeroU32::new(4_096).unwrap()).unwrap();
+        let keys = keys(&["pencil"], &salt, NonZeroU32::new(4_096).unwrap());
         let first = "n,,n=user,r=rOprNGfwEbeRWgbNEkqO";
         let first = ClientFirst::parse(first, false, &plain()).unwrap();
         assert_eq!(first.login(), "user");
@@ -361,14 +407,14 @@ pub(crate) mod tests {
                     p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=";
         let verdict = challenge.clone().finish(last);
         let message = "v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=".to_owned();
-        assert_eq!(verdict, Ok(Verdict::Right { login: "user".to_owned(), message }));
+        assert_eq!(verdict, Ok(Verdict::Right { login: "user".to_owned(), place: 0, message }));
         let wrong = last.replace("p=dHzb", "p=dHzc");
         assert_eq!(challenge.finish(&wrong), Ok(Verdict::Wrong { login: "user".to_owned() }));
     }
 
     /// Plays a login with `password` against the keys of `secret`, tied to `binding`.
     fn play(password: &str, flag: &str, channel: &Channel, binding: &[u8]) -> Result<bool, Reply> {
-        let keys = derive("secret", &[5; SALT_BYTES], FEW).unwrap();
+        let keys = keys(&["secret", "another"], &[5; SALT_BYTES], FEW);
         let bare = "n=anna,r=abc";
         let first = format!("{flag},,{bare}");
         let first = ClientFirst::parse(&first, flag.starts_with("p="), channel)?;
@@ -376,8 +422,9 @@ pub(crate) mod tests {
         let bound = [format!("{flag},,").as_bytes(), binding].concat();
         let (answer, expected) = client(password, bare, challenge.message(), &bound);
         match challenge.finish(&answer)? {
-            Verdict::Right { login, message } => {
+            Verdict::Right { login, place, message } => {
                 assert_eq!((login.as_str(), message), ("anna", expected));
+                assert_eq!(place, usize::from(password == "another"));
                 Ok(true)
             }
             Verdict::Wrong { login } => {
@@ -390,6 +437,7 @@ pub(crate) mod tests {
     #[test]
     fn right_and_wrong() {
         assert_eq!(play("secret", "n", &plain(), b""), Ok(true));
+        assert_eq!(play("another", "n", &plain(), b""), Ok(true));
         assert_eq!(play("Secret", "n", &plain(), b""), Ok(false));
         assert_eq!(play("secret", "y", &plain(), b""), Ok(true));
         assert_eq!(play("secret", "n", &tied(), b""), Ok(true));
@@ -456,7 +504,7 @@ pub(crate) mod tests {
 
     #[test]
     fn last_messages_that_are_refused() {
-        let keys = derive("secret", &[5; SALT_BYTES], FEW).unwrap();
+        let keys = keys(&["secret"], &[5; SALT_BYTES], FEW);
         let first = ClientFirst::parse("n,,n=anna,r=abc", false, &plain()).unwrap();
         let challenge = Challenge::new(first, keys, &nonce("xyz"));
         let proof = BASE64.encode([0; KEY_BYTES]);
@@ -484,19 +532,21 @@ pub(crate) mod tests {
 
     #[test]
     fn made_up_keys_stay_the_same_and_look_real() {
-        let real = derive("secret", &[5; SALT_BYTES], FEW).unwrap();
+        let real = keys(&["secret"], &[5; SALT_BYTES], FEW);
         let one = made_up(&[1; 32], "nobody", FEW);
         assert_eq!(one, made_up(&[1; 32], "nobody", FEW));
         assert_eq!(one.salt.len(), real.salt.len());
         assert_ne!(one.salt, made_up(&[1; 32], "nobody2", FEW).salt);
         assert_ne!(one.salt, made_up(&[2; 32], "nobody", FEW).salt);
-        assert_ne!(one.stored_key, one.server_key);
+        assert_eq!(one.salt, salt(&[1; 32], "nobody"));
+        assert_ne!(one.pairs[0].stored_key, one.pairs[0].server_key);
     }
 
     #[test]
     fn keys_are_not_printed() {
-        let keys = derive("secret", &[5; SALT_BYTES], FEW).unwrap();
-        assert_eq!(format!("{keys:?}"), "StoredKeys { iterations: 10, .. }");
+        let keys = keys(&["secret"], &[5; SALT_BYTES], FEW);
+        assert_eq!(format!("{keys:?}"), "StoredKeys { iterations: 10, pairs: 1, .. }");
+        assert_eq!(format!("{:?}", keys.pairs), "[KeyPair { .. }]");
         assert_eq!(derive("", &[5; SALT_BYTES], FEW), Err(Unpreparable));
         assert_eq!(Nonce::from_random(&[0; 18]).0.len(), 24);
     }

@@ -21,6 +21,7 @@ use grace_ipc::message::{
 use grace_ipc::queue::{QUEUE_ROWS_PER_PART_MAX, QueueChange, QueueFilter};
 
 use super::database::{self, Job, Turn};
+use super::directory;
 use super::figures::{self, Sums};
 use crate::outgoing;
 use crate::services::Services;
@@ -125,6 +126,7 @@ impl Desk {
 
     /// Does what is asked; `by` is who asks.
     pub(super) async fn handle(&self, body: RequestBody, by: &str) -> Result<Outcome, Failure> {
+        let people = &self.services.directory;
         match body {
             RequestBody::ServerInfo => Ok(Outcome::Answer(Answer::ServerInfo(self.info()))),
             RequestBody::Stats => {
@@ -140,6 +142,16 @@ impl Desk {
             }
             RequestBody::DkimList { domain } => self.dkim(domain.as_deref()).await,
             RequestBody::AliasList { domain } => self.aliases(domain.as_deref()),
+            RequestBody::AppPasswordList { account } => directory::app_passwords(people, &account),
+            RequestBody::AppPasswordCreate { account, name, scope } => {
+                directory::create_app_password(people, (&account, &name), scope, by).await
+            }
+            RequestBody::DomainSettings { name } => {
+                directory::settings(people.domain_settings(&name))
+            }
+            RequestBody::AddressSettings { address } => {
+                directory::settings(people.address_settings(&address))
+            }
             change => {
                 self.change(change, by).await?;
                 Ok(Outcome::Answer(Answer::Done))
@@ -177,6 +189,15 @@ impl Desk {
                 directory.set_alias(&address, &accounts, by).await
             }
             RequestBody::AliasDelete { address } => directory.delete_alias(&address, by).await,
+            RequestBody::AppPasswordDelete { account, name } => {
+                directory.delete_app_password(&account, &name, by).await
+            }
+            RequestBody::DomainSet { name, key, value } => {
+                directory.set_domain(&name, &key, &value, by).await
+            }
+            RequestBody::AddressSet { address, key, value } => {
+                directory.set_address(&address, &key, &value, by).await
+            }
             RequestBody::DkimCreate { domain } => {
                 self.services.signing.create(&domain, by).await.map(drop)
             }
@@ -206,6 +227,10 @@ impl Desk {
             | RequestBody::QueueList { .. }
             | RequestBody::DkimList { .. }
             | RequestBody::AliasList { .. }
+            | RequestBody::AppPasswordList { .. }
+            | RequestBody::AppPasswordCreate { .. }
+            | RequestBody::DomainSettings { .. }
+            | RequestBody::AddressSettings { .. }
             | RequestBody::QueueChange { .. } => {
                 let text = format!("{} changes nothing", change.rule().name);
                 return Err(Failure::new(Code::Unsupported, text));
@@ -340,7 +365,7 @@ fn dkim_row(key: Key, published: &Published) -> DkimRow {
 }
 
 /// Cuts rows into parts of at most so many.
-fn list<T>(mut rows: Vec<T>, part_max: usize, part: impl Fn(Vec<T>) -> Rows) -> Outcome {
+pub(super) fn list<T>(mut rows: Vec<T>, part_max: usize, part: impl Fn(Vec<T>) -> Rows) -> Outcome {
     let count = rows.len() as u64;
     let mut parts = Vec::new();
     while !rows.is_empty() {
@@ -355,7 +380,7 @@ fn store_failed(failure: &StoreFailure) -> Failure {
 }
 
 /// A no in the protocol's words.
-fn refused(refusal: &Refusal) -> Failure {
+pub(super) fn refused(refusal: &Refusal) -> Failure {
     let code = match refusal {
         Refusal::Exists(_) => Code::AlreadyExists,
         Refusal::Missing(_) => Code::NotFound,

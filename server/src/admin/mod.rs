@@ -10,6 +10,7 @@
 
 mod database;
 mod desk;
+mod directory;
 mod figures;
 mod people;
 mod session;

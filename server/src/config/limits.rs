@@ -218,11 +218,17 @@ settings! {
         login_failure_delay_ms = 1_000, 0..=60_000, "milliseconds",
             "Wait before a failed login is answered; it doubles with each failure in a session, up to 8 times.";
         login_failures_ban = 20, 0..=10_000, "attempts",
-            "Wrong passwords from one address, over all its sessions, before it gets no session on the doors for logins any more. A success before that begins the count anew. 0: never. Loopback is not counted.";
+            "Wrong passwords from one address, over all its sessions, before nobody logs in from there any more but those known there (`login_known_days`). The same one again for the same login counts once, a success takes back those for its login. 0: never. Loopback is not counted.";
         login_failures_window_s = 3_600, 60..=86_400, "seconds",
             "How long they are counted together, from the first one on.";
         login_ban_s = 3_600, 60..=2_592_000, "seconds",
             "How long such an address is kept out.";
+        login_known_days = 30, 0..=365, "days",
+            "How long a login that succeeded from an address is known there: it is not kept out by what others try from the same address. 0: it is.";
+        login_cache_s = 300, 0..=3_600, "seconds",
+            "How long a password that was right is remembered, as a hash with a key of this process, so that the next connection need not check it again: mail programs open five. 0: not at all.";
+        app_passwords_max = 20, 1..=100, "passwords",
+            "Application passwords of one account. Each login tries all of them.";
         password_checks_max = 2, 1..=64, "checks",
             "Passwords checked at once. Each takes 46 MiB and some 40 ms of one core (Argon2id).";
         hops_max = 50, 10..=1_000, "servers",

@@ -12,6 +12,7 @@ use gracedb::view::View;
 use super::{Directory, Person, Refusal, key};
 use crate::store::accounts::{Account, AccountByAddress, Alias, Domain};
 use crate::store::failure::Failure;
+use crate::store::settings::AddressSettings;
 use crate::telemetry::bus::now_us;
 use grace_mail::address::{Charset, Domain as DomainName, Mailbox as Address};
 
@@ -106,6 +107,7 @@ impl Directory {
                     return Err(Refusal::Missing(format!("alias {alias}")));
                 }
                 tx.delete::<Alias>(&alias)?;
+                tx.delete::<AddressSettings>(&alias)?;
                 Ok(())
             })?
             .await?;

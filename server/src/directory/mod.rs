@@ -1,15 +1,22 @@
 //! Who lives here: domains, accounts, and whether a password is right.
 //!
 //! Invariants: an account's address is lower case and unique; its domain exists; a password is kept
-//! as an Argon2id hash only; a failed check takes as long for an unknown login as for a wrong
-//! password.
+//! as hashes only, of Argon2id and for SCRAM; a failed check takes as long for an unknown login as
+//! for a wrong password.
 //! Not here: mailboxes (`mailbox`), who may change this (`admin`).
 
 pub mod aliases;
+pub mod app_passwords;
+mod cache;
+pub mod guest;
+pub mod login;
 pub mod password;
 pub mod removal;
+mod scram;
+pub mod settings;
+pub mod tickets;
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use gracedb::db::Db;
 use gracedb::view::View as _;
@@ -19,17 +26,18 @@ use zeroize::Zeroizing;
 
 use grace_ipc::event::{EventKind, TraceId};
 use grace_mail::address::{Charset, Mailbox as Address};
+use grace_smtp::scram::{ITERATIONS, KeyPair, derive};
 
+use self::cache::Cache;
 use self::password::{PASSWORD_BYTES_MAX, PASSWORD_BYTES_MIN};
+use self::scram::put_keys;
+use self::tickets::{Means, Tickets};
+use crate::config::limits::Limits;
 use crate::store::accounts::{Account, AccountByAddress, Alias, Domain, domain_name};
 use crate::store::failure::Failure;
 pub use crate::store::refusal::Refusal;
 use crate::store::seed;
 use crate::telemetry::bus::{Bus, now_us};
-
-/// What parts an address from a detail that its owner made up (RFC 5233 1): `anna+shop@x` is
-/// anna's, and tells her who gave it away.
-const DETAIL_SEPARATOR: char = '+';
 
 /// The local part every domain must take mail for (RFC 5321 4.5.1).
 const POSTMASTER: &str = "postmaster";
@@ -41,6 +49,9 @@ pub struct Directory {
     bus: Bus,
     /// Bounds the memory and cores that checking passwords may take.
     checks: Arc<Semaphore>,
+    cache: Arc<Cache>,
+    tickets: Tickets,
+    app_passwords_max: u64,
 }
 
 /// An account, as sessions know it.
@@ -65,23 +76,27 @@ pub enum Destination {
     Elsewhere,
 }
 
-/// How a login went.
-#[derive(Debug)]
-pub enum Login {
-    /// It is this account.
-    Welcome(Person),
-    /// Unknown login or wrong password; which of them is nobody's business.
-    Wrong,
-    /// It could not be checked; the client may try again.
-    Unavailable(String),
+/// What is kept of a password.
+struct Hashes {
+    password_hash: String,
+    salt: Vec<u8>,
+    /// `None`: SCRAM cannot use it.
+    pair: Option<KeyPair>,
 }
 
 impl Directory {
-    /// The directory kept in `db`, checking at most `checks_max` passwords at once.
+    /// The directory kept in `db`.
     #[must_use]
-    pub fn new(db: Db, bus: Bus, checks_max: u64) -> Self {
-        let permits = usize::try_from(checks_max).unwrap_or(1).clamp(1, Semaphore::MAX_PERMITS);
-        Self { db, bus, checks: Arc::new(Semaphore::new(permits)) }
+    pub fn new(db: Db, bus: Bus, limits: &Limits) -> Self {
+        let permits = usize::try_from(limits.password_checks_max).unwrap_or(1);
+        Self {
+            db,
+            bus,
+            checks: Arc::new(Semaphore::new(permits.clamp(1, Semaphore::MAX_PERMITS))),
+            cache: Arc::new(Cache::new(limits.login_cache_s)),
+            tickets: Tickets::default(),
+            app_passwords_max: limits.app_passwords_max,
+        }
     }
 
     /// Where mail for `address` goes.
@@ -95,8 +110,10 @@ impl Directory {
             return Ok(Destination::Elsewhere);
         }
         let key = key(address);
+        let separator = settings::of_domain(&snapshot, domain.as_str())?.separator;
         // What is called so comes first; then who stands before a detail.
-        for address in [Some(key.clone()), without_detail(&key)].into_iter().flatten() {
+        let plain = without_detail(&key, &separator);
+        for address in [Some(key.clone()), plain].into_iter().flatten() {
             if let Some(account) = snapshot.find::<AccountByAddress>(&address)? {
                 let person = Person { id: account.id, address: account.address };
                 return Ok(Destination::Account(person));
@@ -130,32 +147,6 @@ impl Directory {
             }
         }
         Ok(Destination::Nobody)
-    }
-
-    /// Checks a login. The password is wiped when the check is done.
-    pub async fn authenticate(&self, login: &str, password: Zeroizing<Vec<u8>>) -> Login {
-        let known = match self.account(login) {
-            Ok(known) => known,
-            Err(e) => return Login::Unavailable(e.to_string()),
-        };
-        let Ok(_permit) = Arc::clone(&self.checks).acquire_owned().await else {
-            return Login::Unavailable("the server stops".to_owned());
-        };
-        if password.len() > PASSWORD_BYTES_MAX {
-            return Login::Wrong;
-        }
-        let hash = known.as_ref().map(|account| account.password_hash.clone());
-        let check = move || password::fits(&password, &hash.unwrap_or_else(decoy));
-        let fits = match spawn_blocking(check).await {
-            Ok(fits) => fits,
-            Err(e) => return Login::Unavailable(e.to_string()),
-        };
-        match known {
-            Some(account) if fits => {
-                Login::Welcome(Person { id: account.id, address: account.address })
-            }
-            _ => Login::Wrong,
-        }
     }
 
     /// The account of an address.
@@ -225,7 +216,7 @@ impl Directory {
             Refusal::Invalid(format!("{address:?}: an account needs a domain, not an IP address"))
         })?;
         let address = key(&parsed);
-        let password_hash = self.hash(password).await?;
+        let Hashes { password_hash, salt, pair } = self.hash(password, &address).await?;
         let person = self
             .db
             .write(|tx| {
@@ -243,6 +234,7 @@ impl Directory {
                 let id = seed::account_id(tx)?;
                 let created_us = now_us();
                 tx.insert(&Account { id, address: address.clone(), password_hash, created_us })?;
+                put_keys(tx, id, &salt, pair.as_ref())?;
                 seed::first_mailboxes(tx, id)?;
                 Ok(Person { id, address })
             })?
@@ -251,7 +243,7 @@ impl Directory {
         Ok(person)
     }
 
-    /// Gives an account another password.
+    /// Gives an account another password; who logged in with the old one is logged out.
     ///
     /// # Errors
     /// There is no such account, the password cannot be used, or the database failed.
@@ -262,16 +254,19 @@ impl Directory {
         by: &str,
     ) -> Result<(), Refusal> {
         let account = self.require(address)?;
-        let password_hash = self.hash(password).await?;
+        let Hashes { password_hash, salt, pair } = self.hash(password, &account.address).await?;
         self.db
             .write(|tx| {
                 let row = tx
                     .get::<Account>(&account.id)?
                     .ok_or_else(|| Refusal::Missing(format!("account {address}")))?;
                 tx.put(&Account { password_hash, ..row })?;
+                put_keys(tx, account.id, &salt, pair.as_ref())?;
                 Ok::<_, Refusal>(())
             })?
             .await?;
+        self.cache.forget(account.id);
+        self.tickets.revoke(account.id, |means| *means == Means::Password);
         self.tell(format!("account {}", account.address), "password changed", by);
         Ok(())
     }
@@ -281,20 +276,24 @@ impl Directory {
         self.account(address)?.ok_or_else(|| Refusal::Missing(format!("account {address}")))
     }
 
-    /// Checks and hashes a new password.
-    async fn hash(&self, password: Zeroizing<String>) -> Result<String, Refusal> {
+    /// Checks and hashes a new password of an address.
+    async fn hash(&self, password: Zeroizing<String>, address: &str) -> Result<Hashes, Refusal> {
         if !(PASSWORD_BYTES_MIN..=PASSWORD_BYTES_MAX).contains(&password.len()) {
             return Err(Refusal::Invalid(format!(
                 "a password has {PASSWORD_BYTES_MIN} to {PASSWORD_BYTES_MAX} bytes"
             )));
         }
+        let salt = self.scram_salt(address).await?;
         let Ok(_permit) = Arc::clone(&self.checks).acquire_owned().await else {
             return Err(Refusal::Invalid("the server stops".to_owned()));
         };
-        spawn_blocking(move || password::hash(&password))
-            .await
-            .map_err(|e| Refusal::Invalid(e.to_string()))?
-            .map_err(Refusal::Invalid)
+        let made = spawn_blocking(move || {
+            let password_hash = password::hash(&password)?;
+            // What SCRAM cannot use still goes by PLAIN.
+            let pair = derive(&password, &salt, ITERATIONS).ok();
+            Ok(Hashes { password_hash, salt, pair })
+        });
+        made.await.map_err(|e| Refusal::Invalid(e.to_string()))?.map_err(Refusal::Invalid)
     }
 
     /// Tells of a change.
@@ -310,21 +309,12 @@ fn key(address: &Address) -> String {
     address.to_string().to_lowercase()
 }
 
-/// `anna@x` of `anna+shop@x`; `None`: there is no detail, or nobody before it.
-fn without_detail(key: &str) -> Option<String> {
+/// `anna@x` of `anna+shop@x`, where `+` is the separator; `None`: there is no detail, or nobody
+/// before it.
+fn without_detail(key: &str, separator: &str) -> Option<String> {
     let (local, domain) = key.rsplit_once('@')?;
-    let (plain, _) = local.split_once(DETAIL_SEPARATOR)?;
+    let (plain, _) = local.split_once(separator.chars().next()?)?;
     (!plain.is_empty()).then(|| format!("{plain}@{domain}"))
-}
-
-/// A hash that fits no password, of the same cost as a real one.
-fn decoy() -> String {
-    static DECOY: OnceLock<String> = OnceLock::new();
-    DECOY
-        .get_or_init(|| {
-            password::random().and_then(|random| password::hash(&random)).unwrap_or_default()
-        })
-        .clone()
 }
 
 #[cfg(test)]
@@ -333,11 +323,13 @@ mod tests {
 
     #[test]
     fn a_detail_is_left_out() {
-        let plain = |key| without_detail(key);
+        let plain = |key| without_detail(key, "+");
         assert_eq!(plain("anna+shop@x.example").as_deref(), Some("anna@x.example"));
         assert_eq!(plain("anna+a+b@x.example").as_deref(), Some("anna@x.example"));
         for key in ["anna@x.example", "+shop@x.example", "anna"] {
             assert_eq!(plain(key), None, "{key}");
         }
+        assert_eq!(without_detail("anna+shop@x.example", ""), None);
+        assert_eq!(without_detail("a-b@x-y.example", "-").as_deref(), Some("a@x-y.example"));
     }
 }

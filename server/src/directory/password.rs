@@ -16,9 +16,9 @@ pub const PASSWORD_BYTES_MIN: usize = 8;
 /// Longest password, in bytes; nobody types more, and hashing time must not grow with it.
 pub const PASSWORD_BYTES_MAX: usize = 1_024;
 /// Letters of random passwords: no two that look alike. 32 of them, five bits each.
-const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+pub(super) const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
 /// Random passwords have this many letters: 100 bits.
-const RANDOM_LETTERS: usize = 20;
+pub(super) const RANDOM_LETTERS: usize = 20;
 /// Bytes of a salt (RFC 9106 3.1 recommends 16).
 const SALT_BYTES: usize = 16;
 

@@ -2,7 +2,7 @@
 //!
 //! Invariants: an account goes in one transaction with the last of its mailboxes, so that what is
 //! left of it after a crash can be deleted again; a domain goes only when nobody lives in it, and
-//! the keys that sign for it go in the same transaction.
+//! the keys that sign for it go in the same transaction; what was set about either goes with it.
 
 use gracedb::view::View as _;
 use gracedb::write::WriteTx;
@@ -11,8 +11,10 @@ use super::{Directory, Refusal};
 use crate::store::accounts::{Account, AccountByAddress, Alias, Domain, domain_name};
 use crate::store::dkim::remove_keys;
 use crate::store::failure::Failure;
+use crate::store::logins::remove_logins;
 use crate::store::messages::{MailboxByName, Subscription};
 use crate::store::removal::remove_mailbox;
+use crate::store::settings::{AddressSettings, DomainSettings};
 
 /// Mailboxes removed in one transaction: few milliseconds of work, whatever is in them.
 const MAILBOXES_AT_ONCE: usize = 500;
@@ -44,9 +46,11 @@ impl Directory {
                     let alias = alias?;
                     if alias.address.ends_with(&ending) {
                         tx.delete::<Alias>(alias.address.as_str())?;
+                        tx.delete::<AddressSettings>(alias.address.as_str())?;
                     }
                 }
                 let selectors = remove_keys(tx, &name)?;
+                tx.delete::<DomainSettings>(&name)?;
                 tx.delete::<Domain>(&name)?;
                 Ok(selectors)
             })?
@@ -66,26 +70,30 @@ impl Directory {
     pub async fn delete_account(&self, address: &str, by: &str) -> Result<(), Refusal> {
         let account = self.require(address)?;
         loop {
-            let pending = self.db.write(|tx| delete_some(tx, account.id))?;
+            let pending = self.db.write(|tx| delete_some(tx, &account))?;
             if pending.await? {
                 break;
             }
         }
+        self.cache.forget(account.id);
+        self.tickets.revoke(account.id, |_| true);
         self.tell(format!("account {}", account.address), "deleted", by);
         Ok(())
     }
 }
 
 /// Removes some of an account's mailboxes; with the last of them itself, and then says so.
-fn delete_some(tx: &mut WriteTx<'_>, account: u64) -> Result<bool, Failure> {
-    let mut left = tx.by_index_prefix::<MailboxByName>(&(account,));
+fn delete_some(tx: &mut WriteTx<'_>, account: &Account) -> Result<bool, Failure> {
+    let mut left = tx.by_index_prefix::<MailboxByName>(&(account.id,));
     for mailbox in left.by_ref().take(MAILBOXES_AT_ONCE) {
         remove_mailbox(tx, &mailbox?)?;
     }
     if left.next().is_some() {
         return Ok(false);
     }
-    tx.delete_prefix::<Subscription, _>(&(account,))?;
-    tx.delete::<Account>(&account)?;
+    tx.delete_prefix::<Subscription, _>(&(account.id,))?;
+    remove_logins(tx, account.id)?;
+    tx.delete::<AddressSettings>(account.address.as_str())?;
+    tx.delete::<Account>(&account.id)?;
     Ok(true)
 }

@@ -6,9 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
 
-use tokio::time::sleep;
 use zeroize::Zeroizing;
 
 use gracedb::error::Error as StoreError;
@@ -23,27 +21,26 @@ use grace_imap::name::MailboxName;
 use grace_ipc::event::{EventKind, Service, TraceId};
 
 use super::translate;
-use crate::directory::{Login, Person};
+use crate::directory::Person;
+use crate::directory::guest::{Guest, Verdict};
+use crate::directory::tickets::{Ticket, revoked};
 use crate::mailbox::append::{Birth, Upload};
 use crate::mailbox::change::FlagChange;
 use crate::services::Services;
 use crate::store::failure::Failure;
 use crate::store::messages::MailboxRow;
-use crate::telemetry::bus::claim;
 
 /// So many bytes of a header are read at first; nearly all headers fit.
 const HEADER_BYTES: usize = 16 * 1024;
 
-/// A failed login waits this much longer than the first one at most: the factor of the delay.
-const DELAY_FACTOR_MAX: u64 = 8;
-
 /// The desk of one session.
 pub(super) struct Desk {
     services: Services,
-    service: Service,
-    peer: SocketAddr,
     trace: TraceId,
+    guest: Guest,
     person: Option<Person>,
+    /// Theirs, for as long as they may be in.
+    ticket: Option<Ticket>,
     /// The selected mailbox's number.
     selected: Option<u64>,
     /// Hears of changes in the selected mailbox.
@@ -52,7 +49,6 @@ pub(super) struct Desk {
     /// keeps what was deleted since from giving its room back, so only while it is read.
     held: Option<(u32, LargeReader)>,
     append: Option<Append>,
-    logins_failed: u32,
 }
 
 /// A message on its way in.
@@ -72,17 +68,18 @@ impl Desk {
         peer: SocketAddr,
         trace: TraceId,
     ) -> Self {
+        let porter = services.porter.clone();
+        let guest = Guest::new(services.directory.clone(), porter, service, peer, trace);
         Self {
             services,
-            service,
-            peer,
             trace,
+            guest,
             person: None,
+            ticket: None,
             selected: None,
             watch: None,
             held: None,
             append: None,
-            logins_failed: 0,
         }
     }
 
@@ -94,6 +91,11 @@ impl Desk {
             return;
         }
         std::future::pending::<()>().await;
+    }
+
+    /// Waits until the login is not good any more; forever, if there is none. Cancel safe.
+    pub(super) fn revoked(&self) -> impl Future<Output = ()> + use<> {
+        revoked(self.ticket.as_ref())
     }
 
     /// The message last read with [`Need::Held`] or more.
@@ -158,38 +160,15 @@ impl Desk {
 
     async fn login(&mut self, login: &str, password: Secret, mechanism: &str) -> Answer {
         let password = Zeroizing::new(password.0.into_bytes());
-        let outcome = self.services.directory.authenticate(login, password).await;
-        let (service, peer) = (self.service, self.peer);
-        let bus = &self.services.porter.bus;
-        let mechanism = mechanism.to_owned();
-        let (reason, why) = match outcome {
-            Login::Welcome(person) => {
-                let account = person.address.clone();
-                let kind = EventKind::LoginSucceeded { service, peer, account, mechanism };
-                bus.emit(self.trace, kind);
-                self.services.porter.bans.succeeded(peer.ip());
-                self.person = Some(person);
-                return Answer::Done;
+        match self.guest.password(mechanism, login, password).await {
+            Verdict::Welcome(person, ticket) => {
+                (self.person, self.ticket) = (Some(person), Some(ticket));
+                Answer::Done
             }
-            Login::Wrong => ("wrong login or password".to_owned(), Why::WrongPassword),
-            Login::Unavailable(reason) => (reason, Why::Broken),
-        };
-        let login = claim(login.as_bytes());
-        bus.emit(self.trace, EventKind::LoginFailed { service, peer, login, mechanism, reason });
-        let of_address = match why {
-            Why::WrongPassword => self.services.porter.bans.failed(Instant::now(), peer.ip()),
-            _ => 0,
-        };
-        let before = self.logins_failed.max(of_address.saturating_sub(1));
-        let factor = 1_u64.checked_shl(before).unwrap_or(DELAY_FACTOR_MAX);
-        self.logins_failed += 1;
-        let delay_ms = self.services.config.limits.login_failure_delay_ms;
-        let delay = Duration::from_millis(delay_ms * factor.min(DELAY_FACTOR_MAX));
-        tokio::select! {
-            () = sleep(delay) => {}
-            () = self.services.porter.stop.wait() => {}
+            Verdict::No => Answer::Refused(Why::WrongPassword),
+            Verdict::Limited => Answer::Refused(Why::LoginLimited),
+            Verdict::NotNow => Answer::Refused(Why::Broken),
         }
-        Answer::Refused(why)
     }
 
     fn account(&self) -> Result<u64, Failure> {

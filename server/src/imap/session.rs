@@ -63,6 +63,7 @@ enum Heard {
     Bytes(Vec<u8>),
     Change,
     Stop,
+    Revoked,
     Silence,
     KeepAlive,
 }
@@ -118,6 +119,7 @@ impl Driver {
                 }
                 Heard::Change => self.session.wake(),
                 Heard::Stop => self.session.stop(),
+                Heard::Revoked => self.session.revoke_login(),
                 Heard::Silence => self.session.timeout(),
                 Heard::KeepAlive => self.session.keep_alive(),
             }
@@ -135,9 +137,11 @@ impl Driver {
         }
         let idle = self.session.is_idle();
         let keep_alive = Instant::now() + KEEP_ALIVE;
+        let revoked = self.desk.revoked();
         tokio::select! {
             biased;
             () = self.services.porter.stop.wait() => Ok(Heard::Stop),
+            () = revoked => Ok(Heard::Revoked),
             () = self.desk.changed(), if idle => Ok(Heard::Change),
             () = sleep_until(keep_alive), if idle => Ok(Heard::KeepAlive),
             // Before the bytes: a stranger who never pauses is a stranger still.

@@ -108,6 +108,8 @@ pub enum Rejection {
     Forged(Reply),
     /// It has passed so many servers that it must be going in circles.
     Looping(usize),
+    /// A recipient takes messages of so many bytes at most.
+    TooLarge(u64),
 }
 
 /// What is behind a rejection.
@@ -140,6 +142,7 @@ impl Rejection {
                 let words = format!("the message has passed {hops} servers, it goes in circles");
                 Reply::new(554, (5, 4, 6), &words)
             }
+            Self::TooLarge(bytes_max) => too_large(*bytes_max),
         }
     }
 }
@@ -154,6 +157,7 @@ impl fmt::Display for Rejection {
             Self::Later(Cause::Unsigned(why)) => f.write_str(why),
             Self::Later(Cause::Unchecked(reply)) | Self::Forged(reply) => reply.fmt(f),
             Self::Looping(hops) => write!(f, "the message has passed {hops} servers"),
+            Self::TooLarge(bytes_max) => write!(f, "more than {bytes_max} bytes"),
         }
     }
 }
@@ -266,6 +270,7 @@ impl Authenticated {
         let mut accounts = Vec::with_capacity(self.envelope.recipients.len());
         let (mut here, mut elsewhere) = (Vec::new(), Vec::new());
         for (at, recipient) in self.envelope.recipients.iter().enumerate() {
+            self.check_size(directory, &recipient.address)?;
             match resolve(directory, &recipient.address)? {
                 Destination::Account(person) => {
                     accounts.push(person.id);
@@ -282,6 +287,18 @@ impl Authenticated {
             }
         }
         Ok(Placed { message: self, accounts, here, elsewhere })
+    }
+
+    /// Whether a recipient's domain takes messages as large as this one.
+    fn check_size(&self, directory: &Directory, recipient: &Recipient) -> Result<(), Rejection> {
+        let Recipient::Mailbox(address) = recipient else { return Ok(()) };
+        let bytes_max = address.domain().map(|domain| directory.message_bytes_max(domain));
+        match bytes_max.transpose()?.flatten() {
+            Some(bytes_max) if self.message.size() > bytes_max => {
+                Err(Rejection::TooLarge(bytes_max))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -374,6 +391,11 @@ fn checked(envelope: &Envelope, peer: SocketAddr, verdict: &Verdict) -> EventKin
         consequence: verdict.consequence.word().to_owned(),
         reason: claim(reason.as_bytes()),
     }
+}
+
+/// What a peer is told whose message is larger than a recipient takes (RFC 3463 3.4).
+fn too_large(bytes_max: u64) -> Reply {
+    Reply::new(552, (5, 3, 4), &format!("a recipient takes {bytes_max} bytes at most"))
 }
 
 /// Where mail for a recipient goes.

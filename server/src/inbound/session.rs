@@ -16,8 +16,7 @@ use zeroize::Zeroizing;
 
 use grace_ipc::event::{EventKind, Service, TraceId};
 use grace_mail::date::Date;
-use grace_smtp::channel_binding::ChannelBindings;
-use grace_smtp::login::Credentials;
+use grace_smtp::login::{Credentials, KeysWanted, Mechanism, Proof};
 use grace_smtp::path::{Recipient, ReversePath};
 use grace_smtp::receiver::{
     Action, CloseReason, Envelope, KeysAnswer, LoginAnswer, Note, Receiver, TlsFacts,
@@ -32,7 +31,10 @@ use super::incoming::{Incoming, Lines, Stuck};
 use super::submitted::Submitter;
 use super::{new_queue_id, resolve, since_1970, store_down, store_reply};
 use crate::authenticity::Facts;
-use crate::directory::{Destination, Login, Person};
+use crate::directory::guest::{Guest, Verdict};
+use crate::directory::settings::Taken;
+use crate::directory::tickets::{Ticket, revoked};
+use crate::directory::{Destination, Person};
 use crate::net::Visit;
 use crate::net::listener::{self, Ended};
 use crate::net::stream::Stream;
@@ -44,8 +46,6 @@ use crate::telemetry::bus::claim;
 const COMMAND_READ_BYTES: usize = 2 * 1_024;
 /// Memory to read bodies into, in bytes.
 const BODY_READ_BYTES: usize = 32 * 1_024;
-/// How often the wait after a wrong password doubles: eight times the first is the longest.
-const DELAY_DOUBLINGS_MAX: u32 = 3;
 /// After we hang up, how long and how much we still read. Without that the system answers what the
 /// peer sent meanwhile with a reset, and the peer never sees our last words.
 const LINGER_WAIT: Duration = Duration::from_secs(1);
@@ -58,6 +58,8 @@ pub async fn run(services: Services, visit: Visit) -> Ended {
     let Visit { service, peer, local, trace, stream } = visit;
     let settings = settings(&services, service, peer, local);
     let receiver = Receiver::new(Instant::now(), settings, tls_facts(&stream));
+    let porter = services.porter.clone();
+    let guest = Guest::new(services.directory.clone(), porter, service, peer, trace);
     let mut session = Session {
         bytes: stream.bytes(),
         stream: Some(stream),
@@ -67,8 +69,9 @@ pub async fn run(services: Services, visit: Visit) -> Ended {
         peer,
         trace,
         receiver,
+        guest,
         person: None,
-        login_failures: 0,
+        ticket: None,
         body: None,
     };
     let reason = match session.converse().await {
@@ -102,8 +105,6 @@ fn settings(
         // A password that crosses loopback in the clear is seen by nobody who could not see more.
         login_without_tls: peer.ip().to_canonical().is_loopback(),
         extensions: extensions(services, role),
-        // Nothing but hashes is kept of passwords.
-        scram: false,
         helo_checks: HeloChecks {
             refuse_own: !is_house,
             own_addresses: vec![local.ip()],
@@ -152,7 +153,7 @@ fn tls_facts(stream: &Stream) -> Option<TlsFacts> {
     stream.tls_info().map(|info| TlsFacts {
         version: info.version,
         cipher: info.cipher,
-        bindings: ChannelBindings::default(),
+        bindings: stream.bindings(),
     })
 }
 
@@ -182,9 +183,11 @@ struct Session {
     bytes: (u64, u64),
     buffer: Vec<u8>,
     receiver: Receiver,
+    guest: Guest,
     /// Who logged in.
     person: Option<Person>,
-    login_failures: u32,
+    /// Theirs, for as long as they may be in.
+    ticket: Option<Ticket>,
     body: Option<Incoming>,
 }
 
@@ -216,6 +219,11 @@ impl Session {
         let buffer = self.buffer.get_mut(..room.min(wanted)).unwrap_or_default();
         tokio::select! {
             () = stop.wait() => self.receiver.shut_down(Instant::now()),
+            () = revoked(self.ticket.as_ref()) => {
+                // Said once; the machine ends it.
+                self.ticket = None;
+                self.receiver.revoke_login(Instant::now());
+            }
             () = sleep_until(deadline.unwrap_or_else(Instant::now).into()) => {
                 self.receiver.timeout(Instant::now());
             }
@@ -247,14 +255,22 @@ impl Session {
                 let answer = self.check_recipient(&recipient);
                 self.receiver.answer_recipient(Instant::now(), answer);
             }
-            Action::Authenticate(credentials) => {
-                let answer = self.log_in(credentials).await;
-                self.receiver.answer_login(Instant::now(), answer);
+            Action::Authenticate(credentials) => self.log_in(credentials).await,
+            Action::FindKeys(KeysWanted { mechanism, login }) => {
+                let found = self.guest.keys(mechanism.name(), &login).await;
+                let answer =
+                    found.map_or(KeysAnswer::Later, |(k, nonce)| KeysAnswer::Keys(k, nonce));
+                self.receiver.answer_keys(Instant::now(), answer);
+            }
+            Action::ProofChecked(Proof { mechanism, login, right }) => {
+                let verdict = self.guest.proof(mechanism.name(), &login, right).await;
+                self.answer_login(verdict);
             }
             // Not offered, so never asked.
-            Action::FindKeys(_) => self.receiver.answer_keys(Instant::now(), KeysAnswer::Later),
-            Action::ProofChecked(_) | Action::CheckToken(_) => {
-                self.receiver.answer_login(Instant::now(), LoginAnswer::Later);
+            Action::CheckToken(token) => {
+                let (way, login) = (Mechanism::OauthBearer.name(), token.login.unwrap_or_default());
+                let verdict = self.guest.unknown_way(way, &login).await;
+                self.answer_login(verdict);
             }
             Action::Wait(time) => self.pause(time).await,
             Action::BodyBegin(envelope) => {
@@ -293,10 +309,9 @@ impl Session {
         let (Some(person), Some(address)) = (&self.person, sender.mailbox()) else {
             return Ok(());
         };
-        match self.services.directory.resolve(address) {
-            Ok(Destination::Account(owner)) if owner.id == person.id => Ok(()),
-            Ok(Destination::Alias(people)) if people.contains(person) => Ok(()),
-            Ok(_) => {
+        match self.services.directory.may_send_as(person, address) {
+            Ok(true) => Ok(()),
+            Ok(false) => {
                 let words = format!("{} may not send as <{address}>", person.address);
                 Err(Reply::new(553, (5, 7, 1), &words))
             }
@@ -307,8 +322,10 @@ impl Session {
     /// Whether mail for this recipient is taken here.
     fn check_recipient(&self, recipient: &Recipient) -> Result<(), Reply> {
         match resolve(&self.services.directory, recipient) {
-            Ok(Destination::Account(_) | Destination::Alias(_)) => Ok(()),
+            Ok(Destination::Account(_) | Destination::Alias(_)) => self.check_taken(recipient),
             Ok(Destination::Nobody) => {
+                // Of a domain that is disabled nobody is refused for good.
+                self.check_taken(recipient)?;
                 Err(Reply::new(550, (5, 1, 1), &format!("no mailbox <{recipient}> here")))
             }
             Ok(Destination::Elsewhere) if self.person.is_some() => self.check_onward(recipient),
@@ -320,6 +337,33 @@ impl Session {
                 Err(Reply::new(550, (5, 7, 1), &format!("<{recipient}>: relaying denied")))
             }
             Err(failure) => Err(self.store_failed(&failure)),
+        }
+    }
+
+    /// Whether the address of somebody here takes this message, as far as that is known yet.
+    fn check_taken(&self, recipient: &Recipient) -> Result<(), Reply> {
+        let Recipient::Mailbox(address) = recipient else { return Ok(()) };
+        let directory = &self.services.directory;
+        let failed = |failure| self.store_failed(&failure);
+        match directory.takes(address, self.person.as_ref()).map_err(failed)? {
+            Taken::Yes => {}
+            // RFC 3463 3.3: X.2.1, mailbox disabled.
+            Taken::Later => {
+                let words = format!("<{recipient}> takes no mail now, please try again later");
+                return Err(Reply::new(450, (4, 2, 1), &words));
+            }
+            // RFC 3463 3.8: X.7.2, mailing list expansion prohibited.
+            Taken::NotFromThere => {
+                let words = format!("<{recipient}> does not take mail from you");
+                return Err(Reply::new(550, (5, 7, 2), &words));
+            }
+        }
+        let bytes_max = address.domain().map(|domain| directory.message_bytes_max(domain));
+        match bytes_max.transpose().map_err(failed)?.flatten() {
+            Some(bytes_max) if self.receiver.declared_bytes() > Some(bytes_max) => {
+                Err(super::too_large(bytes_max))
+            }
+            _ => Ok(()),
         }
     }
 
@@ -342,52 +386,25 @@ impl Session {
         self.services.directory.has_domains().map_err(|failure| self.store_failed(&failure))
     }
 
-    /// Checks a password, and takes its time over a wrong one.
-    async fn log_in(&mut self, credentials: Credentials) -> LoginAnswer {
+    async fn log_in(&mut self, credentials: Credentials) {
         let Credentials { mechanism, login, password } = credentials;
         let password = Zeroizing::new(password.expose().as_bytes().to_vec());
-        let (service, peer) = (self.service, self.peer);
-        let mechanism = mechanism.name().to_owned();
-        let failed = |reason: &str| EventKind::LoginFailed {
-            service,
-            peer,
-            login: claim(login.as_bytes()),
-            mechanism: mechanism.clone(),
-            reason: reason.to_owned(),
-        };
-        match self.services.directory.authenticate(&login, password).await {
-            Login::Welcome(person) => {
-                let account = person.address.clone();
-                self.services.porter.bans.succeeded(peer.ip());
-                self.person = Some(person);
-                self.emit(EventKind::LoginSucceeded {
-                    service,
-                    peer,
-                    account: account.clone(),
-                    mechanism,
-                });
-                LoginAnswer::Yes(account)
-            }
-            Login::Wrong => {
-                self.emit(failed("wrong login or password"));
-                self.slow_down().await;
-                LoginAnswer::No
-            }
-            Login::Unavailable(reason) => {
-                self.emit(failed(&reason));
-                LoginAnswer::Later
-            }
-        }
+        let verdict = self.guest.password(mechanism.name(), &login, password).await;
+        self.answer_login(verdict);
     }
 
-    /// Makes guessing slow: each wrong password of a session waits twice as long as the one before.
-    async fn slow_down(&mut self) {
-        let first_ms = self.services.porter.limits.login_failure_delay_ms;
-        let of_address = self.services.porter.bans.failed(Instant::now(), self.peer.ip());
-        let before = self.login_failures.max(of_address.saturating_sub(1));
-        let doublings = before.min(DELAY_DOUBLINGS_MAX);
-        self.login_failures += 1;
-        self.pause(Duration::from_millis(first_ms << doublings)).await;
+    /// Tells the machine what became of a login.
+    fn answer_login(&mut self, verdict: Verdict) {
+        let answer = match verdict {
+            Verdict::Welcome(person, ticket) => {
+                let account = person.address.clone();
+                (self.person, self.ticket) = (Some(person), Some(ticket));
+                LoginAnswer::Yes(account)
+            }
+            Verdict::No => LoginAnswer::No,
+            Verdict::Limited | Verdict::NotNow => LoginAnswer::Later,
+        };
+        self.receiver.answer_login(Instant::now(), answer);
     }
 
     /// Lets time pass, unless the server stops.

@@ -8,11 +8,15 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use rustls::{ClientConfig, ServerConfig};
+use rustls::{ClientConfig, ProtocolVersion};
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
+
+use grace_smtp::channel_binding::{ChannelBindings, EXPORTER_BYTES, EXPORTER_LABEL};
+
+use super::tls::Current;
 
 /// A connection's bytes.
 #[derive(Debug)]
@@ -25,7 +29,14 @@ pub struct Stream {
 #[derive(Debug)]
 enum Wire {
     Clear(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<Tls>),
+}
+
+#[derive(Debug)]
+struct Tls {
+    stream: TlsStream<TcpStream>,
+    /// The `tls-server-end-point` of our certificate; none where we are the client.
+    end_point: Option<Arc<[u8]>>,
 }
 
 /// What was agreed in a TLS handshake, in the names of the IANA registries.
@@ -50,12 +61,13 @@ impl Stream {
     ///
     /// # Errors
     /// The handshake failed, the client went away, or the stream is encrypted already.
-    pub async fn start_tls(self, config: Arc<ServerConfig>) -> io::Result<Self> {
+    pub async fn start_tls(self, current: Current) -> io::Result<Self> {
         let Wire::Clear(tcp) = self.wire else {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "TLS is up already"));
         };
-        let tls = TlsAcceptor::from(config).accept(tcp).await?;
-        let wire = Wire::Tls(Box::new(tls.into()));
+        let Current { config, end_point } = current;
+        let stream = TlsAcceptor::from(config).accept(tcp).await?.into();
+        let wire = Wire::Tls(Box::new(Tls { stream, end_point }));
         Ok(Self { wire, bytes_in: self.bytes_in, bytes_out: self.bytes_out })
     }
 
@@ -71,8 +83,8 @@ impl Stream {
         let Wire::Clear(tcp) = self.wire else {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "TLS is up already"));
         };
-        let tls = TlsConnector::from(config).connect(name, tcp).await?;
-        let wire = Wire::Tls(Box::new(tls.into()));
+        let stream = TlsConnector::from(config).connect(name, tcp).await?.into();
+        let wire = Wire::Tls(Box::new(Tls { stream, end_point: None }));
         Ok(Self { wire, bytes_in: self.bytes_in, bytes_out: self.bytes_out })
     }
 
@@ -86,7 +98,7 @@ impl Stream {
     #[must_use]
     pub fn tls_info(&self) -> Option<TlsInfo> {
         let Wire::Tls(tls) = &self.wire else { return None };
-        let (_, session) = tls.get_ref();
+        let (_, session) = tls.stream.get_ref();
         Some(TlsInfo {
             version: session
                 .protocol_version()
@@ -98,6 +110,16 @@ impl Stream {
         })
     }
 
+    /// What can tie a login to this connection.
+    #[must_use]
+    pub fn bindings(&self) -> ChannelBindings {
+        let Wire::Tls(tls) = &self.wire else { return ChannelBindings::default() };
+        ChannelBindings {
+            exporter: exporter(&tls.stream),
+            server_end_point: tls.end_point.as_deref().map(<[u8]>::to_vec),
+        }
+    }
+
     /// Asks the system to acknowledge at once what came. A client that keeps small writes back
     /// until all before is acknowledged (RFC 896), and a system that keeps acknowledgments back,
     /// cost each other some 40 ms. Holds for a while only; where a system has no such switch,
@@ -107,7 +129,7 @@ impl Stream {
         {
             let tcp = match &self.wire {
                 Wire::Clear(tcp) => tcp,
-                Wire::Tls(tls) => tls.get_ref().0,
+                Wire::Tls(tls) => tls.stream.get_ref().0,
             };
             // A connection that is broken shows it at the next read.
             let asked = tcp.set_quickack(true);
@@ -122,6 +144,17 @@ impl Stream {
     }
 }
 
+/// `tls-exporter` (RFC 9266): of TLS 1.3 alone. In 1.2 it would need an extended master secret, and
+/// rustls does not tell whether there is one.
+fn exporter(stream: &TlsStream<TcpStream>) -> Option<[u8; EXPORTER_BYTES]> {
+    let TlsStream::Server(server) = stream else { return None };
+    let (_, session) = server.get_ref();
+    if session.protocol_version() != Some(ProtocolVersion::TLSv1_3) {
+        return None;
+    }
+    session.export_keying_material([0; EXPORTER_BYTES], EXPORTER_LABEL, Some(&[])).ok()
+}
+
 impl AsyncRead for Stream {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -131,7 +164,7 @@ impl AsyncRead for Stream {
         let before = buf.filled().len();
         ready!(match &mut self.wire {
             Wire::Clear(tcp) => Pin::new(tcp).poll_read(cx, buf),
-            Wire::Tls(tls) => Pin::new(tls).poll_read(cx, buf),
+            Wire::Tls(tls) => Pin::new(&mut tls.stream).poll_read(cx, buf),
         })?;
         self.bytes_in += (buf.filled().len() - before) as u64;
         Poll::Ready(Ok(()))
@@ -146,7 +179,7 @@ impl AsyncWrite for Stream {
     ) -> Poll<io::Result<usize>> {
         let written = ready!(match &mut self.wire {
             Wire::Clear(tcp) => Pin::new(tcp).poll_write(cx, buf),
-            Wire::Tls(tls) => Pin::new(tls).poll_write(cx, buf),
+            Wire::Tls(tls) => Pin::new(&mut tls.stream).poll_write(cx, buf),
         })?;
         self.bytes_out += written as u64;
         Poll::Ready(Ok(written))
@@ -155,14 +188,14 @@ impl AsyncWrite for Stream {
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.wire {
             Wire::Clear(tcp) => Pin::new(tcp).poll_flush(cx),
-            Wire::Tls(tls) => Pin::new(tls).poll_flush(cx),
+            Wire::Tls(tls) => Pin::new(&mut tls.stream).poll_flush(cx),
         }
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.wire {
             Wire::Clear(tcp) => Pin::new(tcp).poll_shutdown(cx),
-            Wire::Tls(tls) => Pin::new(tls).poll_shutdown(cx),
+            Wire::Tls(tls) => Pin::new(&mut tls.stream).poll_shutdown(cx),
         }
     }
 }

@@ -1,4 +1,5 @@
-//! The server's certificate: read, made if there is none, read again on demand.
+//! The server's certificate: read, made if there is none, read again on demand; and what of it ties
+//! a login to its connection.
 //!
 //! Invariants: TLS 1.2 or newer, rustls' own choice of suites; a certificate that cannot be read
 //! never replaces one that works; private keys are readable by the daemon's user alone.
@@ -13,13 +14,24 @@ use rustls::ServerConfig;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
+use grace_smtp::channel_binding;
+
 use crate::config::{Config, TlsFiles};
 
 /// The certificate in use; handshakes under way keep the one they began with.
 #[derive(Debug)]
 pub struct Tls {
     files: TlsFiles,
-    current: RwLock<Arc<ServerConfig>>,
+    current: RwLock<Current>,
+}
+
+/// What a handshake uses.
+#[derive(Debug, Clone)]
+pub struct Current {
+    /// Certificate, key, and what rustls chooses.
+    pub config: Arc<ServerConfig>,
+    /// The `tls-server-end-point` of the certificate (RFC 5929 4.1), if it has one.
+    pub end_point: Option<Arc<[u8]>>,
 }
 
 impl Tls {
@@ -33,14 +45,14 @@ impl Tls {
             Some(files) => files.clone(),
             None => self_signed(&config.data.join("tls"), &config.hostname)?,
         };
-        let current = RwLock::new(Arc::new(read(&files)?));
+        let current = RwLock::new(read(&files)?);
         Ok(Self { files, current })
     }
 
     /// What the next handshake uses.
     #[must_use]
-    pub fn current(&self) -> Arc<ServerConfig> {
-        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+    pub fn current(&self) -> Current {
+        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Reads the files again; on success the next handshake uses them. Returns what was read.
@@ -48,26 +60,28 @@ impl Tls {
     /// # Errors
     /// Says which file cannot be used and why; the old certificate stays in use.
     pub fn reload(&self) -> Result<String, String> {
-        let fresh = Arc::new(read(&self.files)?);
+        let fresh = read(&self.files)?;
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = fresh;
         Ok(self.files.certificate.display().to_string())
     }
 }
 
 /// Reads a chain and its key, and checks that they belong together.
-fn read(files: &TlsFiles) -> Result<ServerConfig, String> {
+fn read(files: &TlsFiles) -> Result<Current, String> {
     let say = |file: &Path, what: &dyn std::fmt::Display| format!("{}: {what}", file.display());
     let chain: Vec<_> = CertificateDer::pem_file_iter(&files.certificate)
         .and_then(Iterator::collect)
         .map_err(|e| say(&files.certificate, &e))?;
-    if chain.is_empty() {
+    let Some(own) = chain.first() else {
         return Err(say(&files.certificate, &"holds no certificate"));
-    }
+    };
+    let end_point = channel_binding::server_end_point(own).map(Arc::from);
     let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|e| say(&files.key, &e))?;
-    ServerConfig::builder()
+    let config = ServerConfig::builder()
         .with_no_client_auth()
         .with_single_cert(chain, key)
-        .map_err(|e| say(&files.certificate, &e))
+        .map_err(|e| say(&files.certificate, &e))?;
+    Ok(Current { config: Arc::new(config), end_point })
 }
 
 /// The self-signed certificate in `folder`, made if it is not there.
@@ -105,7 +119,8 @@ mod tests {
     fn a_self_signed_certificate_is_made_once_and_reads_back() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let first = self_signed(folder.path(), "mail.example.org").expect("made");
-        read(&first).expect("rustls takes it");
+        let found = read(&first).expect("rustls takes it");
+        assert_eq!(found.end_point.expect("a hash of it").len(), 32);
         let key = fs::read(&first.key).expect("there");
         self_signed(folder.path(), "mail.example.org").expect("kept");
         assert_eq!(fs::read(&first.key).expect("there"), key);

@@ -25,7 +25,7 @@ use crate::config::Config;
 use crate::config::limits::{self, Limits, Store};
 use crate::dns::testing::{Server, Zone};
 use crate::net::stream::Stream;
-use crate::net::tls::Tls;
+use crate::net::tls::{Current, Tls};
 use crate::outgoing::{list, new_number};
 use crate::store;
 use crate::store::outgoing::{Onward, OutgoingRow, notify};
@@ -252,7 +252,7 @@ impl Peer {
             let mut sessions = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
                 shared.lock().unwrap().connections += 1;
-                let (shared, tls) = (Arc::clone(&shared), Arc::clone(&tls));
+                let (shared, tls) = (Arc::clone(&shared), tls.clone());
                 sessions.spawn(async move {
                     // The other side may hang up whenever it likes.
                     drop(serve(stream, manners, &shared, &tls).await);
@@ -267,7 +267,7 @@ impl Peer {
     }
 }
 
-fn certificate(folder: &Path) -> Arc<rustls::ServerConfig> {
+fn certificate(folder: &Path) -> Current {
     let names = Config {
         hostname: "mx.far.test".to_owned(),
         data: folder.to_path_buf(),
@@ -289,7 +289,7 @@ async fn serve(
     mut stream: TcpStream,
     manners: Manners,
     taken: &Mutex<Taken>,
-    tls: &Arc<rustls::ServerConfig>,
+    tls: &Current,
 ) -> std::io::Result<()> {
     match manners {
         Manners::Silent => {
@@ -340,7 +340,7 @@ async fn serve(
             "STAR" => {
                 stream.write_all(b"220 go ahead\r\n").await?;
                 stream.flush().await?;
-                let secured = stream.into_inner().start_tls(Arc::clone(tls)).await?;
+                let secured = stream.into_inner().start_tls(tls.clone()).await?;
                 taken.lock().unwrap().encrypted += 1;
                 stream = BufReader::new(secured);
                 continue;

@@ -7,6 +7,7 @@
 //!   9 trace      10 trace_page    11 statistic
 //!  12 outgoing   13 outgoing_recipient
 //!  14 dkim_key   15 alias
+//!  28 scram_key  29 app_password  36 domain_settings  37 address_settings
 //! ```
 //! Invariant: a table's id and name never change meaning; a table that is given up keeps its id:
 //! 6, `body`.
@@ -19,6 +20,7 @@ mod earlier;
 pub mod failure;
 pub mod health;
 pub mod key;
+pub mod logins;
 pub mod messages;
 pub mod open;
 pub mod outgoing;
@@ -26,6 +28,7 @@ pub mod refusal;
 pub mod removal;
 pub mod report;
 pub mod seed;
+pub mod settings;
 pub mod statistics;
 pub mod target;
 pub mod traces;
@@ -35,8 +38,10 @@ use gracedb::table::Table as _;
 
 use self::accounts::{Account, Alias, Domain};
 use self::dkim::DkimKeyRow;
+use self::logins::{AppPasswordRow, ScramKeyRow};
 use self::messages::{MailboxRow, MessageRow, Subscription, UidValidity, Vanished};
 use self::outgoing::{OutgoingRecipientRow, OutgoingRow};
+use self::settings::{AddressSettings, DomainSettings};
 use self::statistics::StatisticRow;
 use self::traces::{TracePage, TraceRow};
 
@@ -56,4 +61,8 @@ pub const SCHEMA: Schema = Schema::new(&[
     OutgoingRecipientRow::DEF,
     DkimKeyRow::DEF,
     Alias::DEF,
+    ScramKeyRow::DEF,
+    AppPasswordRow::DEF,
+    DomainSettings::DEF,
+    AddressSettings::DEF,
 ]);

@@ -30,6 +30,12 @@ impl Stop {
         *self.said.borrow()
     }
 
+    /// Whether both say and hear the same word.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.said, &other.said)
+    }
+
     /// Waits until it is said. Cancel safe.
     pub async fn wait(&self) {
         let mut hears = self.said.subscribe();

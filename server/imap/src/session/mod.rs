@@ -232,6 +232,11 @@ impl Session {
         self.bye(Some(&Code::Unavailable), "the server is stopping");
     }
 
+    /// Who logged in may not any more.
+    pub fn revoke_login(&mut self) {
+        self.bye(None, "your login is not valid any more");
+    }
+
     /// What the driver is to do next; `None`: only bytes, a wake-up or the clock help.
     pub fn poll(&mut self) -> Option<Action> {
         loop {

@@ -84,7 +84,7 @@ impl Receiver {
                 self.ask(Question::Keys(mechanism, Box::new(first)), Action::FindKeys(wanted));
             }
             Step::Proven(proof) => {
-                let means = Means::Proof { is_right: proof.is_right };
+                let means = Means::Proof { is_right: proof.right.is_some() };
                 self.ask(Question::Login(means), Action::ProofChecked(proof));
             }
             Step::Shown(token) => {

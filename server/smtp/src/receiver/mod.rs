@@ -130,6 +130,8 @@ pub enum CloseReason {
     Overrun,
     /// A BDAT without a size: where the next command begins is unknown.
     LostTrack,
+    /// Who logged in may not any more.
+    LoginRevoked,
     /// We shut down.
     Shutdown,
 }
@@ -150,6 +152,7 @@ impl fmt::Display for CloseReason {
             Self::StartTlsInjection => "bytes in the clear after STARTTLS",
             Self::Overrun => "message far too large",
             Self::LostTrack => "BDAT without a valid size",
+            Self::LoginRevoked => "the login was revoked",
             Self::Shutdown => "shutdown",
         })
     }
@@ -218,9 +221,9 @@ pub enum LoginAnswer {
 /// What the driver found for a login by SCRAM.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeysAnswer {
-    /// The keys of the account, and a nonce made for this one login. For a login that nobody has,
-    /// or an account without keys, those of [`made_up`](crate::scram::made_up): the peer must not
-    /// learn which.
+    /// The keys of the account, with the salt that [`salt`](crate::scram::salt) gives its login,
+    /// and a nonce made for this one login. For a login that nobody has, or an account without
+    /// keys, those of [`made_up`](crate::scram::made_up): the peer must not learn which.
     Keys(StoredKeys, Nonce),
     /// It cannot be told now.
     Later,
@@ -322,7 +325,8 @@ pub struct Receiver {
     since: Instant,
     /// Since when we wait for its EHLO: the greeting, or TLS.
     opened: Instant,
-    stopping: bool,
+    /// Why the session ends as soon as nothing is outstanding.
+    ending: Option<(CloseReason, Reply)>,
     /// How many unknown lines must stay out of the notes: after a refused AUTH comes a password.
     lines_hidden: u8,
 }
@@ -341,7 +345,7 @@ impl Receiver {
             now,
             since: now,
             opened: now,
-            stopping: false,
+            ending: None,
             lines_hidden: 0,
             settings,
         };
@@ -354,6 +358,14 @@ impl Receiver {
     /// What is known about the session.
     pub fn session(&self) -> &Session {
         &self.session
+    }
+
+    /// The size that MAIL gave the message (RFC 1870), while a recipient is asked about.
+    pub fn declared_bytes(&self) -> Option<u64> {
+        match &self.phase {
+            Phase::Asked(Question::Recipient(envelope, _)) => envelope.parameters.size_bytes,
+            _ => None,
+        }
     }
 
     /// What was set.
@@ -430,7 +442,13 @@ impl Receiver {
     /// keeps, is still acknowledged (RFC 5321 3.8 has the 421).
     pub fn shut_down(&mut self, now: Instant) {
         self.now = now;
-        self.stopping = true;
+        self.ending = Some((CloseReason::Shutdown, fixed::SHUTTING_DOWN));
+    }
+
+    /// Ends the session in the same way: its login is not good any more.
+    pub fn revoke_login(&mut self, now: Instant) {
+        self.now = now;
+        self.ending = Some((CloseReason::LoginRevoked, fixed::LOGIN_REVOKED));
     }
 
     /// The next thing to do. `None`: read, or answer.
@@ -458,8 +476,10 @@ impl Receiver {
     fn step(&mut self) -> bool {
         match &self.phase {
             Phase::Asked(_) | Phase::Closed => false,
-            _ if self.stopping => {
-                self.close(CloseReason::Shutdown, &fixed::SHUTTING_DOWN);
+            _ if self.ending.is_some() => {
+                if let Some((reason, reply)) = self.ending.take() {
+                    self.close(reason, &reply);
+                }
                 true
             }
             Phase::Pause => false,

@@ -8,6 +8,7 @@ use grace_ipc::role::Role;
 use grace_ipc::text::Plain;
 
 use crate::print::{self, Form};
+use crate::settings;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Alias {
@@ -30,6 +31,20 @@ pub(crate) enum Alias {
         /// Its address
         address: String,
     },
+    /// Show what is set about an alias, and what can be
+    Show {
+        /// Its address
+        address: String,
+    },
+    /// Set something about an alias, such as who may send to it
+    Option {
+        /// Its address
+        address: String,
+        /// The setting; `show` lists them
+        key: String,
+        /// What it is to be
+        value: String,
+    },
 }
 
 /// Does what the command says.
@@ -48,6 +63,14 @@ pub(crate) fn run(
         Alias::Delete { address } => {
             order(RequestBody::AliasDelete { address: address.clone() })?;
             print::done(form, "deleted", &address)
+        }
+        Alias::Show { address } => {
+            settings::show(connect(Role::Viewer)?, form, RequestBody::AddressSettings { address })
+        }
+        Alias::Option { address, key, value } => {
+            let what = format!("{key} of {address}");
+            let body = RequestBody::AddressSet { address, key, value };
+            settings::set(connect(Role::Operator)?, form, body, &what)
         }
     }
 }

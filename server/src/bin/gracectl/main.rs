@@ -8,12 +8,14 @@
 //! Not here: how answers are printed ([`mod@print`]), how the daemon is found ([`find`]).
 
 mod alias;
+mod app_password;
 mod db;
 mod dkim;
 mod find;
 mod password;
 mod print;
 mod queue;
+mod settings;
 mod units;
 mod watch;
 
@@ -22,6 +24,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use grace_ipc::client::Client;
 use grace_ipc::message::RequestBody;
 use grace_ipc::role::Role;
 
@@ -83,6 +86,20 @@ enum Domain {
         /// Its name
         name: String,
     },
+    /// Show what is set about a domain, and what can be
+    Show {
+        /// Its name
+        name: String,
+    },
+    /// Set something about a domain
+    Set {
+        /// Its name
+        name: String,
+        /// The setting; `show` lists them
+        key: String,
+        /// What it is to be
+        value: String,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -112,6 +129,23 @@ enum Account {
         #[command(flatten)]
         password: password::Source,
     },
+    /// Passwords for single programs
+    #[command(subcommand)]
+    AppPassword(app_password::AppPassword),
+    /// Show what is set about an account, and what can be
+    Show {
+        /// Its address
+        address: String,
+    },
+    /// Set something about an account
+    Set {
+        /// Its address
+        address: String,
+        /// The setting; `show` lists them
+        key: String,
+        /// What it is to be
+        value: String,
+    },
 }
 
 fn main() -> ExitCode {
@@ -139,42 +173,8 @@ fn run(arguments: Arguments) -> Result<ExitCode, String> {
     let connect = |role| find::connect(socket.as_deref(), role);
     let done = match command {
         Command::Db(command) => return db::run(command, form, &connect),
-        Command::Domain(Domain::List) => {
-            let rows = connect(Role::Viewer)?.domains().map_err(|e| e.to_string())?;
-            print::domains(form, &rows)
-        }
-        Command::Domain(Domain::Create { name }) => {
-            let body = RequestBody::DomainCreate { name: name.clone() };
-            order(connect(Role::Owner)?, body)?;
-            print::done(form, "created", &name)
-        }
-        Command::Domain(Domain::Delete { name }) => {
-            let body = RequestBody::DomainDelete { name: name.clone() };
-            order(connect(Role::Owner)?, body)?;
-            print::done(form, "deleted", &name)
-        }
-        Command::Account(Account::List { domain }) => {
-            let rows = connect(Role::Viewer)?.accounts(domain.as_deref());
-            print::accounts(form, &rows.map_err(|e| e.to_string())?)
-        }
-        Command::Account(Account::Create { address, password }) => {
-            // Connected first: nobody types a password for a daemon that is not there.
-            let client = connect(Role::Operator)?;
-            let password = password.read(&address)?;
-            order(client, RequestBody::AccountCreate { address: address.clone(), password })?;
-            print::done(form, "created", &address)
-        }
-        Command::Account(Account::Delete { address }) => {
-            let body = RequestBody::AccountDelete { address: address.clone() };
-            order(connect(Role::Owner)?, body)?;
-            print::done(form, "deleted", &address)
-        }
-        Command::Account(Account::Password { address, password }) => {
-            let client = connect(Role::Operator)?;
-            let password = password.read(&address)?;
-            order(client, RequestBody::AccountSetPassword { address: address.clone(), password })?;
-            print::done(form, "password changed", &address)
-        }
+        Command::Domain(command) => domain(command, form, &connect),
+        Command::Account(command) => account(command, form, &connect),
         Command::Queue(command) => queue::run(command, form, &connect),
         Command::Alias(command) => alias::run(command, form, &connect),
         Command::Dkim(command) => dkim::run(command, form, &connect),
@@ -191,6 +191,77 @@ fn run(arguments: Arguments) -> Result<ExitCode, String> {
     done.map(|()| ExitCode::SUCCESS)
 }
 
-fn order(mut client: grace_ipc::client::Client, body: RequestBody) -> Result<(), String> {
+fn domain(
+    command: Domain,
+    form: Form,
+    connect: &dyn Fn(Role) -> Result<Client, String>,
+) -> Result<(), String> {
+    match command {
+        Domain::List => {
+            let rows = connect(Role::Viewer)?.domains().map_err(|e| e.to_string())?;
+            print::domains(form, &rows)
+        }
+        Domain::Create { name } => {
+            let body = RequestBody::DomainCreate { name: name.clone() };
+            order(connect(Role::Owner)?, body)?;
+            print::done(form, "created", &name)
+        }
+        Domain::Delete { name } => {
+            let body = RequestBody::DomainDelete { name: name.clone() };
+            order(connect(Role::Owner)?, body)?;
+            print::done(form, "deleted", &name)
+        }
+        Domain::Show { name } => {
+            settings::show(connect(Role::Viewer)?, form, RequestBody::DomainSettings { name })
+        }
+        Domain::Set { name, key, value } => {
+            let what = format!("{key} of {name}");
+            let body = RequestBody::DomainSet { name, key, value };
+            settings::set(connect(Role::Operator)?, form, body, &what)
+        }
+    }
+}
+
+fn account(
+    command: Account,
+    form: Form,
+    connect: &dyn Fn(Role) -> Result<Client, String>,
+) -> Result<(), String> {
+    match command {
+        Account::List { domain } => {
+            let rows = connect(Role::Viewer)?.accounts(domain.as_deref());
+            print::accounts(form, &rows.map_err(|e| e.to_string())?)
+        }
+        Account::Create { address, password } => {
+            // Connected first: nobody types a password for a daemon that is not there.
+            let client = connect(Role::Operator)?;
+            let password = password.read(&address)?;
+            order(client, RequestBody::AccountCreate { address: address.clone(), password })?;
+            print::done(form, "created", &address)
+        }
+        Account::Delete { address } => {
+            let body = RequestBody::AccountDelete { address: address.clone() };
+            order(connect(Role::Owner)?, body)?;
+            print::done(form, "deleted", &address)
+        }
+        Account::Password { address, password } => {
+            let client = connect(Role::Operator)?;
+            let password = password.read(&address)?;
+            order(client, RequestBody::AccountSetPassword { address: address.clone(), password })?;
+            print::done(form, "password changed", &address)
+        }
+        Account::AppPassword(command) => app_password::run(command, form, connect),
+        Account::Show { address } => {
+            settings::show(connect(Role::Viewer)?, form, RequestBody::AddressSettings { address })
+        }
+        Account::Set { address, key, value } => {
+            let what = format!("{key} of {address}");
+            let body = RequestBody::AddressSet { address, key, value };
+            settings::set(connect(Role::Operator)?, form, body, &what)
+        }
+    }
+}
+
+fn order(mut client: Client, body: RequestBody) -> Result<(), String> {
     client.order(body).map_err(|e| e.to_string())
 }

@@ -3,7 +3,9 @@
 //! Not here: the rules of SMTP (`grace_smtp`), clients that others wrote (`tests/`).
 
 mod aliases;
+mod logins;
 mod senders;
+mod settings;
 mod submissions;
 
 use std::net::SocketAddr;

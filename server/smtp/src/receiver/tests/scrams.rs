@@ -47,7 +47,7 @@ fn a_login_without_a_password_on_the_wire() {
          S: 334 {signature}
          C:
          S: 235 2.7.0 you are logged in
-         -- Proof {{ mechanism: ScramSha256, login: \"anna\", is_right: true }}
+         -- Proof {{ mechanism: ScramSha256, login: \"anna\", right: Some(0) }}
          C: MAIL FROM:<anna@grace.test>
          S: 250 2.1.0 sender ok"
     );
@@ -71,7 +71,7 @@ fn a_login_tied_to_its_connection() {
              S: 334 {signature}
              C:
              S: 235 2.7.0 you are logged in
-             -- Proof {{ mechanism: ScramSha256Plus, login: \"anna\", is_right: true }}"
+             -- Proof {{ mechanism: ScramSha256Plus, login: \"anna\", right: Some(0) }}"
         ),
     );
     let Lines { first, challenge, proof, .. } = anna("p=tls-exporter,,", &[8; 32]);
@@ -115,13 +115,13 @@ fn a_wrong_password_and_a_login_that_nobody_has_look_alike() {
              S: 334 {}
              C: {}
              S: 535 5.7.8 wrong login or password
-             -- Proof {{ mechanism: ScramSha256, login: \"anna\", is_right: false }}
+             -- Proof {{ mechanism: ScramSha256, login: \"anna\", right: None }}
              C: AUTH SCRAM-SHA-256 {}
              S: 334 {}
              C: {}
              S: 535 5.7.8 wrong login or password
              S: 421 4.7.0 too many failed logins, closing
-             -- Proof {{ mechanism: ScramSha256, login: \"nobody\", is_right: false }}
+             -- Proof {{ mechanism: ScramSha256, login: \"nobody\", right: None }}
              -- closed: too many failed logins",
             wrong.first, wrong.challenge, wrong.proof, nobody.first, nobody.challenge, nobody.proof
         ),

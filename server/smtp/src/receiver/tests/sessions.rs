@@ -506,7 +506,15 @@ fn peers_that_do_not_wait() {
 }
 
 #[test]
-fn shutdown_waits_only_for_what_is_outstanding() {
+fn shutdown_and_a_revoked_login_wait_only_for_what_is_outstanding() {
+    let bye = "421 4.3.2 shutting down, please come back soon\r\nshutdown";
+    ends_after_what_is_outstanding(Receiver::shut_down, bye);
+    let bye = "421 4.7.0 your login is not valid any more, closing\r\nthe login was revoked";
+    ends_after_what_is_outstanding(Receiver::revoke_login, bye);
+}
+
+#[track_caller]
+fn ends_after_what_is_outstanding(end: fn(&mut Receiver, Instant), bye: &str) {
     let now = Instant::now();
     let mut receiver = Receiver::new(now, settings(Role::Mx), None);
     let sent = |receiver: &mut Receiver| {
@@ -527,11 +535,8 @@ fn shutdown_waits_only_for_what_is_outstanding() {
     assert!(sent(&mut receiver).ends_with("354 send the message, end with CRLF.CRLF\r\n"));
     receiver.receive(now, b".\r\nNOOP\r\n");
     assert_eq!(sent(&mut receiver), "");
-    receiver.shut_down(now);
+    end(&mut receiver, now);
     assert_eq!(sent(&mut receiver), "", "the store still works on it");
     receiver.answer_end(now, Ok("7f3a".to_owned()));
-    assert_eq!(
-        sent(&mut receiver),
-        "250 2.0.0 ok, queued as 7f3a\r\n421 4.3.2 shutting down, please come back soon\r\nshutdown"
-    );
+    assert_eq!(sent(&mut receiver), format!("250 2.0.0 ok, queued as 7f3a\r\n{bye}"));
 }

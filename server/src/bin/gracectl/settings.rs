@@ -1,0 +1,39 @@
+//! What is set about a domain, an account or an alias: shown and set.
+
+use grace_ipc::client::Client;
+use grace_ipc::message::{RequestBody, Rows};
+use grace_ipc::text::Plain;
+
+use crate::print::{self, Form};
+
+/// Shows the answer to a request for settings.
+pub(crate) fn show(mut client: Client, form: Form, body: RequestBody) -> Result<(), String> {
+    let complete = client.request(body).map_err(|e| e.to_string())?;
+    let mut rows = Vec::new();
+    for part in complete.parts {
+        let Rows::Settings(part) = part else {
+            return Err("the daemon gave an answer that does not fit".into());
+        };
+        rows.extend(part);
+    }
+    if form == Form::Json {
+        return print::json_line(&rows);
+    }
+    for row in &rows {
+        let usual = if row.value == row.usual { "" } else { " (set)" };
+        print::line(&format!("{} = {}{usual}", Plain(&row.key), Plain(&row.value)))?;
+        print::line(&format!("    {}", Plain(&row.help)))?;
+    }
+    Ok(())
+}
+
+/// Sets something, and says what.
+pub(crate) fn set(
+    mut client: Client,
+    form: Form,
+    body: RequestBody,
+    what: &str,
+) -> Result<(), String> {
+    client.order(body).map_err(|e| e.to_string())?;
+    print::done(form, "set", what)
+}
