@@ -206,6 +206,9 @@ impl Desk {
             | RequestBody::QueueList { .. }
             | RequestBody::DkimList { .. }
             | RequestBody::AliasList { .. }
+            | RequestBody::DomainDns { .. }
+            | RequestBody::TraceSearch { .. }
+            | RequestBody::TraceShow { .. }
             | RequestBody::QueueChange { .. } => {
                 let text = format!("{} changes nothing", change.rule().name);
                 return Err(Failure::new(Code::Unsupported, text));
