@@ -22,6 +22,7 @@ use grace_ipc::queue::{QUEUE_ROWS_PER_PART_MAX, QueueChange, QueueFilter};
 
 use super::database::{self, Job, Turn};
 use super::figures::{self, Sums};
+use super::past;
 use crate::outgoing;
 use crate::services::Services;
 use crate::signing::Key;
@@ -140,6 +141,10 @@ impl Desk {
             }
             RequestBody::DkimList { domain } => self.dkim(domain.as_deref()).await,
             RequestBody::AliasList { domain } => self.aliases(domain.as_deref()),
+            RequestBody::TraceSearch { filter, rows_max, before } => {
+                past::search(&self.services, filter, rows_max, before).await
+            }
+            RequestBody::TraceShow { id } => past::story(&self.services, id).await,
             change => {
                 self.change(change, by).await?;
                 Ok(Outcome::Answer(Answer::Done))
@@ -342,15 +347,24 @@ fn dkim_row(key: Key, published: &Published) -> DkimRow {
     }
 }
 
+/// A list in parts of at most so many rows.
+pub(super) fn list<T>(rows: Vec<T>, part_max: usize, part: impl Fn(Vec<T>) -> Rows) -> Outcome {
+    let end = Answer::ListEnd { rows: rows.len() as u64 };
+    Outcome::Parts(parts(rows, part_max, part), end)
+}
+
 /// Cuts rows into parts of at most so many.
-fn list<T>(mut rows: Vec<T>, part_max: usize, part: impl Fn(Vec<T>) -> Rows) -> Outcome {
-    let count = rows.len() as u64;
+pub(super) fn parts<T>(
+    mut rows: Vec<T>,
+    part_max: usize,
+    part: impl Fn(Vec<T>) -> Rows,
+) -> Vec<Rows> {
     let mut parts = Vec::new();
     while !rows.is_empty() {
         let rest = rows.split_off(rows.len().min(part_max));
         parts.push(part(std::mem::replace(&mut rows, rest)));
     }
-    Outcome::Parts(parts, Answer::ListEnd { rows: count })
+    parts
 }
 
 fn store_failed(failure: &StoreFailure) -> Failure {
@@ -358,7 +372,7 @@ fn store_failed(failure: &StoreFailure) -> Failure {
 }
 
 /// A no in the protocol's words.
-fn refused(refusal: &Refusal) -> Failure {
+pub(super) fn refused(refusal: &Refusal) -> Failure {
     let code = match refusal {
         Refusal::Exists(_) => Code::AlreadyExists,
         Refusal::Missing(_) => Code::NotFound,

@@ -11,6 +11,7 @@
 mod database;
 mod desk;
 mod figures;
+mod past;
 mod people;
 mod session;
 #[cfg(test)]

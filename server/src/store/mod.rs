@@ -7,6 +7,7 @@
 //!   9 trace      10 trace_page    11 statistic
 //!  12 outgoing   13 outgoing_recipient
 //!  14 dkim_key   15 alias
+//!  33 traced     34 trace_word    35 trace_later
 //! ```
 //! Invariant: a table's id and name never change meaning; a table that is given up keeps its id:
 //! 6, `body`.
@@ -38,7 +39,7 @@ use self::dkim::DkimKeyRow;
 use self::messages::{MailboxRow, MessageRow, Subscription, UidValidity, Vanished};
 use self::outgoing::{OutgoingRecipientRow, OutgoingRow};
 use self::statistics::StatisticRow;
-use self::traces::{TracePage, TraceRow};
+use self::traces::{TraceLaterRow, TracePage, TraceRow, TraceWordRow, TracedRow};
 
 /// Every table of the daemon.
 pub const SCHEMA: Schema = Schema::new(&[
@@ -56,4 +57,7 @@ pub const SCHEMA: Schema = Schema::new(&[
     OutgoingRecipientRow::DEF,
     DkimKeyRow::DEF,
     Alias::DEF,
+    TracedRow::DEF,
+    TraceWordRow::DEF,
+    TraceLaterRow::DEF,
 ]);

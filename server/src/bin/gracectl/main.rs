@@ -14,6 +14,7 @@ mod find;
 mod password;
 mod print;
 mod queue;
+mod trace;
 mod units;
 mod watch;
 
@@ -58,6 +59,9 @@ enum Command {
     /// Addresses that stand for accounts: other names, groups, the rest of a domain
     #[command(subcommand)]
     Alias(alias::Alias),
+    /// Messages of the past: which there were, and what became of one
+    #[command(subcommand)]
+    Trace(trace::Trace),
     /// What happens, as it happens
     Events(watch::Events),
     /// Counters
@@ -176,6 +180,7 @@ fn run(arguments: Arguments) -> Result<ExitCode, String> {
             print::done(form, "password changed", &address)
         }
         Command::Queue(command) => queue::run(command, form, &connect),
+        Command::Trace(command) => trace::run(command, form, &connect),
         Command::Alias(command) => alias::run(command, form, &connect),
         Command::Dkim(command) => dkim::run(command, form, &connect),
         Command::Events(events) => watch::events(connect(Role::Viewer)?, form, &events),
