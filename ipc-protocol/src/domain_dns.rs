@@ -22,7 +22,7 @@ pub struct DomainDnsRow {
     /// Where it stands, without the last dot.
     pub name: String,
     /// What it says, as a zone file has it but for the quotes of a text; a file's lines are
-    /// separated by LF. Empty: only whoever publishes it knows.
+    /// separated by LF. Empty: it is not known here; `advice` says more.
     pub value: String,
     /// How long others may remember it, in seconds.
     pub ttl_s: u32,
@@ -44,7 +44,7 @@ impl DomainDnsRow {
     pub fn zone_line(&self) -> String {
         let Self { name, value, record_type, ttl_s, .. } = self;
         if value.is_empty() {
-            return format!("; {name}. {record_type}: only you know what belongs here");
+            return format!("; {name}. {record_type}: {}", self.advice);
         }
         match record_type.as_str() {
             "file" => {
@@ -204,7 +204,7 @@ mod tests {
                 why: String::new(),
                 verdict: DnsVerdict::Unchecked,
                 found: Vec::new(),
-                advice: String::new(),
+                advice: "its address".to_owned(),
             };
             row.zone_line()
         };
@@ -215,6 +215,6 @@ mod tests {
         let (first, rest) = long.split_at(255);
         assert_eq!(line("TXT", &long), format!("example.org. 3600 IN TXT \"{first}\" \"{rest}\""));
         assert_eq!(line("file", "a\nb"), "; a file at example.org:\n;   a\n;   b");
-        assert_eq!(line("A", ""), "; example.org. A: only you know what belongs here");
+        assert_eq!(line("A", ""), "; example.org. A: its address");
     }
 }

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use zeroize::Zeroizing;
 
 use grace_ipc::dkim::{DKIM_ROWS_PER_PART_MAX, DkimAlgorithm, DkimPublished, DkimRow, DkimState};
+use grace_ipc::domain_dns::DOMAIN_DNS_ROWS_PER_PART_MAX;
 use grace_ipc::event::{EventKind, Service};
 use grace_ipc::message::{
     AccountRow, AliasRow, Answer, Code, DomainRow, Door, Failure, ROWS_PER_PART_MAX, RequestBody,
@@ -23,6 +24,7 @@ use grace_ipc::queue::{QUEUE_ROWS_PER_PART_MAX, QueueChange, QueueFilter};
 use super::database::{self, Job, Turn};
 use super::figures::{self, Sums};
 use super::past;
+use crate::domain_dns;
 use crate::outgoing;
 use crate::services::Services;
 use crate::signing::Key;
@@ -141,6 +143,7 @@ impl Desk {
             }
             RequestBody::DkimList { domain } => self.dkim(domain.as_deref()).await,
             RequestBody::AliasList { domain } => self.aliases(domain.as_deref()),
+            RequestBody::DomainDns { domain, check } => self.domain_dns(&domain, check).await,
             RequestBody::TraceSearch { filter, rows_max, before } => {
                 past::search(&self.services, filter, rows_max, before).await
             }
@@ -248,6 +251,11 @@ impl Desk {
         let checked = self.services.signing.check(domain).await.map_err(|e| refused(&e))?;
         let rows = checked.into_iter().map(|(key, published)| dkim_row(key, &published));
         Ok(list(rows.collect(), DKIM_ROWS_PER_PART_MAX, Rows::Dkim))
+    }
+
+    async fn domain_dns(&self, domain: &str, check: bool) -> Result<Outcome, Failure> {
+        let rows = domain_dns::of(&self.services, domain, check).await.map_err(|e| refused(&e))?;
+        Ok(list(rows, DOMAIN_DNS_ROWS_PER_PART_MAX, Rows::DomainDns))
     }
 
     async fn change_queue(

@@ -10,6 +10,7 @@
 mod alias;
 mod db;
 mod dkim;
+mod domain_dns;
 mod find;
 mod password;
 mod print;
@@ -87,6 +88,8 @@ enum Domain {
         /// Its name
         name: String,
     },
+    /// The records to publish in the DNS, and whether they are there
+    Dns(domain_dns::Dns),
 }
 
 #[derive(Debug, Subcommand)]
@@ -147,6 +150,7 @@ fn run(arguments: Arguments) -> Result<ExitCode, String> {
             let rows = connect(Role::Viewer)?.domains().map_err(|e| e.to_string())?;
             print::domains(form, &rows)
         }
+        Command::Domain(Domain::Dns(dns)) => return domain_dns::run(dns, form, &connect),
         Command::Domain(Domain::Create { name }) => {
             let body = RequestBody::DomainCreate { name: name.clone() };
             order(connect(Role::Owner)?, body)?;
