@@ -78,6 +78,8 @@ pub(crate) fn line(kind: &EventKind) -> Line {
         EventKind::MessageAccepted { .. }
         | EventKind::MessageRefused { .. }
         | EventKind::SenderChecked { .. }
+        | EventKind::MessageIdentified { .. }
+        | EventKind::RecipientRefused { .. }
         | EventKind::MessageDelivered { .. }
         | EventKind::MessageAppended { .. }
         | EventKind::MessagesExpunged { .. }
@@ -247,6 +249,14 @@ fn mail_line(kind: &EventKind) -> Line {
             Line::new(weight, "sender", sentence)
                 .detail(format!("SPF {spf} · DKIM {dkim} · DMARC {dmarc}"))
         }
+        EventKind::MessageIdentified { queue_id, sender, message_id, recipients, .. } => {
+            let sentence = format!("{} → {}", from(sender), recipients.join(", "));
+            Line::new(Weight::Note, "named", sentence).detail(format!("{queue_id} · {message_id}"))
+        }
+        EventKind::RecipientRefused { sender, recipient, reply, .. } => {
+            let sentence = format!("{} may not write to {recipient}: “{reply}”", from(sender));
+            Line::new(Weight::Caution, "no recipient", sentence)
+        }
         EventKind::MessageDelivered { queue_id, account, mailbox, uid, size } => {
             let sentence = format!("Filed in {mailbox} of {account}, {}", units::bytes(*size));
             Line::new(Weight::Done, "delivered", sentence).detail(format!("{queue_id} · uid {uid}"))
@@ -372,6 +382,19 @@ pub(crate) mod tests {
                 dmarc: text("fail"),
                 consequence: text("refused"),
                 reason: text("550 5.7.1 bank.example does not allow this mail"),
+            },
+            EventKind::MessageIdentified {
+                queue_id: text("4f2a91c0"),
+                sender: text("anna@partner.example"),
+                message_id: text("1@partner.example"),
+                recipients: vec![text("otto@grace.test")],
+                about: text(""),
+            },
+            EventKind::RecipientRefused {
+                peer,
+                sender: text("anna@partner.example"),
+                recipient: text("nobody@grace.test"),
+                reply: text("550 5.1.1 no mailbox <nobody@grace.test> here"),
             },
             EventKind::MessageRefused {
                 sender: text("promo@cheap.example"),

@@ -16,6 +16,9 @@ use crate::version::Version;
 /// understood, and a thousand kept events then stay under a megabyte.
 pub const TEXT_MAX: usize = 512;
 
+/// Recipients that one [`EventKind::MessageIdentified`] names: nearly every message has fewer.
+pub const IDENTIFIED_RECIPIENTS_MAX: usize = 10;
+
 /// One thing that happened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
@@ -352,6 +355,32 @@ pub enum EventKind {
         /// Why, in words; empty for what is accepted.
         reason: String,
     },
+    /// The names of a message that came whole, whatever becomes of it. A message with more
+    /// recipients than [`IDENTIFIED_RECIPIENTS_MAX`] has several of these. Version 4.
+    MessageIdentified {
+        /// The id under which it is accepted, if it is.
+        queue_id: String,
+        /// Envelope sender; empty for a bounce.
+        sender: String,
+        /// Its Message-ID, without brackets; empty: none.
+        message_id: String,
+        /// Envelope recipients.
+        recipients: Vec<String>,
+        /// The id of the message that this one notifies the sender of; empty: it is no notification
+        /// of ours.
+        about: String,
+    },
+    /// A recipient was not taken. Version 4.
+    RecipientRefused {
+        /// Where the sender comes from.
+        peer: SocketAddr,
+        /// Envelope sender; empty for a bounce.
+        sender: String,
+        /// The recipient.
+        recipient: String,
+        /// Our answer.
+        reply: String,
+    },
 }
 
 /// What an event is about. A subscription may ask for some of these only.
@@ -410,7 +439,7 @@ impl EventKind {
     #[rustfmt::skip]
     const fn row(&self) -> (&'static str, Topic, Version) {
         use Topic::{Connection, Directory, Login, Mailbox, Message, Server, Store};
-        use Version::{V1, V2, V3};
+        use Version::{V1, V2, V3, V4};
         match self {
             Self::ServerStarted { .. }       => ("ServerStarted",       Server,     V1),
             Self::ServerStopping             => ("ServerStopping",      Server,     V1),
@@ -443,6 +472,8 @@ impl EventKind {
             Self::SenderNotified { .. }      => ("SenderNotified",      Message,    V3),
             Self::QueueChanged { .. }        => ("QueueChanged",        Message,    V3),
             Self::SenderChecked { .. }       => ("SenderChecked",       Message,    V3),
+            Self::MessageIdentified { .. }   => ("MessageIdentified",   Message,    V4),
+            Self::RecipientRefused { .. }    => ("RecipientRefused",    Message,    V4),
         }
     }
 

@@ -2,14 +2,16 @@
 //!
 //! `docs/admin-protocol.md` tells the same byte by byte. From the bottom up: [`frame`] cuts a
 //! stream into frames, [`codec`] makes messages of them, [`message`], [`event`], [`database`],
-//! [`queue`] and [`dkim`] are the messages, [`hello`] is how two versions meet, [`session`] holds
-//! both sides as machines without a socket, [`transport`] and [`client`] put them on local sockets.
+//! [`queue`], [`dkim`], [`domain_dns`] and [`trace`] are the messages, [`hello`] is how two versions
+//! meet, [`session`] holds both sides as machines without a socket, [`transport`] and [`client`] put
+//! them on local sockets.
 
 pub mod client;
 pub mod codec;
 pub mod database;
 pub mod directory;
 pub mod dkim;
+pub mod domain_dns;
 pub mod event;
 pub mod frame;
 pub mod hello;
@@ -18,5 +20,6 @@ pub mod queue;
 pub mod role;
 pub mod session;
 pub mod text;
+pub mod trace;
 pub mod transport;
 pub mod version;

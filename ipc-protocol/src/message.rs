@@ -16,9 +16,11 @@ use crate::database::{
 };
 use crate::directory::{AppPasswordRow, AppScope, SettingRow};
 use crate::dkim::DkimRow;
+use crate::domain_dns::DomainDnsRow;
 use crate::event::{Event, Service, Topic, TraceId};
 use crate::queue::{QueueChange, QueueFilter, QueueRow};
 use crate::role::Role;
+use crate::trace::{TraceFilter, TraceRow};
 use crate::version::Version;
 
 /// Rows in one part of a long list. With addresses of 320 bytes a part stays under 400 KiB.
@@ -256,6 +258,30 @@ pub enum RequestBody {
         /// What it is to be.
         value: String,
     },
+    /// The records a domain is to publish, each with what the DNS says of it if that is asked; that
+    /// takes up to ten seconds. Parts of [`Rows::DomainDns`], then [`Answer::ListEnd`]. Version 4.
+    DomainDns {
+        /// The domain; it must be local.
+        domain: String,
+        /// Ask the DNS.
+        check: bool,
+    },
+    /// Messages of the past, the newest first. Parts of [`Rows::Traces`], then
+    /// [`Answer::TracesEnd`]. Version 4.
+    TraceSearch {
+        /// Which.
+        filter: TraceFilter,
+        /// Most rows to tell of.
+        rows_max: u32,
+        /// Only those before this place, as [`Answer::TracesEnd`] gave it.
+        before: Option<u64>,
+    },
+    /// What happened to a message from its connection to the last attempt, or on a connection.
+    /// Parts of [`Rows::Events`], then [`Answer::ListEnd`]. Version 4.
+    TraceShow {
+        /// A message's number, or the trace of a connection.
+        id: String,
+    },
 }
 
 /// What a request needs.
@@ -313,6 +339,9 @@ impl RequestBody {
             Self::DomainSet { .. }          => ("DomainSet",          Operator, V4),
             Self::AddressSettings { .. }    => ("AddressSettings",    Viewer,   V4),
             Self::AddressSet { .. }         => ("AddressSet",         Operator, V4),
+            Self::DomainDns { .. }          => ("DomainDns",          Viewer,   V4),
+            Self::TraceSearch { .. }        => ("TraceSearch",        Viewer,   V4),
+            Self::TraceShow { .. }          => ("TraceShow",          Viewer,   V4),
         };
         Rule { name, needs, since }
     }
@@ -415,6 +444,12 @@ pub enum Rows {
     AppPasswords(Vec<AppPasswordRow>),
     /// What can be set about something. Version 4.
     Settings(Vec<SettingRow>),
+    /// Records a domain is to publish, by purpose. Version 4.
+    DomainDns(Vec<DomainDnsRow>),
+    /// Messages of the past, the newest first. Version 4.
+    Traces(Vec<TraceRow>),
+    /// Events of the past, the oldest first. Version 4.
+    Events(Vec<Event>),
 }
 
 /// One local domain.
@@ -492,6 +527,14 @@ pub enum Answer {
     AppPassword {
         /// The password; it is kept nowhere, and not shown again.
         password: Secret,
+    },
+    /// As many messages of the past as were asked for, or as can be looked through at once.
+    /// Version 4.
+    TracesEnd {
+        /// Rows in all parts.
+        rows: u64,
+        /// Before which place to go on; none: these were all.
+        next: Option<u64>,
     },
 }
 

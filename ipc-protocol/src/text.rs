@@ -47,7 +47,9 @@ impl fmt::Display for EventKind {
             | E::MessageRefused { .. }
             | E::MessageDelivered { .. }
             | E::MessageAppended { .. }
-            | E::SenderChecked { .. } => message(self, f),
+            | E::SenderChecked { .. }
+            | E::MessageIdentified { .. }
+            | E::RecipientRefused { .. } => message(self, f),
             E::RecipientSent { .. }
             | E::RecipientDeferred { .. }
             | E::RecipientFailed { .. }
@@ -160,6 +162,21 @@ fn message(kind: &EventKind, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             "message appended to {} of {} as {uid}, {size} bytes",
             Plain(mailbox),
             Plain(account)
+        ),
+        EventKind::MessageIdentified { queue_id, sender, message_id, recipients, .. } => write!(
+            f,
+            "message {} from <{}> to {}, Message-ID <{}>",
+            Plain(queue_id),
+            Plain(sender),
+            Plain(&recipients.join(" ")),
+            Plain(message_id)
+        ),
+        EventKind::RecipientRefused { peer, sender, recipient, reply } => write!(
+            f,
+            "recipient <{}> of <{}> by {peer} refused: {}",
+            Plain(recipient),
+            Plain(sender),
+            Plain(reply)
         ),
         EventKind::SenderChecked {
             peer,

@@ -17,7 +17,8 @@ pub enum Version {
     /// Mail with other servers: what waits for them, what is done about it, the events of its
     /// delivery, that a sender was checked, and the keys that sign mail.
     V3 = 3,
-    /// Application passwords, and what is set about domains and addresses.
+    /// Application passwords, what is set about domains and addresses, the DNS of domains, and the
+    /// past of messages.
     V4 = 4,
 }
 

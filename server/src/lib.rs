@@ -12,6 +12,7 @@ pub mod config;
 pub mod directory;
 mod dkim;
 pub mod dns;
+pub mod domain_dns;
 pub mod history;
 pub mod house;
 pub mod imap;

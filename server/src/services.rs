@@ -35,6 +35,8 @@ pub struct Services {
     pub porter: Porter,
     /// Names and addresses of others.
     pub dns: Resolver,
+    /// The same, without a memory: for who has just published a record.
+    pub dns_anew: Resolver,
     /// Who mail is really from.
     pub authenticity: Authenticity,
     /// Domains and accounts.
@@ -82,7 +84,8 @@ impl Services {
             mailboxes: Mailboxes::new(db.clone(), bus.clone(), limits.mailboxes_per_account_max),
             outgoing,
             router: Router::new(dns.clone(), &config.hostname, &config.queue)?,
-            signing: Signing::new(db.clone(), bus, forgetful),
+            signing: Signing::new(db.clone(), bus, forgetful.clone()),
+            dns_anew: forgetful,
             outgoing_tls: tls_client::any_certificate(),
             history: History::new(db.clone(), &config.store),
             dns,

@@ -10,6 +10,7 @@ const LEVELS: &[&[&str]] = &[
     &["dkim", "dns", "net", "store"],
     &["authenticity", "mailbox", "directory", "history", "outgoing", "route", "signing"],
     &["services"],
+    &["domain_dns"],
     &["inbound", "outbound", "imap", "admin", "welcome"],
     &["house"],
 ];

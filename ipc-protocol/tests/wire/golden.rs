@@ -14,11 +14,13 @@ use grace_ipc::codec;
 use grace_ipc::database::{DbLock, DbMoment, DbPurpose};
 use grace_ipc::directory::AppScope;
 use grace_ipc::dkim::{DkimAlgorithm, DkimPublished, DkimState};
+use grace_ipc::domain_dns::{DnsImportance, DnsPurpose, DnsVerdict};
 use grace_ipc::event::{Service, Topic};
 use grace_ipc::frame;
 use grace_ipc::hello::{ClientHello, Refusal, ServerHello, Verdict};
 use grace_ipc::message::{Answer, Outcome, PushBody, Request, Rows, ServerMessage};
 use grace_ipc::role::Role;
+use grace_ipc::trace::TraceOutcome;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::samples;
@@ -170,14 +172,14 @@ fn are_all_variants<T: Serialize + DeserializeOwned + Debug>(all: impl IntoItera
 #[test]
 fn every_variant_has_a_sample() {
     are_all_variants(samples::events().into_iter().map(|event| event.kind));
-    are_all_variants(samples::requests().into_iter().map(|(_, request)| request.body).take(36));
+    are_all_variants(samples::requests().into_iter().map(|(_, request)| request.body).take(39));
     are_all_variants(samples::CODES);
     are_all_variants(Service::ALL);
     are_all_variants(Topic::ALL);
     has_variants::<ServerMessage>(3);
     has_variants::<Outcome>(3);
-    has_variants::<Rows>(10);
-    has_variants::<Answer>(12);
+    has_variants::<Rows>(13);
+    has_variants::<Answer>(13);
     has_variants::<PushBody>(2);
     are_all_variants([
         DbPurpose::Rows,
@@ -192,6 +194,10 @@ fn every_variant_has_a_sample() {
     are_all_variants([DkimState::Waiting, DkimState::Signing, DkimState::Retired]);
     are_all_variants(PUBLISHED);
     are_all_variants(AppScope::ALL);
+    are_all_variants(DnsPurpose::ALL);
+    are_all_variants(DnsImportance::ALL);
+    are_all_variants(DnsVerdict::ALL);
+    are_all_variants(TraceOutcome::ALL);
 
     let answers = samples::answers();
     let shown: BTreeSet<Vec<&str>> =

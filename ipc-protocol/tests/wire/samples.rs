@@ -9,6 +9,7 @@ use grace_ipc::database::{
 };
 use grace_ipc::directory::{AppPasswordRow, AppScope, SettingRow};
 use grace_ipc::dkim::{DkimAlgorithm, DkimPublished, DkimRow, DkimState};
+use grace_ipc::domain_dns::{DnsImportance, DnsPurpose, DnsVerdict, DomainDnsRow};
 use grace_ipc::event::{Event, EventKind, Service, Topic, TraceId};
 use grace_ipc::message::{
     AccountRow, AliasRow, Answer, Code, DomainRow, Door, EventCount, EventFilter, Failure, Outcome,
@@ -16,6 +17,7 @@ use grace_ipc::message::{
     SessionCount, Stats,
 };
 use grace_ipc::queue::{QueueChange, QueueFilter, QueueRow};
+use grace_ipc::trace::{TraceFilter, TraceOutcome, TraceRow};
 
 /// Every request, by name.
 pub(crate) fn requests() -> Vec<(String, Request)> {
@@ -87,6 +89,9 @@ pub(crate) fn requests() -> Vec<(String, Request)> {
             key: "state".into(),
             value: "no-login".into(),
         },
+        RequestBody::DomainDns { domain: "example.org".into(), check: true },
+        RequestBody::TraceSearch { filter: trace_filter(), rows_max: 1_000, before: Some(251) },
+        RequestBody::TraceShow { id: "4f2a".into() },
     ];
     let named = bodies.into_iter().enumerate().map(|(place, body)| {
         let id = u32::try_from(place).unwrap() + 1;
@@ -111,6 +116,11 @@ pub(crate) fn requests() -> Vec<(String, Request)> {
         extra("QueueChange-bounce", queue_change(QueueChange::Bounce)),
         extra("QueueChange-delete", queue_change(QueueChange::Delete)),
         extra("DkimList-of-domain", RequestBody::DkimList { domain: Some("example.org".into()) }),
+        extra("TraceSearch-all", trace_search(None)),
+        extra("TraceSearch-delivered", trace_search(Some(TraceOutcome::Delivered))),
+        extra("TraceSearch-junk", trace_search(Some(TraceOutcome::Junk))),
+        extra("TraceSearch-deferred", trace_search(Some(TraceOutcome::Deferred))),
+        extra("TraceSearch-failed", trace_search(Some(TraceOutcome::Failed))),
     ];
     named.chain(extras).collect()
 }
@@ -126,6 +136,23 @@ fn filter() -> QueueFilter {
 
 fn all() -> QueueFilter {
     QueueFilter::default()
+}
+
+fn trace_filter() -> TraceFilter {
+    TraceFilter {
+        sender: Some(String::new()),
+        recipient: Some("@example.org".into()),
+        message_id: Some("a@example.net".into()),
+        queue_id: Some("4f2a".into()),
+        from_us: Some(1_790_000_000_000_000),
+        to_us: Some(251),
+        outcome: Some(TraceOutcome::Refused),
+    }
+}
+
+fn trace_search(outcome: Option<TraceOutcome>) -> RequestBody {
+    let filter = TraceFilter { outcome, ..TraceFilter::default() };
+    RequestBody::TraceSearch { filter, rows_max: 7, before: None }
 }
 
 fn queue_change(change: QueueChange) -> RequestBody {
@@ -219,6 +246,49 @@ fn dkim_rows() -> Vec<DkimRow> {
     vec![row, missing]
 }
 
+/// One of each purpose, importance and verdict, in the order of the wire.
+fn domain_dns_rows() -> Vec<DomainDnsRow> {
+    let importances = DnsImportance::ALL.into_iter().cycle();
+    let verdicts = DnsVerdict::ALL.into_iter().cycle();
+    let rows = DnsPurpose::ALL.into_iter().zip(importances).zip(verdicts).map(
+        |((purpose, importance), verdict)| DomainDnsRow {
+            purpose,
+            record_type: "MX".into(),
+            name: "example.org".into(),
+            value: "10 mail.example.org.".into(),
+            ttl_s: 3_600,
+            importance,
+            why: "why".into(),
+            verdict,
+            found: vec!["20 mx.example.net.".into()],
+            advice: "advice".into(),
+        },
+    );
+    rows.collect()
+}
+
+fn trace_rows() -> Vec<TraceRow> {
+    let row = TraceRow {
+        place: 251,
+        queue_id: "4f2a".into(),
+        trace: 250,
+        began_us: 1_790_000_000_000_000,
+        last_us: 1_790_000_060_000_000,
+        sender: "info@example.org".into(),
+        recipients: vec!["a@example.net".into(), "b@example.net".into()],
+        recipients_count: 3,
+        message_id: "a@example.org".into(),
+        size: 65_536,
+        delivered: 4,
+        junk: 5,
+        deferred: 6,
+        failed: 7,
+        refused: 8,
+        reason: "451 4.7.1 later".into(),
+    };
+    vec![row, TraceRow::default()]
+}
+
 fn failure(code: Code) -> Failure {
     Failure::new(code, "why")
 }
@@ -264,6 +334,14 @@ pub(crate) fn answers() -> Vec<(String, ServerMessage)> {
                 password: Secret("abcd-efgh-ijkm-npqr-st23".into()),
             })),
         ),
+        ("reply-Part-DomainDns", reply(Outcome::Part(Rows::DomainDns(domain_dns_rows())))),
+        ("reply-Part-Traces", reply(Outcome::Part(Rows::Traces(trace_rows())))),
+        ("reply-Part-Events", reply(Outcome::Part(Rows::Events(two_events())))),
+        (
+            "reply-TracesEnd",
+            reply(Outcome::Done(Answer::TracesEnd { rows: 2, next: Some(65_536) })),
+        ),
+        ("reply-TracesEnd-all", reply(Outcome::Done(Answer::TracesEnd { rows: 2, next: None }))),
         ("reply-QueueChanged", reply(Outcome::Done(Answer::QueueChanged { recipients: 65_536 }))),
         ("goodbye", ServerMessage::Goodbye(failure(Code::Stopping))),
         (
@@ -348,6 +426,9 @@ pub(crate) fn server_variant(message: &ServerMessage) -> Vec<&'static str> {
             Outcome::Part(Rows::Aliases(_)) => vec!["Reply", "Part", "Aliases"],
             Outcome::Part(Rows::AppPasswords(_)) => vec!["Reply", "Part", "AppPasswords"],
             Outcome::Part(Rows::Settings(_)) => vec!["Reply", "Part", "Settings"],
+            Outcome::Part(Rows::DomainDns(_)) => vec!["Reply", "Part", "DomainDns"],
+            Outcome::Part(Rows::Traces(_)) => vec!["Reply", "Part", "Traces"],
+            Outcome::Part(Rows::Events(_)) => vec!["Reply", "Part", "Events"],
             Outcome::Failed(failure) => vec!["Reply", "Failed", code_name(failure.code)],
             Outcome::Done(answer) => match answer {
                 Answer::Done => vec!["Reply", "Done", "Done"],
@@ -362,13 +443,14 @@ pub(crate) fn server_variant(message: &ServerMessage) -> Vec<&'static str> {
                 Answer::DbKeyChanged(_) => vec!["Reply", "Done", "DbKeyChanged"],
                 Answer::QueueChanged { .. } => vec!["Reply", "Done", "QueueChanged"],
                 Answer::AppPassword { .. } => vec!["Reply", "Done", "AppPassword"],
+                Answer::TracesEnd { .. } => vec!["Reply", "Done", "TracesEnd"],
             },
         },
     }
 }
 
 /// All of what [`server_variant`] can give.
-pub(crate) const SERVER_VARIANTS: [&[&str]; 24] = [
+pub(crate) const SERVER_VARIANTS: [&[&str]; 28] = [
     &["Push", "Events"],
     &["Push", "Stats"],
     &["Reply", "Part", "Domains"],
@@ -393,6 +475,10 @@ pub(crate) const SERVER_VARIANTS: [&[&str]; 24] = [
     &["Reply", "Part", "Settings"],
     &["Reply", "Done", "AppPassword"],
     &["Reply", "Done", "QueueChanged"],
+    &["Reply", "Part", "DomainDns"],
+    &["Reply", "Part", "Traces"],
+    &["Reply", "Part", "Events"],
+    &["Reply", "Done", "TracesEnd"],
 ];
 
 fn progress() -> DbProgress {
@@ -685,6 +771,19 @@ fn outgoing() -> Vec<EventKind> {
             dmarc: "fail".into(),
             consequence: "refused".into(),
             reason: text("550 5.1.1 no"),
+        },
+        EventKind::MessageIdentified {
+            queue_id: "4f2a".into(),
+            sender: sender.clone(),
+            message_id: "a@example.net".into(),
+            recipients: vec!["a@example.org".into(), "b@example.org".into()],
+            about: String::new(),
+        },
+        EventKind::RecipientRefused {
+            peer: "192.0.2.1:25".parse().unwrap(),
+            sender,
+            recipient: "nobody@example.org".into(),
+            reply: "550 5.1.1 no".into(),
         },
     ]
 }

@@ -267,6 +267,9 @@ fn a_role_may_do_what_the_table_says() {
         ("DomainSet",          Role::Operator),
         ("AddressSettings",    Role::Viewer),
         ("AddressSet",         Role::Operator),
+        ("DomainDns",          Role::Viewer),
+        ("TraceSearch",        Role::Viewer),
+        ("TraceShow",          Role::Viewer),
     ];
     let mut walked = 0;
     for (_, Request { body, .. }) in samples::requests() {

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use zeroize::Zeroizing;
 
 use grace_ipc::dkim::{DKIM_ROWS_PER_PART_MAX, DkimAlgorithm, DkimPublished, DkimRow, DkimState};
+use grace_ipc::domain_dns::DOMAIN_DNS_ROWS_PER_PART_MAX;
 use grace_ipc::event::{EventKind, Service};
 use grace_ipc::message::{
     AccountRow, AliasRow, Answer, Code, DomainRow, Door, Failure, ROWS_PER_PART_MAX, RequestBody,
@@ -23,6 +24,8 @@ use grace_ipc::queue::{QUEUE_ROWS_PER_PART_MAX, QueueChange, QueueFilter};
 use super::database::{self, Job, Turn};
 use super::directory;
 use super::figures::{self, Sums};
+use super::past;
+use crate::domain_dns;
 use crate::outgoing;
 use crate::services::Services;
 use crate::signing::Key;
@@ -152,6 +155,11 @@ impl Desk {
             RequestBody::AddressSettings { address } => {
                 directory::settings(people.address_settings(&address))
             }
+            RequestBody::DomainDns { domain, check } => self.domain_dns(&domain, check).await,
+            RequestBody::TraceSearch { filter, rows_max, before } => {
+                past::search(&self.services, filter, rows_max, before).await
+            }
+            RequestBody::TraceShow { id } => past::story(&self.services, id).await,
             change => {
                 self.change(change, by).await?;
                 Ok(Outcome::Answer(Answer::Done))
@@ -231,6 +239,9 @@ impl Desk {
             | RequestBody::AppPasswordCreate { .. }
             | RequestBody::DomainSettings { .. }
             | RequestBody::AddressSettings { .. }
+            | RequestBody::DomainDns { .. }
+            | RequestBody::TraceSearch { .. }
+            | RequestBody::TraceShow { .. }
             | RequestBody::QueueChange { .. } => {
                 let text = format!("{} changes nothing", change.rule().name);
                 return Err(Failure::new(Code::Unsupported, text));
@@ -265,6 +276,11 @@ impl Desk {
         let checked = self.services.signing.check(domain).await.map_err(|e| refused(&e))?;
         let rows = checked.into_iter().map(|(key, published)| dkim_row(key, &published));
         Ok(list(rows.collect(), DKIM_ROWS_PER_PART_MAX, Rows::Dkim))
+    }
+
+    async fn domain_dns(&self, domain: &str, check: bool) -> Result<Outcome, Failure> {
+        let rows = domain_dns::of(&self.services, domain, check).await.map_err(|e| refused(&e))?;
+        Ok(list(rows, DOMAIN_DNS_ROWS_PER_PART_MAX, Rows::DomainDns))
     }
 
     async fn change_queue(
@@ -364,15 +380,24 @@ fn dkim_row(key: Key, published: &Published) -> DkimRow {
     }
 }
 
+/// A list in parts of at most so many rows.
+pub(super) fn list<T>(rows: Vec<T>, part_max: usize, part: impl Fn(Vec<T>) -> Rows) -> Outcome {
+    let end = Answer::ListEnd { rows: rows.len() as u64 };
+    Outcome::Parts(parts(rows, part_max, part), end)
+}
+
 /// Cuts rows into parts of at most so many.
-pub(super) fn list<T>(mut rows: Vec<T>, part_max: usize, part: impl Fn(Vec<T>) -> Rows) -> Outcome {
-    let count = rows.len() as u64;
+pub(super) fn parts<T>(
+    mut rows: Vec<T>,
+    part_max: usize,
+    part: impl Fn(Vec<T>) -> Rows,
+) -> Vec<Rows> {
     let mut parts = Vec::new();
     while !rows.is_empty() {
         let rest = rows.split_off(rows.len().min(part_max));
         parts.push(part(std::mem::replace(&mut rows, rest)));
     }
-    Outcome::Parts(parts, Answer::ListEnd { rows: count })
+    parts
 }
 
 fn store_failed(failure: &StoreFailure) -> Failure {

@@ -12,6 +12,7 @@ mod database;
 mod desk;
 mod directory;
 mod figures;
+mod past;
 mod people;
 mod session;
 #[cfg(test)]

@@ -31,7 +31,8 @@ use tokio::time::Instant;
 
 use self::lookup::Lookup;
 use self::message::Examined;
-use self::verdict::Verdict;
+use self::spf::Sender;
+use self::verdict::{Found, Verdict};
 use crate::config::limits;
 use crate::dkim::body::BodyHashes;
 use crate::dns::Resolver;
@@ -82,6 +83,13 @@ impl Authenticity {
     pub fn concerns(&self, peer: IpAddr) -> bool {
         let peer = peer.to_canonical();
         !self.0.settings.unchecked_networks.iter().any(|network| network.contains(peer))
+    }
+
+    /// What a domain says of an address that sends for it (SPF), by a resolver of one's choice.
+    pub async fn sender_policy(&self, resolver: &Resolver, domain: &str, ip: IpAddr) -> Found {
+        let hostname = &self.0.hostname;
+        let sender = Sender { ip, helo: hostname, address: "", hostname };
+        spf::check_host(resolver, sender, domain).await.found
     }
 
     /// Begins with a message whose header block is here.

@@ -271,7 +271,7 @@ settings! {
         trace_hours = 336, 0..=87_600, "hours",
             "How long events of connections and messages are kept to be looked up. 0: none are. Questions about a message come within two weeks.";
         traces_max = 1_000_000, 10_000..=1_000_000_000, "events",
-            "Events kept, however young: an attack must not fill the disk. When 16384 new ones begin, the oldest beyond this go. A message makes about five, of some 200 bytes each.";
+            "Events kept, however young: an attack must not fill the disk. When 16384 new ones begin, the oldest beyond this go. A message makes about six, of some 300 bytes each with what it is found by.";
         minutes_kept_hours = 48, 1..=8_760, "hours",
             "How long counts by the minute are kept: some 40 bytes each.";
         hours_kept_days = 400, 1..=36_500, "days",

@@ -10,6 +10,7 @@
 //! Not here: which host gets mail (`route`), what a record means (`authenticity`).
 
 mod failure;
+pub mod published;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   bus ──▶ keep, one task ──┬─▶ events, some dozens a transaction ──▶ trace, trace_page
+//!                            │     and what their messages are found by ─▶ traced, trace_word
 //!   counters ──▶ every minute└─▶ what came since ──▶ statistic, by the minute and by the hour
 //! ```
 //! It is written as `Buffered`: a killed daemon loses nothing that was written, a power cut the
@@ -10,7 +11,10 @@
 //! counted and told; when [`History::keep`] returns, all that was told before the stop is written.
 //! Not here: the tables (`store`), who may look (`admin`).
 
+mod index;
+pub mod search;
 pub mod statistics;
+mod story;
 pub mod traces;
 
 use std::sync::Arc;
@@ -24,6 +28,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use grace_ipc::event::{Event, TraceId};
 
+use self::index::Index;
 use self::statistics::Tally;
 use crate::config::limits::Store;
 use crate::telemetry::bus::{Batch, Bus, Reader, now_us};
@@ -76,6 +81,7 @@ impl History {
         let mut keeper = Keeper {
             reader: bus.reader(usize::MAX),
             waiting: Waiting::default(),
+            index: Index::default(),
             tally: Tally::default(),
             since_s: now_s,
             expired_s: 0,
@@ -163,6 +169,8 @@ struct Keeper {
     bus: Bus,
     reader: Reader,
     waiting: Waiting,
+    /// Which messages connections are at.
+    index: Index,
     tally: Tally,
     /// Since when is counted what was not written yet, seconds since 1970 UTC.
     since_s: u64,
@@ -179,7 +187,8 @@ impl Keeper {
         let Waiting { events, lost, .. } = std::mem::take(&mut self.waiting);
         self.lose(lost, "they came faster than they could be written");
         for events in events.chunks(EVENTS_AT_ONCE) {
-            match self.history.write(|tx| traces::put(tx, events)).await {
+            let index = &mut self.index;
+            match self.history.write(|tx| traces::put(tx, events, index)).await {
                 Ok(begins_page) if begins_page => self.expire_traces(now_us() / US).await,
                 Ok(_) => {}
                 Err(e) => self.lose(events.len() as u64, &e.to_string()),

@@ -12,8 +12,11 @@ use gracedb::write::WriteTx;
 use grace_ipc::event::{Event, TraceId};
 
 use super::History;
+use super::index::{Draft, Index};
 use crate::store::failure::Failure;
-use crate::store::traces::{TraceById, TracePage, TraceRow};
+use crate::store::traces::{
+    StoryId, TraceById, TraceLaterRow, TracePage, TraceRow, TraceWordRow, TracedRow,
+};
 
 /// Events on one page at most: what goes at once when there are too many.
 pub(super) const PAGE_ROWS_MAX: u32 = 16_384;
@@ -71,9 +74,15 @@ fn event(row: TraceRow) -> Event {
     Event { seq: row.seq, time_us: row.time_us, trace: TraceId(row.trace), kind: row.kind }
 }
 
-/// Keeps events, in order. True if a page began: time to see whether there are too many.
-pub(super) fn put(tx: &mut WriteTx<'_>, events: &[Arc<Event>]) -> Result<bool, StoreError> {
+/// Keeps events, in order, and what their messages are found by. True if a page began: time to see
+/// whether there are too many.
+pub(super) fn put(
+    tx: &mut WriteTx<'_>,
+    events: &[Arc<Event>],
+    index: &mut Index,
+) -> Result<bool, StoreError> {
     let mut begins_page = false;
+    let mut draft = Draft::default();
     let mut open = tx.scan::<TracePage>().next_back().transpose()?;
     for event in events {
         let page = match open.take() {
@@ -93,10 +102,12 @@ pub(super) fn put(tx: &mut WriteTx<'_>, events: &[Arc<Event>]) -> Result<bool, S
             time_us: event.time_us,
             kind: event.kind.clone(),
         })?;
+        index.note(&mut draft, page.began_us, event);
         let newest_us = page.newest_us.max(event.time_us);
         open = Some(TracePage { newest_us, rows: page.rows + 1, ..page });
     }
     open.map_or(Ok(()), |page| tx.put(&page))?;
+    draft.write(tx)?;
     Ok(begins_page)
 }
 
@@ -113,13 +124,19 @@ pub(super) fn expire(
 ) -> Result<(), StoreError> {
     let pages = tx.scan::<TracePage>().collect::<Result<Vec<_>, _>>()?;
     let mut rows: u64 = pages.iter().map(|page| u64::from(page.rows)).sum();
+    let mut went = false;
     for page in pages {
         if page.newest_us >= oldest_us && rows <= rows_max {
-            break;
+            // What began before the oldest page is looked for on every page.
+            let first = StoryId::first_of(page.began_us).number();
+            return if went { tx.delete_range::<TraceLaterRow>(..(first, 0)) } else { Ok(()) };
         }
+        went = true;
         tx.delete_prefix::<TraceRow, _>(&(page.began_us,))?;
+        tx.delete_prefix::<TracedRow, _>(&(page.began_us,))?;
+        tx.delete_prefix::<TraceWordRow, _>(&(page.began_us,))?;
         tx.delete::<TracePage>(&page.began_us)?;
         rows -= u64::from(page.rows);
     }
-    Ok(())
+    if went { tx.delete_range::<TraceLaterRow>(..) } else { Ok(()) }
 }

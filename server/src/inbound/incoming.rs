@@ -18,6 +18,7 @@ use grace_smtp::receiver::Envelope;
 use grace_smtp::reply::Reply;
 
 use super::Received;
+use super::names::Names;
 use super::submitted::Submitter;
 use crate::authenticity::{Authenticity, Check, Facts};
 use crate::mailbox::append::Upload;
@@ -154,6 +155,11 @@ impl Incoming {
         let begin =
             |(authenticity, facts): (Authenticity, Facts)| authenticity.begin(facts, &self.header);
         self.check = self.checks.take().map(begin);
+    }
+
+    /// Its names, as far as it came.
+    pub(super) fn names(&self) -> Names {
+        Names::of(&self.queue_id, &self.envelope, &self.header, "")
     }
 
     /// The last byte was taken.

@@ -13,6 +13,7 @@
 //! Not here: the dialogue ([`session`]), mailboxes (`mailbox`), who lives here (`directory`).
 
 pub mod incoming;
+mod names;
 pub mod session;
 mod submitted;
 #[cfg(test)]
@@ -30,6 +31,7 @@ use grace_smtp::reply::Reply;
 use grace_smtp::trace;
 
 use self::incoming::Lines;
+use self::names::Names;
 use self::submitted::{Going, Submitter};
 use crate::authenticity::verdict::{Consequence, Outcome, Verdict};
 use crate::authenticity::{Check, results};
@@ -176,10 +178,19 @@ impl Received {
     /// # Errors
     /// It stands nowhere; why, and what the sender is told.
     pub async fn walk(self, services: &Services) -> Result<Stored, Rejection> {
+        self.names(services).tell(&services.porter.bus, self.trace);
         self.check_hops(services)?;
         let authenticated = self.authenticate(services).await?;
         let placed = authenticated.place(&services.directory)?;
         placed.store(services).await
+    }
+
+    fn names(&self, services: &Services) -> Names {
+        let added = self.submitter.as_ref().map(|submitter| {
+            let names = (services.config.hostname.as_str(), self.queue_id.as_str());
+            submitted::missing(&self.header, submitter, names, now_ms())
+        });
+        Names::of(&self.queue_id, &self.envelope, &self.header, &added.unwrap_or_default())
     }
 
     /// RFC 5321 6.3: ends what goes in circles.

@@ -28,6 +28,7 @@ use grace_smtp::settings::{
 use grace_smtp::trace;
 
 use super::incoming::{Incoming, Lines, Stuck};
+use super::names::Names;
 use super::submitted::Submitter;
 use super::{new_queue_id, resolve, since_1970, store_down, store_reply};
 use crate::authenticity::Facts;
@@ -73,6 +74,8 @@ pub async fn run(services: Services, visit: Visit) -> Ended {
         person: None,
         ticket: None,
         body: None,
+        sender: String::new(),
+        dropped: None,
     };
     let reason = match session.converse().await {
         Ok(reason) => {
@@ -189,6 +192,11 @@ struct Session {
     /// Theirs, for as long as they may be in.
     ticket: Option<Ticket>,
     body: Option<Incoming>,
+    /// The envelope sender that was named last.
+    sender: String,
+    /// The names of a message whose body is not wanted any more. On the heap: hardly any session
+    /// has them.
+    dropped: Option<Box<Names>>,
 }
 
 impl Session {
@@ -248,11 +256,15 @@ impl Session {
         match action {
             Action::Send(bytes) => self.send(&bytes).await?,
             Action::CheckSender(sender) => {
+                self.sender = sender.to_string();
                 let answer = self.check_sender(&sender);
                 self.receiver.answer_sender(Instant::now(), answer);
             }
             Action::CheckRecipient(recipient) => {
                 let answer = self.check_recipient(&recipient);
+                if let Err(reply) = &answer {
+                    self.recipient_refused(&recipient, reply);
+                }
                 self.receiver.answer_recipient(Instant::now(), answer);
             }
             Action::Authenticate(credentials) => self.log_in(credentials).await,
@@ -282,7 +294,7 @@ impl Session {
                 let answer = self.end_body().await;
                 self.receiver.answer_end(Instant::now(), answer);
             }
-            Action::BodyDropped => self.body = None,
+            Action::BodyDropped => self.drop_body(),
             Action::StartTls => self.start_tls().await?,
             Action::Note(note) => self.tell(note),
             Action::Close(_) => {}
@@ -417,6 +429,7 @@ impl Session {
 
     /// Makes room for a message, and writes down what stands on top of it (RFC 5321 4.4).
     fn begin_body(&mut self, envelope: Envelope) {
+        self.dropped = None;
         let queue_id = new_queue_id();
         let now_s = i64::try_from(since_1970().as_secs()).unwrap_or_default();
         let received = Date::from_timestamp(now_s).map(|date| {
@@ -465,7 +478,7 @@ impl Session {
     async fn keep(&mut self, bytes: &[u8]) {
         let Some(body) = &mut self.body else { return };
         let Err(stuck) = body.take(bytes).await else { return };
-        self.body = None;
+        self.drop_body();
         let reply = match stuck {
             Stuck::HeaderTooLarge(bytes_max) => Stuck::too_large(bytes_max),
             Stuck::Store(failure) => self.store_failed(&failure),
@@ -516,7 +529,7 @@ impl Session {
         Ok(())
     }
 
-    fn tell(&self, note: Note) {
+    fn tell(&mut self, note: Note) {
         match note {
             Note::CommandRefused { command, reply } => self.emit(EventKind::CommandRefused {
                 service: self.service,
@@ -525,12 +538,29 @@ impl Session {
                 reply,
             }),
             Note::MessageRefused { sender, reply } => {
+                if let Some(names) = self.dropped.take() {
+                    names.tell(&self.services.porter.bus, self.trace);
+                }
                 let sender = claim(sender.as_bytes());
                 self.emit(EventKind::MessageRefused { sender, reply });
             }
             // Let through, so nothing was decided.
             Note::Hasty { .. } => {}
         }
+    }
+
+    fn recipient_refused(&self, recipient: &Recipient, reply: &Reply) {
+        self.emit(EventKind::RecipientRefused {
+            peer: self.peer,
+            sender: claim(self.sender.as_bytes()),
+            recipient: claim(recipient.to_string().as_bytes()),
+            reply: reply.to_string(),
+        });
+    }
+
+    /// Forgets a body that is not wanted, but not whose it is: that is told when it is refused.
+    fn drop_body(&mut self) {
+        self.dropped = self.body.take().map(|body| Box::new(body.names()));
     }
 
     fn emit(&self, event: EventKind) {

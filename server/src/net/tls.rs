@@ -10,7 +10,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use aws_lc_rs::digest::{SHA256, digest};
 use rustls::ServerConfig;
+use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
@@ -63,6 +65,20 @@ impl Tls {
         let fresh = read(&self.files)?;
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = fresh;
         Ok(self.files.certificate.display().to_string())
+    }
+
+    /// SHA-256 of the certificate's public key, as others are told which one to expect (TLSA,
+    /// RFC 6698 2.1.3).
+    ///
+    /// # Errors
+    /// Says which file cannot be used and why.
+    pub fn key_sha256(&self) -> Result<[u8; 32], String> {
+        let say = |what: &dyn std::fmt::Display| format!("{}: {what}", self.files.key.display());
+        let key = PrivateKeyDer::from_pem_file(&self.files.key).map_err(|e| say(&e))?;
+        let key = any_supported_type(&key).map_err(|e| say(&e))?;
+        let public = key.public_key().ok_or_else(|| say(&"holds a key of an unknown kind"))?;
+        let hash = digest(&SHA256, public.as_ref());
+        hash.as_ref().try_into().map_err(|_| say(&"has a key without a hash"))
     }
 }
 

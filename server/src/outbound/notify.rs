@@ -107,7 +107,20 @@ impl Notification {
         let (bus, trace) = (&services.porter.bus, TraceId(about.trace));
         let queue_id = base32(about.id);
         let to = claim(self.to.as_bytes());
-        bus.emit(trace, EventKind::SenderNotified { queue_id, to, about: self.about });
+        let notified = EventKind::SenderNotified {
+            queue_id: queue_id.clone(),
+            to: to.clone(),
+            about: self.about,
+        };
+        bus.emit(trace, notified);
+        let identified = EventKind::MessageIdentified {
+            queue_id: base32(self.number),
+            sender: String::new(),
+            message_id: String::new(),
+            recipients: vec![to],
+            about: queue_id,
+        };
+        bus.emit(trace, identified);
         let size = self.text.size();
         for place in places {
             let delivered = EventKind::MessageDelivered {

@@ -8,6 +8,7 @@
 //!  12 outgoing   13 outgoing_recipient
 //!  14 dkim_key   15 alias
 //!  28 scram_key  29 app_password  36 domain_settings  37 address_settings
+//!  33 traced     34 trace_word    35 trace_later
 //! ```
 //! Invariant: a table's id and name never change meaning; a table that is given up keeps its id:
 //! 6, `body`.
@@ -43,7 +44,7 @@ use self::messages::{MailboxRow, MessageRow, Subscription, UidValidity, Vanished
 use self::outgoing::{OutgoingRecipientRow, OutgoingRow};
 use self::settings::{AddressSettings, DomainSettings};
 use self::statistics::StatisticRow;
-use self::traces::{TracePage, TraceRow};
+use self::traces::{TraceLaterRow, TracePage, TraceRow, TraceWordRow, TracedRow};
 
 /// Every table of the daemon.
 pub const SCHEMA: Schema = Schema::new(&[
@@ -65,4 +66,7 @@ pub const SCHEMA: Schema = Schema::new(&[
     AppPasswordRow::DEF,
     DomainSettings::DEF,
     AddressSettings::DEF,
+    TracedRow::DEF,
+    TraceWordRow::DEF,
+    TraceLaterRow::DEF,
 ]);

@@ -11,11 +11,13 @@ mod alias;
 mod app_password;
 mod db;
 mod dkim;
+mod domain_dns;
 mod find;
 mod password;
 mod print;
 mod queue;
 mod settings;
+mod trace;
 mod units;
 mod watch;
 
@@ -61,6 +63,9 @@ enum Command {
     /// Addresses that stand for accounts: other names, groups, the rest of a domain
     #[command(subcommand)]
     Alias(alias::Alias),
+    /// Messages of the past: which there were, and what became of one
+    #[command(subcommand)]
+    Trace(trace::Trace),
     /// What happens, as it happens
     Events(watch::Events),
     /// Counters
@@ -100,6 +105,8 @@ enum Domain {
         /// What it is to be
         value: String,
     },
+    /// The records to publish in the DNS, and whether they are there
+    Dns(domain_dns::Dns),
 }
 
 #[derive(Debug, Subcommand)]
@@ -173,9 +180,10 @@ fn run(arguments: Arguments) -> Result<ExitCode, String> {
     let connect = |role| find::connect(socket.as_deref(), role);
     let done = match command {
         Command::Db(command) => return db::run(command, form, &connect),
-        Command::Domain(command) => domain(command, form, &connect),
+        Command::Domain(command) => return domain(command, form, &connect),
         Command::Account(command) => account(command, form, &connect),
         Command::Queue(command) => queue::run(command, form, &connect),
+        Command::Trace(command) => trace::run(command, form, &connect),
         Command::Alias(command) => alias::run(command, form, &connect),
         Command::Dkim(command) => dkim::run(command, form, &connect),
         Command::Events(events) => watch::events(connect(Role::Viewer)?, form, &events),
@@ -195,8 +203,10 @@ fn domain(
     command: Domain,
     form: Form,
     connect: &dyn Fn(Role) -> Result<Client, String>,
-) -> Result<(), String> {
-    match command {
+) -> Result<ExitCode, String> {
+    let done = match command {
+        // Its exit code says more than yes or no.
+        Domain::Dns(dns) => return domain_dns::run(dns, form, connect),
         Domain::List => {
             let rows = connect(Role::Viewer)?.domains().map_err(|e| e.to_string())?;
             print::domains(form, &rows)
@@ -219,7 +229,8 @@ fn domain(
             let body = RequestBody::DomainSet { name, key, value };
             settings::set(connect(Role::Operator)?, form, body, &what)
         }
-    }
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }
 
 fn account(

@@ -41,6 +41,11 @@ pub(crate) fn json_line(value: &impl Serialize) -> Result<(), String> {
 
 /// Columns as wide as their widest cell; numbers to the right.
 pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) -> Result<(), String> {
+    columns(head, rows).iter().try_for_each(|text| line(text))
+}
+
+/// The lines of a table.
+pub(crate) fn columns(head: &[&str], rows: &[Vec<String>]) -> Vec<String> {
     let head: Vec<String> = head.iter().map(|&cell| cell.to_owned()).collect();
     let lines = || std::iter::once(&head).chain(rows);
     let width = |column: usize| {
@@ -48,13 +53,13 @@ pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) -> Result<(), String> {
         cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
     };
     let widths: Vec<usize> = (0..head.len()).map(width).collect();
-    for row in lines() {
+    let line = |row: &Vec<String>| {
         let cells = row.iter().zip(&widths).enumerate().map(|(column, (cell, &width))| {
             if column == 0 { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
         });
-        line(cells.collect::<Vec<_>>().join("  ").trim_end())?;
-    }
-    Ok(())
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    lines().map(line).collect()
 }
 
 /// Says that a change was made.

@@ -14,7 +14,7 @@ mod dump;
 mod key;
 mod live;
 mod meter;
-mod moment;
+pub(crate) mod moment;
 mod show;
 
 use std::path::{Path, PathBuf};

@@ -46,6 +46,12 @@ pub(super) fn now_us() -> u64 {
     u64::try_from(now.as_micros()).unwrap_or(u64::MAX)
 }
 
+/// A time, or so long before now, in microseconds since 1970 UTC.
+pub(crate) fn past_us(text: &str) -> Result<u64, String> {
+    let ago = span_us(text).map(|ago| now_us().saturating_sub(ago));
+    ago.or_else(|_| time_us(text)).map_err(|why| format!("{why}, nor one such as 15m or 3d ago"))
+}
+
 /// `15m` in microseconds.
 fn span_us(text: &str) -> Result<u64, String> {
     let wrong = || format!("{text:?} is not a time such as 90s, 15m, 2h or 3d");
