@@ -4,13 +4,17 @@
 //!   grace-tests crash [--minutes N] [--from SEED] [--drill NAME]
 //!   grace-tests powercut [--cuts N] [--mode none|prefix|subset|tear] [--sector 512|4096]
 //!                        [--no-sync] [--seed S] [--image FILE]
+//!   grace-tests smtp-kill [--messages N] [--kills N]
 //!   grace-tests smtp-load [--repetitions N] [--messages N]
 //! ```
-//! Not here: what they do ([`crash`], [`load`], [`grace_tests::powercut`]).
+//! Not here: what they do ([`crash`], [`grace_tests::killed`], [`load`],
+//! [`grace_tests::powercut`]).
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "it says what it finds")]
 
 mod crash;
+#[cfg(unix)]
+mod kill;
 #[cfg(unix)]
 mod load;
 
@@ -22,6 +26,8 @@ use grace_tests::powercut;
 const USAGES: &[&str] = &[
     crash::USAGE,
     powercut::USAGE,
+    #[cfg(unix)]
+    kill::USAGE,
     #[cfg(unix)]
     load::USAGE,
 ];
@@ -45,6 +51,8 @@ fn run(arguments: &[String]) -> Result<(), String> {
     }
     let outcome = match word.as_str() {
         "crash" => crash::run(options),
+        #[cfg(unix)]
+        "smtp-kill" => kill::run(options),
         #[cfg(unix)]
         "smtp-load" => load::run(options),
         _ => None,

@@ -49,8 +49,7 @@ fn send(port: u16, load: Load<'_>, numbers: impl Iterator<Item = u64>) -> Vec<u6
     let mut wire = Wire::connect(port);
     wire.check("S: 220 *\nC: EHLO client.example.org\nS: 250 *");
     wire.check(&format!("C: AUTH PLAIN {secret}\nS: 235 *"));
-    let line = [vec![b'x'; 70], b"\r\n".to_vec()].concat();
-    let body = line.repeat(load.bytes.div_ceil(line.len()));
+    let body = body(load.bytes);
     let mut acknowledged = Vec::new();
     for number in numbers {
         let envelope =
@@ -60,13 +59,20 @@ fn send(port: u16, load: Load<'_>, numbers: impl Iterator<Item = u64>) -> Vec<u6
             break;
         }
         let head = format!("From: <{address}>\r\nSubject: number {number}\r\n\r\n");
-        wire.send(&[head.as_bytes(), &body, b".\r\n"].concat());
+        wire.send(&[head.as_bytes(), body.as_bytes(), b".\r\n"].concat());
         if !last_line(&mut wire).starts_with("250") {
             break;
         }
         acknowledged.push(number);
     }
     acknowledged
+}
+
+/// A body of about so many bytes.
+#[must_use]
+pub fn body(bytes: usize) -> String {
+    let line = format!("{}\r\n", "x".repeat(70));
+    line.repeat(bytes.div_ceil(line.len()))
 }
 
 fn last_line(wire: &mut Wire) -> String {

@@ -50,7 +50,16 @@ impl Postfix {
     /// When it does not open its port in time.
     #[must_use]
     pub fn start(settings: &str) -> Self {
-        let (folder, port) = (Folder::new(), free_port());
+        Self::start_on(free_port(), settings)
+    }
+
+    /// The same on a port of one's choice.
+    ///
+    /// # Panics
+    /// As [`Postfix::start`].
+    #[must_use]
+    pub fn start_on(port: u16, settings: &str) -> Self {
+        let folder = Folder::new();
         let at = folder.path();
         fs::set_permissions(at, Permissions::from_mode(0o755)).expect("the folder is ours");
         for name in ["etc", "queue", "data"] {
