@@ -286,24 +286,25 @@ impl House {
     /// # Panics
     /// As [`House::stop`].
     pub fn stop_was_asked(&mut self) {
-        let status = self.wait_end();
+        let (status, _) = self.wait_end();
         assert!(status.success(), "graced was asked to stop and ended with {status}");
     }
 
-    /// Kills the daemon as a power cut of the process would: no warning, nothing finished.
-    pub fn kill(&mut self) {
+    /// Kills the daemon as a power cut of the process would: no warning, nothing finished. Returns
+    /// what it said in its life.
+    pub fn kill(&mut self) -> Log {
         let daemon = self.daemon.as_mut().expect("the daemon runs");
         daemon.child.kill().expect("the daemon runs");
-        self.wait_end();
+        self.wait_end().1
     }
 
     /// Waits for the daemon's end and looks at its log once more.
-    fn wait_end(&mut self) -> ExitStatus {
+    fn wait_end(&mut self) -> (ExitStatus, Log) {
         let mut daemon = self.daemon.take().expect("the daemon runs");
         let status = wait(&mut daemon.child, STOP_PATIENCE);
         daemon.log.finish();
         daemon.log.assert_healthy();
-        status
+        (status, daemon.log)
     }
 
     fn daemon(&self) -> &Daemon {

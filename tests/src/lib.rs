@@ -3,8 +3,9 @@
 //! A scenario (`scenarios/*.rs`) tells a story with these pieces: [`house`] runs a daemon on free
 //! loopback ports and talks to it through `gracectl`, [`log`] is what the daemon said, [`wire`]
 //! holds a conversation with it line by line, [`script`] runs the Python programs of `scripts/`,
-//! [`usage`] reads what a process costs, [`display`] gives the console a screen. [`drill`] puts the
-//! database alone on a disk that fails, [`powercut`] on a drive that loses what was not synced.
+//! [`usage`] reads what a process costs, [`display`] gives the console a screen; [`postfix`] and
+//! [`sink`] are servers to exchange mail with, [`killed`] is what happens in between. [`drill`] puts the database alone on a disk that
+//! fails, [`powercut`] on a drive that loses what was not synced.
 //!
 //! Invariants: nothing here looks inside the product, only at its doors; whatever a piece starts it
 //! ends when dropped; nothing waits for a time to pass where it can wait for something to happen.
@@ -14,11 +15,19 @@ pub mod corpus;
 pub mod display;
 pub mod drill;
 pub mod house;
+#[cfg(unix)]
+pub mod killed;
 pub mod log;
+#[cfg(unix)]
+pub mod postfix;
 pub mod powercut;
 pub mod program;
 pub mod script;
 pub mod seed;
+#[cfg(unix)]
+pub mod sink;
+pub mod submit;
+pub mod tap;
 pub mod usage;
 pub mod wire;
 pub mod zone;

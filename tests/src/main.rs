@@ -4,16 +4,33 @@
 //!   grace-tests crash [--minutes N] [--from SEED] [--drill NAME]
 //!   grace-tests powercut [--cuts N] [--mode none|prefix|subset|tear] [--sector 512|4096]
 //!                        [--no-sync] [--seed S] [--image FILE]
+//!   grace-tests smtp-kill [--messages N] [--kills N]
+//!   grace-tests smtp-load [--repetitions N] [--messages N]
 //! ```
-//! Not here: what they do ([`crash`], [`grace_tests::powercut`]).
+//! Not here: what they do ([`crash`], [`grace_tests::killed`], [`load`],
+//! [`grace_tests::powercut`]).
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "it says what it finds")]
 
 mod crash;
+#[cfg(unix)]
+mod kill;
+#[cfg(unix)]
+mod load;
 
 use std::process::ExitCode;
 
 use grace_tests::powercut;
+
+/// How the commands are called.
+const USAGES: &[&str] = &[
+    crash::USAGE,
+    powercut::USAGE,
+    #[cfg(unix)]
+    kill::USAGE,
+    #[cfg(unix)]
+    load::USAGE,
+];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -27,13 +44,18 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &[String]) -> Result<(), String> {
-    let usage = || format!("usage: {}\n       {}", crash::USAGE, powercut::USAGE);
+    let usage = || format!("usage: {}", USAGES.join("\n       "));
     let (word, options) = arguments.split_first().ok_or_else(usage)?;
     if let Some(outcome) = powercut::run(word, options) {
         return outcome;
     }
-    if word != "crash" {
-        return Err(usage());
-    }
-    crash::run(options).unwrap_or_else(|| Err(usage()))
+    let outcome = match word.as_str() {
+        "crash" => crash::run(options),
+        #[cfg(unix)]
+        "smtp-kill" => kill::run(options),
+        #[cfg(unix)]
+        "smtp-load" => load::run(options),
+        _ => None,
+    };
+    outcome.unwrap_or_else(|| Err(usage()))
 }

@@ -3,18 +3,20 @@
 //! Invariant: a missing program is told with the command that brings it.
 //! Not here: running them ([`crate::house`], [`crate::script`]).
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
-/// Path of a program of ours, as built beside this test (`<target>/debug/<name>`).
+/// Path of a program of ours, as built beside this one (`<target>/debug/<name>`).
 ///
 /// # Panics
 /// When it is not built.
 #[must_use]
 pub fn ours(name: &str) -> PathBuf {
-    let test = std::env::current_exe().expect("a test program knows its own path");
-    // <target>/debug/deps/<test>-<hash>
-    let folder = test.parent().and_then(Path::parent).expect("a test lies in <target>/debug/deps");
+    let this = std::env::current_exe().expect("a program knows its own path");
+    let folder = this.parent().expect("a program lies in a folder");
+    // A test is <target>/debug/deps/<test>-<hash>.
+    let above = folder.parent().filter(|_| folder.ends_with("deps"));
+    let folder = above.unwrap_or(folder);
     let program = folder.join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
     assert!(
         program.exists(),

@@ -26,13 +26,9 @@ pub struct Usage {
 pub fn of(id: u32) -> Usage {
     let rollup = fs::read_to_string(format!("/proc/{id}/smaps_rollup"))
         .unwrap_or_else(|error| gone(id, &error));
-    let kib = |name: &str| {
-        let line = rollup.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
-        line.split_whitespace().next().and_then(|n| n.parse().ok()).unwrap_or_default()
-    };
     Usage {
-        resident_kib: kib("Rss:"),
-        proportional_kib: kib("Pss:"),
+        resident_kib: field_kib(&rollup, "Rss:"),
+        proportional_kib: field_kib(&rollup, "Pss:"),
         files: entries(id, "fd"),
         threads: entries(id, "task"),
     }
@@ -60,20 +56,65 @@ pub fn settle(id: u32, patience: Duration, wanted: impl Fn(&Usage) -> bool) -> U
 pub fn peak_kib(id: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{id}/status"));
     let status = status.unwrap_or_else(|error| gone(id, &error));
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();
-    line.split_whitespace().next().and_then(|n| n.parse().ok()).unwrap_or_default()
+    field_kib(&status, "VmHWM:")
 }
 
 /// Processor time process `id` has used, in milliseconds.
 #[must_use]
 pub fn processor_ms(id: u32) -> u64 {
+    // utime and stime are the 12th and 13th after the name, in hundredths of a second (proc(5)).
+    stat(id).iter().skip(11).take(2).sum::<u64>() * 10
+}
+
+/// Process `id` and all that it started, and they, that live now.
+#[must_use]
+pub fn family(id: u32) -> Vec<u32> {
+    let parents: Vec<(u32, u32)> = fs::read_dir("/proc")
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter_map(|child: u32| Some((child, u32::try_from(*stat(child).get(1)?).ok()?)))
+        .collect();
+    let mut family = vec![id];
+    let mut next = 0;
+    while let Some(&parent) = family.get(next) {
+        family.extend(parents.iter().filter(|pair| pair.1 == parent).map(|pair| pair.0));
+        next += 1;
+    }
+    family
+}
+
+/// Processor time that process `id` and all that it started have used, those that ended too, in
+/// milliseconds: whoever waits for a process inherits its time.
+#[must_use]
+pub fn family_processor_ms(id: u32) -> u64 {
+    // utime, stime, cutime and cstime.
+    let ticks = |id: u32| stat(id).iter().skip(11).take(4).sum::<u64>();
+    family(id).into_iter().map(ticks).sum::<u64>() * 10
+}
+
+/// Memory of process `id` and all that it started, shared pages by share, in KiB.
+#[must_use]
+pub fn family_kib(id: u32) -> u64 {
+    let kib = |id: u32| {
+        let rollup = fs::read_to_string(format!("/proc/{id}/smaps_rollup")).unwrap_or_default();
+        field_kib(&rollup, "Pss:")
+    };
+    family(id).into_iter().map(kib).sum()
+}
+
+/// What stands after the name in `/proc/<id>/stat`: the state, which is no number and 0 here, the
+/// parent, and so on. Nothing for a process that is gone.
+fn stat(id: u32) -> Vec<u64> {
     let stat = fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
-    // The name in brackets may hold spaces; utime and stime are the 12th and 13th after it, in
-    // hundredths of a second (proc(5)).
+    // The name in brackets may hold spaces.
     let after = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
-    let ticks: u64 =
-        after.split_whitespace().skip(11).take(2).filter_map(|n| n.parse::<u64>().ok()).sum();
-    ticks * 10
+    after.split_whitespace().map(|word| word.parse().unwrap_or_default()).collect()
+}
+
+fn field_kib(text: &str, name: &str) -> u64 {
+    let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
+    line.split_whitespace().next().and_then(|n| n.parse().ok()).unwrap_or_default()
 }
 
 fn entries(id: u32, folder: &str) -> usize {
@@ -96,5 +137,7 @@ mod tests {
         assert!(usage.resident_kib > 100 && usage.files >= 3 && usage.threads >= 1, "{usage:?}");
         assert!(usage.proportional_kib <= usage.resident_kib);
         assert!(peak_kib(std::process::id()) >= usage.resident_kib / 2);
+        assert!(family_kib(std::process::id()) > 100);
+        assert!(family(std::process::id()).contains(&std::process::id()));
     }
 }
