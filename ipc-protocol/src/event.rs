@@ -352,6 +352,31 @@ pub enum EventKind {
         /// Why, in words; empty for what is accepted.
         reason: String,
     },
+    /// A peer, or what it sent, was refused at the door. What is refused again for the same reason
+    /// is told once a minute.
+    DoorRefused {
+        /// At which door.
+        service: Service,
+        /// Where the peer comes from; its port of the last time.
+        peer: SocketAddr,
+        /// What it did: `connect`, or the SMTP command.
+        command: String,
+        /// The setting that forbids it, or the block list.
+        rule: String,
+        /// Why, in words.
+        reason: String,
+        /// How often since this was told last.
+        count: u64,
+    },
+    /// A block list is not asked for a while, or is asked again.
+    BlockListChanged {
+        /// Which.
+        list: String,
+        /// Whether it is asked.
+        is_asked: bool,
+        /// Why, in words.
+        reason: String,
+    },
 }
 
 /// What an event is about. A subscription may ask for some of these only.
@@ -410,7 +435,7 @@ impl EventKind {
     #[rustfmt::skip]
     const fn row(&self) -> (&'static str, Topic, Version) {
         use Topic::{Connection, Directory, Login, Mailbox, Message, Server, Store};
-        use Version::{V1, V2, V3};
+        use Version::{V1, V2, V3, V4};
         match self {
             Self::ServerStarted { .. }       => ("ServerStarted",       Server,     V1),
             Self::ServerStopping             => ("ServerStopping",      Server,     V1),
@@ -443,6 +468,8 @@ impl EventKind {
             Self::SenderNotified { .. }      => ("SenderNotified",      Message,    V3),
             Self::QueueChanged { .. }        => ("QueueChanged",        Message,    V3),
             Self::SenderChecked { .. }       => ("SenderChecked",       Message,    V3),
+            Self::DoorRefused { .. }         => ("DoorRefused",         Connection, V4),
+            Self::BlockListChanged { .. }    => ("BlockListChanged",    Server,     V4),
         }
     }
 
