@@ -31,7 +31,7 @@ use tokio::time::Instant;
 
 use self::lookup::Lookup;
 use self::message::Examined;
-use self::verdict::Verdict;
+use self::verdict::{Outcome, Verdict};
 use crate::config::limits;
 use crate::dkim::body::BodyHashes;
 use crate::dns::Resolver;
@@ -82,6 +82,17 @@ impl Authenticity {
     pub fn concerns(&self, peer: IpAddr) -> bool {
         let peer = peer.to_canonical();
         !self.0.settings.unchecked_networks.iter().any(|network| network.contains(peer))
+    }
+
+    /// The domain that a peer may speak for by SPF: that of the envelope's sender, or its own where
+    /// there is none. For who must know before there is a message.
+    pub async fn speaks_for(&self, facts: &Facts) -> Option<String> {
+        let Inner { library, resolver, settings, hostname } = &*self.0;
+        let deadline = Instant::now() + Duration::from_secs(settings.time_max_s);
+        let lookup = Lookup { library, resolver, facts, hostname, deadline };
+        let spf = lookup.mail_from().await;
+        let is_known = spf.found.outcome == Outcome::Pass && !spf.domain.is_empty();
+        is_known.then_some(spf.domain)
     }
 
     /// Begins with a message whose header block is here.

@@ -4,7 +4,10 @@
 //! Invariants: every read and write has a deadline; while the machine waits for an answer nothing
 //! is read; when this function returns, in whatever way, nothing of the session is left: an upload
 //! that was not finished is dropped, and the store forgets it.
-//! Not here: the rules of SMTP (`grace_smtp::receiver`), the way of a message (`inbound`).
+//! Not here: the rules of SMTP (`grace_smtp::receiver`), the way of a message (`inbound`), what is
+//! asked about strangers ([`door`]).
+
+mod door;
 
 use std::io;
 use std::net::SocketAddr;
@@ -24,10 +27,11 @@ use grace_smtp::receiver::{
 };
 use grace_smtp::reply::Reply;
 use grace_smtp::settings::{
-    COMMAND_INPUT_BYTES_MAX, Extensions, FutureReleaseLimits, HeloChecks, Role, Settings,
+    COMMAND_INPUT_BYTES_MAX, Extensions, FutureReleaseLimits, Haste, Role, Settings,
 };
 use grace_smtp::trace;
 
+use self::door::Stranger;
 use super::incoming::{Incoming, Lines, Stuck};
 use super::submitted::Submitter;
 use super::{new_queue_id, resolve, since_1970, store_down, store_reply};
@@ -57,6 +61,7 @@ const PEER_GONE: &str = "the peer went away";
 pub async fn run(services: Services, visit: Visit) -> Ended {
     let Visit { service, peer, local, trace, stream } = visit;
     let settings = settings(&services, service, peer, local);
+    let is_machine = service == Service::Smtp && services.guard.may_relay(peer.ip());
     let receiver = Receiver::new(Instant::now(), settings, tls_facts(&stream));
     let mut session = Session {
         bytes: stream.bytes(),
@@ -68,6 +73,8 @@ pub async fn run(services: Services, visit: Visit) -> Ended {
         trace,
         receiver,
         person: None,
+        is_machine,
+        stranger: Stranger::default(),
         login_failures: 0,
         body: None,
     };
@@ -97,18 +104,16 @@ fn settings(
     let limits = &services.config.limits;
     let count = |limit: u64| u32::try_from(limit).unwrap_or(u32::MAX);
     let defaults = Settings::new(services.config.hostname.clone(), role);
-    let is_house = peer.ip().to_canonical().is_loopback() || peer.ip() == local.ip();
+    let rules = services.guard.rules();
     Settings {
         // A password that crosses loopback in the clear is seen by nobody who could not see more.
         login_without_tls: peer.ip().to_canonical().is_loopback(),
         extensions: extensions(services, role),
         // Nothing but hashes is kept of passwords.
         scram: false,
-        helo_checks: HeloChecks {
-            refuse_own: !is_house,
-            own_addresses: vec![local.ip()],
-            ..defaults.helo_checks
-        },
+        helo_checks: door::helo_checks(services, role, peer, local),
+        tarpit: door::tarpit(rules),
+        haste: if rules.hasty == "refuse" { Haste::Refuse } else { Haste::Tolerate },
         message_bytes_max: limits.message_bytes_max,
         overrun_bytes_max: limits.message_bytes_max,
         recipients_max: usize::try_from(limits.recipients_max).unwrap_or(usize::MAX),
@@ -184,6 +189,10 @@ struct Session {
     receiver: Receiver,
     /// Who logged in.
     person: Option<Person>,
+    /// It is a machine of ours, which may relay.
+    is_machine: bool,
+    /// What is found out about somebody else.
+    stranger: Stranger,
     login_failures: u32,
     body: Option<Incoming>,
 }
@@ -204,6 +213,7 @@ impl Session {
 
     /// Waits for the peer, the clock, or the end of the server.
     async fn listen(&mut self) -> Result<(), Lost> {
+        self.begin_inquiry();
         let room = self.receiver.room();
         let in_body = room > COMMAND_INPUT_BYTES_MAX;
         let wanted = if in_body { BODY_READ_BYTES } else { COMMAND_READ_BYTES };
@@ -244,7 +254,7 @@ impl Session {
                 self.receiver.answer_sender(Instant::now(), answer);
             }
             Action::CheckRecipient(recipient) => {
-                let answer = self.check_recipient(&recipient);
+                let answer = self.check_recipient(&recipient).await;
                 self.receiver.answer_recipient(Instant::now(), answer);
             }
             Action::Authenticate(credentials) => {
@@ -287,8 +297,14 @@ impl Session {
         }
     }
 
-    /// Whether this sender may be used here.
-    fn check_sender(&self, sender: &ReversePath) -> Result<(), Reply> {
+    /// Whether this sender may be used here, and now.
+    fn check_sender(&mut self, sender: &ReversePath) -> Result<(), Reply> {
+        self.may_use(sender)?;
+        self.count_message(sender)
+    }
+
+    /// Whether who logged in may send as this one.
+    fn may_use(&self, sender: &ReversePath) -> Result<(), Reply> {
         // RFC 8098 3: a mail program sends its receipts with the null path.
         let (Some(person), Some(address)) = (&self.person, sender.mailbox()) else {
             return Ok(());
@@ -305,13 +321,21 @@ impl Session {
     }
 
     /// Whether mail for this recipient is taken here.
-    fn check_recipient(&self, recipient: &Recipient) -> Result<(), Reply> {
+    async fn check_recipient(&mut self, recipient: &Recipient) -> Result<(), Reply> {
+        self.is_at_home(recipient)?;
+        self.check_at_door(recipient).await
+    }
+
+    /// Whether mail for this recipient is ours to take.
+    fn is_at_home(&self, recipient: &Recipient) -> Result<(), Reply> {
         match resolve(&self.services.directory, recipient) {
             Ok(Destination::Account(_) | Destination::Alias(_)) => Ok(()),
             Ok(Destination::Nobody) => {
                 Err(Reply::new(550, (5, 1, 1), &format!("no mailbox <{recipient}> here")))
             }
-            Ok(Destination::Elsewhere) if self.person.is_some() => self.check_onward(recipient),
+            Ok(Destination::Elsewhere) if self.person.is_some() || self.is_machine => {
+                self.check_onward(recipient)
+            }
             Ok(Destination::Elsewhere) if !self.lives_somebody_here()? => {
                 let words = "this server has no domain yet, please try again later";
                 Err(Reply::new(451, (4, 3, 0), words))
@@ -323,7 +347,7 @@ impl Session {
         }
     }
 
-    /// Whether mail for somebody elsewhere is taken from one of our own people.
+    /// Whether mail for somebody elsewhere is taken from one of our own.
     fn check_onward(&self, recipient: &Recipient) -> Result<(), Reply> {
         if self.services.config.try_mode {
             let words = format!("<{recipient}>: nothing is sent to other servers while trying");
@@ -417,6 +441,7 @@ impl Session {
         let lines = Lines {
             return_path: trace::return_path(&envelope.sender),
             received: received.unwrap_or_default(),
+            results: self.results(),
         };
         let facts = self.facts(&envelope);
         let upload = self.services.mailboxes.upload();
@@ -428,6 +453,7 @@ impl Session {
             (None, Some(Person { id, address })) => {
                 incoming.submitted(Submitter { account: *id, address: address.clone() })
             }
+            (None, None) if self.is_machine => incoming.submitted(Submitter::machine()),
             (None, None) => incoming,
         });
     }
@@ -435,7 +461,7 @@ impl Session {
     /// What is known of the sender, where it is to be checked: of mail from other servers.
     fn facts(&self, envelope: &Envelope) -> Option<Facts> {
         let peer = self.peer.ip();
-        let is_other = self.service == Service::Smtp && self.person.is_none();
+        let is_other = self.service == Service::Smtp && self.person.is_none() && !self.is_machine;
         if !is_other || !self.services.authenticity.concerns(peer) {
             return None;
         }
