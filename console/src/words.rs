@@ -65,7 +65,8 @@ pub(crate) fn line(kind: &EventKind) -> Line {
         | EventKind::CertificateRejected { .. }
         | EventKind::StoreOpened { .. }
         | EventKind::StoreFailed { .. }
-        | EventKind::StoreDamaged { .. } => server_line(kind),
+        | EventKind::StoreDamaged { .. }
+        | EventKind::BlockListChanged { .. } => server_line(kind),
         EventKind::ConnectionOpened { .. }
         | EventKind::ConnectionRefused { .. }
         | EventKind::ConnectionClosed { .. }
@@ -74,6 +75,7 @@ pub(crate) fn line(kind: &EventKind) -> Line {
         | EventKind::CommandRefused { .. }
         | EventKind::LoginSucceeded { .. }
         | EventKind::LoginFailed { .. }
+        | EventKind::DoorRefused { .. }
         | EventKind::SessionPanicked { .. } => connection_line(kind),
         EventKind::MessageAccepted { .. }
         | EventKind::MessageRefused { .. }
@@ -139,6 +141,15 @@ fn server_line(kind: &EventKind) -> Line {
             let sentence = format!("The database found damage in its files: {what}");
             Line::new(Weight::Fault, "damage", sentence)
         }
+        EventKind::BlockListChanged { list, is_asked, reason } => {
+            let what = if *is_asked { "is asked again" } else { "is left alone for a while" };
+            let sentence = format!("Block list {list} {what}: {reason}");
+            Line::new(
+                if *is_asked { Weight::Note } else { Weight::Caution },
+                "block list",
+                sentence,
+            )
+        }
         _ => Line::new(
             Weight::Caution,
             "stopping",
@@ -187,6 +198,13 @@ fn connection_line(kind: &EventKind) -> Line {
         EventKind::ConnectionRefused { service, peer, reason } => {
             let sentence = format!("{} was turned away at the door: {reason}", peer.ip());
             Line::new(Weight::Caution, "turned away", sentence).at(*service, *peer)
+        }
+        EventKind::DoorRefused { service, peer, command, rule, reason, count } => {
+            let times = units::of(*count, "time", "times");
+            let sentence = format!("{command} of {} was refused {times}: {reason}", peer.ip());
+            Line::new(Weight::Caution, "refused", sentence)
+                .at(*service, *peer)
+                .detail(rule.as_str())
         }
         EventKind::ConnectionClosed { service, peer, reason, duration_ms, bytes_in, bytes_out } => {
             let after = units::span(Duration::from_millis(*duration_ms));
@@ -321,6 +339,14 @@ pub(crate) mod tests {
             EventKind::Listening { service, address: text("127.0.0.1:2525") },
             EventKind::ConnectionOpened { service, peer },
             EventKind::ConnectionRefused { service, peer, reason: text("too many connections") },
+            EventKind::DoorRefused {
+                service,
+                peer,
+                command: text("RCPT"),
+                rule: text("zen.example.net"),
+                reason: text("listed in zen.example.net"),
+                count: 3,
+            },
             EventKind::ConnectionClosed {
                 service,
                 peer,
@@ -439,6 +465,11 @@ pub(crate) mod tests {
             EventKind::StoreFailed { reason: text("no space left on device") },
             EventKind::SessionPanicked { service: Service::Smtp, peer },
             EventKind::StoreDamaged { what: text("0000000007.gj: corrupt at byte 4096") },
+            EventKind::BlockListChanged {
+                list: text("zen.example.net"),
+                is_asked: false,
+                reason: text("no name server answered in time"),
+            },
         ]
     }
 

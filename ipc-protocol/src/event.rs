@@ -381,6 +381,31 @@ pub enum EventKind {
         /// Our answer.
         reply: String,
     },
+    /// A peer, or what it sent, was refused at the door. What is refused again for the same reason
+    /// is told once a minute. Version 4.
+    DoorRefused {
+        /// At which door.
+        service: Service,
+        /// Where the peer comes from; its port of the last time.
+        peer: SocketAddr,
+        /// What it did: `connect`, or the SMTP command.
+        command: String,
+        /// The setting that forbids it, or the block list.
+        rule: String,
+        /// Why, in words.
+        reason: String,
+        /// How often since this was told last.
+        count: u64,
+    },
+    /// A block list is not asked for a while, or is asked again. Version 4.
+    BlockListChanged {
+        /// Which.
+        list: String,
+        /// Whether it is asked.
+        is_asked: bool,
+        /// Why, in words.
+        reason: String,
+    },
 }
 
 /// What an event is about. A subscription may ask for some of these only.
@@ -474,6 +499,8 @@ impl EventKind {
             Self::SenderChecked { .. }       => ("SenderChecked",       Message,    V3),
             Self::MessageIdentified { .. }   => ("MessageIdentified",   Message,    V4),
             Self::RecipientRefused { .. }    => ("RecipientRefused",    Message,    V4),
+            Self::DoorRefused { .. }         => ("DoorRefused",         Connection, V4),
+            Self::BlockListChanged { .. }    => ("BlockListChanged",    Server,     V4),
         }
     }
 

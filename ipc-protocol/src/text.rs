@@ -42,6 +42,7 @@ impl fmt::Display for EventKind {
                 let (command, reply) = (Plain(command), Plain(reply));
                 write!(f, "{} {peer} sent \"{command}\", answered: {reply}", service.name())
             }
+            E::DoorRefused { .. } | E::BlockListChanged { .. } => at_the_door(self, f),
             E::LoginSucceeded { .. } | E::LoginFailed { .. } => login(self, f),
             E::MessageAccepted { .. }
             | E::MessageRefused { .. }
@@ -113,6 +114,22 @@ fn outgoing(kind: &EventKind, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         EventKind::QueueChanged { what, change, recipients, by } => {
             let (what, change, by) = (Plain(what), Plain(change), Plain(by));
             write!(f, "outgoing mail, {what}: {recipients} recipients {change} by {by}")
+        }
+        _ => Ok(()),
+    }
+}
+
+fn at_the_door(kind: &EventKind, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    match kind {
+        EventKind::DoorRefused { service, peer, command, rule, reason, count } => {
+            let (command, rule, reason) = (Plain(command), Plain(rule), Plain(reason));
+            let service = service.name();
+            write!(f, "{service} {command} of {peer} refused {count} times, {rule}: {reason}")
+        }
+        EventKind::BlockListChanged { list, is_asked, reason } => {
+            let (list, reason) = (Plain(list), Plain(reason));
+            let what = if *is_asked { "asked again" } else { "not asked for a while" };
+            write!(f, "block list {list} is {what}: {reason}")
         }
         _ => Ok(()),
     }

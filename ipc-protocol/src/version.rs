@@ -18,7 +18,7 @@ pub enum Version {
     /// delivery, that a sender was checked, and the keys that sign mail.
     V3 = 3,
     /// Application passwords, what is set about domains and addresses, the DNS of domains, and the
-    /// past of messages.
+    /// past of messages; abuse at the door.
     V4 = 4,
 }
 

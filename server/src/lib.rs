@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! house → inbound | outbound | imap | admin → mailbox | directory | history | authenticity
-//!       | outgoing | route | signing → store | net | dns | dkim → config | telemetry
+//!       | guard | outgoing | route | signing → store | net | dns | dkim → config | telemetry
 //! ```
 //! Siblings do not import each other; they meet in the store or through an event.
 
@@ -13,6 +13,7 @@ pub mod directory;
 mod dkim;
 pub mod dns;
 pub mod domain_dns;
+pub mod guard;
 pub mod history;
 pub mod house;
 pub mod imap;

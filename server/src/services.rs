@@ -3,6 +3,7 @@
 //! Invariant: nothing in here is a session's; cloning is cheap.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use gracedb::db::Db;
 use rustls::ClientConfig;
@@ -13,11 +14,13 @@ use crate::config::Config;
 use crate::config::limits;
 use crate::directory::Directory;
 use crate::dns::Resolver;
+use crate::guard::Guard;
 use crate::history::History;
 use crate::mailbox::Mailboxes;
 use crate::net::bans::Bans;
 use crate::net::gate::Gate;
 use crate::net::listener::Porter;
+use crate::net::refusals::Refusals;
 use crate::net::tls::Tls;
 use crate::net::tls_client;
 use crate::outgoing::{Order, Outgoing};
@@ -39,6 +42,8 @@ pub struct Services {
     pub dns_anew: Resolver,
     /// Who mail is really from.
     pub authenticity: Authenticity,
+    /// Who may send, and strangers.
+    pub guard: Guard,
     /// Domains and accounts.
     pub directory: Directory,
     /// Mailboxes and messages.
@@ -72,7 +77,10 @@ impl Services {
         let porter = Porter {
             bus: bus.clone(),
             bans: Arc::new(Bans::new(&limits)),
-            gate: Gate::new(limits.connections_max, limits.connections_per_address_max),
+            gate: Gate::new(&limits, &config.door),
+            refusals: Refusals::new(bus.clone()),
+            proxies: config.proxies.clone().into(),
+            proxy_header: Duration::from_secs(config.door.proxy_header_s),
             tls: Arc::new(Tls::open(&config)?),
             limits,
             stop: Stop::default(),
@@ -81,6 +89,7 @@ impl Services {
         let services = Self {
             authenticity: Authenticity::new(&config.authenticity, &config.hostname, &dns),
             directory: Directory::new(db.clone(), bus.clone(), &limits),
+            guard: Guard::new(&config.door, &dns, db.clone(), &bus)?,
             mailboxes: Mailboxes::new(db.clone(), bus.clone(), limits.mailboxes_per_account_max),
             outgoing,
             router: Router::new(dns.clone(), &config.hostname, &config.queue)?,

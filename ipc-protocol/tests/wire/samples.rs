@@ -785,5 +785,18 @@ fn outgoing() -> Vec<EventKind> {
             recipient: "nobody@example.org".into(),
             reply: "550 5.1.1 no".into(),
         },
+        EventKind::DoorRefused {
+            service: Service::Smtp,
+            peer: "192.0.2.1:25".parse().unwrap(),
+            command: "RCPT".into(),
+            rule: "zen.example.net".into(),
+            reason: text("reason"),
+            count: 3,
+        },
+        EventKind::BlockListChanged {
+            list: "zen.example.net".into(),
+            is_asked: false,
+            reason: text("reason"),
+        },
     ]
 }

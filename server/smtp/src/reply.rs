@@ -102,6 +102,7 @@ pub(crate) mod fixed {
     TOO_MANY_ERRORS     = 421, (4, 7, 0), "too many errors, closing";
     TOO_IDLE            = 421, (4, 7, 0), "too many commands without mail, closing";
     TOO_MANY_REFUSED    = 421, (4, 7, 0), "too many unknown recipients, closing";
+    TOO_MANY_PUT_OFF    = 421, (4, 7, 0), "too many recipients to try later, closing";
     ENOUGH              = 421, (4, 7, 0), "enough messages for one session, please connect again";
     LOGIN_REVOKED       = 421, (4, 7, 0), "your login is not valid any more, closing";
     TOO_MANY_LOGINS     = 421, (4, 7, 0), "too many failed logins, closing";

@@ -199,7 +199,7 @@ pub struct Settings {
     /// that ignores SIZE hears nothing before it has sent everything; past this we hang up.
     pub overrun_bytes_max: u64,
     /// Recipients of one message. RFC 5321 4.5.3.1.8 asks for 100 at least; ten times that is a
-    /// full batch of every sender we know of.
+    /// full batch of every sender we know of. As many of a session may be put off.
     pub recipients_max: usize,
     /// Refused commands before the session ends. A misled client needs three, a scanner thousands.
     pub errors_max: u32,

@@ -103,6 +103,7 @@ pub(super) fn stats(desk: &Desk, exact: bool) -> Result<Stats, Failure> {
 fn events(counters: &Counters) -> Vec<EventCount> {
     let named = [
         ("CommandRefused", &counters.commands_refused),
+        ("DoorRefused", &counters.door_refused),
         ("MessagesExpunged", &counters.messages_expunged),
         ("SessionPanicked", &counters.sessions_panicked),
         ("TlsFailed", &counters.tls_failed),

@@ -32,7 +32,7 @@ use tokio::time::Instant;
 use self::lookup::Lookup;
 use self::message::Examined;
 use self::spf::Sender;
-use self::verdict::{Found, Verdict};
+use self::verdict::{Found, Outcome, Verdict};
 use crate::config::limits;
 use crate::dkim::body::BodyHashes;
 use crate::dns::Resolver;
@@ -90,6 +90,17 @@ impl Authenticity {
         let hostname = &self.0.hostname;
         let sender = Sender { ip, helo: hostname, address: "", hostname };
         spf::check_host(resolver, sender, domain).await.found
+    }
+
+    /// The domain that a peer may speak for by SPF: that of the envelope's sender, or its own where
+    /// there is none. For who must know before there is a message.
+    pub async fn speaks_for(&self, facts: &Facts) -> Option<String> {
+        let Inner { library, resolver, settings, hostname } = &*self.0;
+        let deadline = Instant::now() + Duration::from_secs(settings.time_max_s);
+        let lookup = Lookup { library, resolver, facts, hostname, deadline };
+        let spf = lookup.mail_from().await;
+        let is_known = spf.found.outcome == Outcome::Pass && !spf.domain.is_empty();
+        is_known.then_some(spf.domain)
     }
 
     /// Begins with a message whose header block is here.

@@ -13,9 +13,20 @@ use super::verdict::{Found, Outcome, Spf, Verdict};
 /// Longest of a peer's words that is shown, in bytes: the longest domain there can be.
 const WORD_BYTES_MAX: usize = 255;
 
+/// A result of another check than those of this module.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Extra {
+    /// Its method (RFC 8601 2.7); `x-…` where none is registered.
+    pub method: &'static str,
+    /// The result.
+    pub found: Found,
+    /// What was checked: names of properties and their values.
+    pub properties: Vec<(&'static str, String)>,
+}
+
 /// The whole field with its CRLF.
 #[must_use]
-pub fn field(hostname: &str, verdict: &Verdict) -> String {
+pub fn field(hostname: &str, verdict: &Verdict, more: &[Extra]) -> String {
     let mut out = format!("Authentication-Results: {hostname}");
     result(&mut out, "iprev", &verdict.iprev.found, &[("policy.iprev", &verdict.peer.to_string())]);
     for (kind, Spf { found, domain, .. }) in
@@ -41,6 +52,10 @@ pub fn field(hostname: &str, verdict: &Verdict) -> String {
     let properties =
         [("header.from", dmarc.domain.as_str()), ("policy.dmarc", dmarc.policy.word())];
     result(&mut out, "dmarc", &dmarc.found, &properties);
+    for Extra { method, found, properties } in more {
+        let properties: Vec<_> = properties.iter().map(|(name, value)| (*name, &**value)).collect();
+        result(&mut out, method, found, &properties);
+    }
     out.push_str("\r\n");
     out
 }

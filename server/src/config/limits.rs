@@ -8,6 +8,7 @@ use std::str::FromStr;
 
 use serde::Deserialize;
 
+use super::lists::{DnsList, RelayNetwork};
 use super::names::{Domain, Nameserver, Network, Span};
 
 /// What the reference page says about one setting.
@@ -245,6 +246,97 @@ settings! {
 }
 
 settings! {
+    "door",
+    /// Who is let in and may send, checked.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    DoorRules, DoorRulesWritten, DOOR;
+    gone {}
+    lists {
+        trusted_networks: Network = ["127.0.0.0/8" "::1"],
+            "a network such as \"192.0.2.0/24\" or one address",
+            "Who is neither limited nor checked here: programs on this machine, monitors, gateways of ours. Limits of accounts hold for them, too: a webmail on this machine is where a stolen password is used.";
+        relay_networks: RelayNetwork = [],
+            "a network such as \"192.0.2.0/24\" or one address, no larger than a /8",
+            "Who may send to anywhere through port 25 without a login: printers, programs, other servers of ours. Their mail is not checked; it is signed where its author's domain is ours, and nothing is added to it but `Received`.";
+        allow_networks: Network = [],
+            "a network such as \"192.0.2.0/24\" or one address",
+            "Whose mail is taken though a block list has them, and without greylisting.";
+        block_lists: DnsList = [],
+            "a DNS list such as \"bl.example.org\", or with the answers that count, \"bl.example.org=127.0.0.2-127.0.0.11,127.0.0.20\"",
+            "DNS lists of addresses that mail is not taken from (RFC 5782), asked while the peer talks; all at once, and each answer is kept for as long as it says. Each has terms of use; most do not answer public resolvers, see `dns.resolvers`.";
+        allow_lists: DnsList = [],
+            "a DNS list such as \"list.example.org\", or with the answers that count",
+            "DNS lists of addresses whose mail is taken though a block list has them, and without greylisting.";
+    }
+    words {
+        listed = "refuse", ["refuse" "tag"],
+            "What happens to mail from an address that a block list has. `refuse`: each recipient is answered `554 5.7.1` with what the list says. `tag`: it is taken, and `x-dnsbl=fail` stands in its `Authentication-Results`.";
+        postmaster = "accept", ["accept" "refuse"],
+            "What happens to mail for the postmaster from an address that would be refused for a block list or its name. RFC 5321 4.5.1: whoever is listed by mistake must reach somebody.";
+        helo_own = "refuse", ["refuse" "accept"],
+            "A peer that introduces itself with our name or address, from elsewhere and without a login: `refuse` answers its recipients `550 5.7.1`.";
+        helo_impossible = "refuse_recipients", ["accept" "refuse_recipients" "refuse_hello"],
+            "Another server that introduces itself with what no host can be called: its recipients are answered `550 5.7.1`, or its EHLO `501`.";
+        helo_mismatch = "tag", ["ignore" "tag" "refuse"],
+            "Another server whose name in EHLO is not that of its address in the DNS. `tag`: `x-helo=fail` stands in `Authentication-Results`. `refuse`: its recipients are answered `550 5.7.1`; many honest servers have such a name (RFC 5321 4.1.4 forbids to refuse for it).";
+        iprev_missing = "tag", ["tag" "refuse"],
+            "Another server whose address has no name that has the address (iprev, RFC 8601 3): it stands in `Authentication-Results`, or its recipients are answered `550 5.7.25`. Large providers refuse it.";
+        hasty = "tolerate", ["tolerate" "refuse"],
+            "A peer that sends on where it must wait for our answer (RFC 2920 3.1). Bots do; so do some honest programs.";
+        greylisting = "off", ["off" "on"],
+            "Whether mail from strangers waits: the first attempt is answered `451 4.7.1` (RFC 6647). Servers come again, most bots do not. Whoever one of our people wrote to does not wait, nor a network or (by SPF) a domain that came again often enough.";
+    }
+    numbers {
+        connections_per_network_max = 500, 0..=1_000_000, "connections",
+            "Open connections from one network (`ipv4_network_bits`, `ipv6_network_bits`). Large providers send from one /24 with some dozens. 0: any number. One address: `limits.connections_per_address_max`.";
+        connections_per_minute_address = 600, 0..=1_000_000, "connections",
+            "New connections a minute from one address, over all doors. 0: any number.";
+        connections_per_minute_network = 1_200, 0..=1_000_000, "connections",
+            "Likewise from one network.";
+        ipv4_network_bits = 24, 8..=32, "bits",
+            "How many leading bits make addresses of IPv4 one network: the smallest that is routed on its own.";
+        ipv6_address_bits = 64, 32..=128, "bits",
+            "How many leading bits make addresses of IPv6 one address: one customer usually has a /64 whole (RFC 6177 2).";
+        ipv6_network_bits = 48, 16..=64, "bits",
+            "How many leading bits make addresses of IPv6 one network: what one site has at most (RFC 6177).";
+        messages_per_hour_address = 10_000, 0..=10_000_000, "messages",
+            "Messages an hour from one address on the door for other servers; the next one is answered `451 4.7.1`. 0: any number.";
+        recipients_per_hour_address = 50_000, 0..=10_000_000, "recipients",
+            "Recipients an hour from one address likewise (`452 4.7.1`).";
+        messages_per_hour_account = 1_000, 0..=10_000_000, "messages",
+            "Messages an hour from one account: a stolen password must not send more, whoever writes by hand never does. Answered `451 4.7.1`. 0: any number.";
+        recipients_per_hour_account = 5_000, 0..=10_000_000, "recipients",
+            "Recipients an hour from one account (`452 4.7.1`). A newsletter of a club fits.";
+        counted_max = 100_000, 1_000..=10_000_000, "addresses",
+            "Addresses, networks and accounts that each of these limits remembers: some 60 bytes each. Those beyond are not limited by it until there is room again, a minute later at most.";
+        list_time_max_ms = 5_000, 100..=60_000, "milliseconds",
+            "How long a recipient waits for what DNS lists say. Who has not answered by then has not listed.";
+        list_failures_max = 3, 1..=1_000, "questions",
+            "Questions in a row that a DNS list does not answer before it is left alone.";
+        list_pause_s = 600, 1..=86_400, "seconds",
+            "How long it is left alone; also one that refuses to answer us (127.255.255.x). The event `BlockListChanged` tells.";
+        greylist_delay_s = 60, 0..=86_400, "seconds",
+            "How long a stranger must wait before it comes again (RFC 6647 5: a minute at least).";
+        greylist_window_hours = 24, 1..=168, "hours",
+            "How long it has to come again (RFC 6647 5: a day).";
+        greylist_days = 36, 1..=400, "days",
+            "How long who came again is known: a newsletter comes once a month (RFC 6647 5: a week at least).";
+        greylist_learn_after = 5, 1..=1_000, "messages",
+            "Messages that came again from one network, or from servers that speak for one domain (SPF), before nothing from there waits any more.";
+        greylist_rows_max = 1_000_000, 1_000..=100_000_000, "rows",
+            "What waits, and what is known, at most: each some 60 bytes on disk. While there is no room nobody waits.";
+        proxy_header_s = 10, 1..=60, "seconds",
+            "How long a proxy (`listen.proxy_networks`) may take to say whom it speaks for.";
+        tarpit_recipients_free = 10, 0..=10_000, "recipients",
+            "Refused recipients of a session that are answered at once; each further one waits. Ten are a mailing to people who left, hundreds are somebody who tries names.";
+        tarpit_wait_ms = 1_000, 0..=60_000, "milliseconds",
+            "The first wait; it doubles each time. 0: none.";
+        tarpit_wait_max_ms = 5_000, 0..=120_000, "milliseconds",
+            "The longest wait. A sender may take us for dead after 5 minutes (RFC 5321 4.5.3.2.3).";
+    }
+}
+
+settings! {
     "store",
     /// How the database is kept, checked.
     #[derive(Debug, Clone, PartialEq, Eq)]
@@ -409,7 +501,8 @@ mod tests {
 
     #[test]
     fn defaults_lie_within_their_bounds() {
-        let all = LIMITS.iter().chain(STORE).chain(DNS).chain(AUTHENTICITY).chain(QUEUE);
+        let all =
+            LIMITS.iter().chain(DOOR).chain(STORE).chain(DNS).chain(AUTHENTICITY).chain(QUEUE);
         for setting in all {
             match setting.values {
                 Values::Number { default, min, max, .. } => {
@@ -437,12 +530,14 @@ mod tests {
 
     #[test]
     fn the_items_of_defaults_are_all_read() {
-        let lists = DNS.iter().chain(AUTHENTICITY).map(|setting| match setting.values {
-            Values::List { default, .. } => default.len(),
-            Values::Number { .. } | Values::Word { .. } => 0,
-        });
+        let lists =
+            DOOR.iter().chain(DNS).chain(AUTHENTICITY).map(|setting| match setting.values {
+                Values::List { default, .. } => default.len(),
+                Values::Number { .. } | Values::Word { .. } => 0,
+            });
         let (dns, authenticity) = (Dns::default(), Authenticity::default());
-        let read = dns.resolvers.len()
+        let read = DoorRules::default().trusted_networks.len()
+            + dns.resolvers.len()
             + authenticity.dmarc_exempt.len()
             + authenticity.arc_trusted.len()
             + authenticity.unchecked_networks.len();

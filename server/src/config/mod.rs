@@ -6,6 +6,7 @@
 //! ([`mod@reference`]).
 
 pub mod limits;
+pub mod lists;
 pub mod names;
 pub mod reference;
 
@@ -19,9 +20,10 @@ use serde::Deserialize;
 use grace_ipc::event::Service;
 
 use self::limits::{
-    Authenticity, AuthenticityWritten, Dns, DnsWritten, Limits, LimitsWritten, Outgoing,
-    OutgoingWritten, Store, StoreWritten,
+    Authenticity, AuthenticityWritten, Dns, DnsWritten, DoorRules, DoorRulesWritten, Limits,
+    LimitsWritten, Outgoing, OutgoingWritten, Store, StoreWritten,
 };
+use self::names::Network;
 
 /// Where the configuration is looked for when no `--config` is given.
 pub const SYSTEM_FILE: &str = "/etc/grace/graced.toml";
@@ -43,6 +45,8 @@ pub struct Config {
     pub data: PathBuf,
     /// Doors to open.
     pub listen: Vec<Door>,
+    /// Proxies whose connections begin with whom they speak for (PROXY protocol, version 2).
+    pub proxies: Vec<Network>,
     /// Path of the admin socket.
     pub admin: PathBuf,
     /// System group whose members may use the admin socket as operators.
@@ -51,6 +55,8 @@ pub struct Config {
     pub tls: Option<TlsFiles>,
     /// Numeric limits.
     pub limits: Limits,
+    /// Who is let in and may send.
+    pub door: DoorRules,
     /// How the database is kept.
     pub store: Store,
     /// How the names of others are looked up.
@@ -107,6 +113,7 @@ struct Written {
     admin: AdminWritten,
     tls: Option<TlsFiles>,
     limits: LimitsWritten,
+    door: DoorRulesWritten,
     store: StoreWritten,
     dns: DnsWritten,
     authenticity: AuthenticityWritten,
@@ -121,6 +128,7 @@ struct ListenWritten {
     submissions: Option<Vec<String>>,
     imap: Option<Vec<String>>,
     imaps: Option<Vec<String>>,
+    proxy_networks: Vec<String>,
     admin: Option<PathBuf>,
 }
 
@@ -169,9 +177,11 @@ impl Config {
             data: written.data.unwrap_or_else(|| PathBuf::from(SYSTEM_DATA)),
             admin: written.listen.admin.clone().unwrap_or_else(|| PathBuf::from(SYSTEM_ADMIN)),
             listen: doors(&written.listen)?,
+            proxies: proxies(&written.listen.proxy_networks)?,
             admin_group: written.admin.group,
             tls: written.tls,
             limits: Limits::check(&written.limits)?,
+            door: DoorRules::check(&written.door)?,
             store: Store::check(&written.store)?,
             dns: Dns::check(&written.dns)?,
             authenticity: Authenticity::check(&written.authenticity)?,
@@ -194,10 +204,12 @@ impl Config {
                 door(Service::Imap, 2143),
                 door(Service::Imaps, 2993),
             ],
+            proxies: Vec::new(),
             admin: data.join("admin.sock"),
             admin_group: None,
             tls: None,
             limits: Limits::default(),
+            door: DoorRules::default(),
             store: Store::default(),
             dns: Dns::default(),
             authenticity: Authenticity::default(),
@@ -240,6 +252,19 @@ fn doors(listen: &ListenWritten) -> Result<Vec<Door>, String> {
         }
     }
     Ok(doors)
+}
+
+/// The proxies as written.
+fn proxies(networks: &[String]) -> Result<Vec<Network>, String> {
+    let network = |text: &String| {
+        text.parse::<Network>().map_err(|()| {
+            format!(
+                "listen.proxy_networks: {text:?} is not a network such as \"192.0.2.0/24\" or one \
+                 address"
+            )
+        })
+    };
+    networks.iter().map(network).collect()
 }
 
 /// The name this machine gives itself.
@@ -296,6 +321,12 @@ mod tests {
         check("hostnme = \"x\"", "unknown field `hostnme`");
         check("hostname = \"mail_x\"", "is not a host name");
         check("[listen]\nsmtp = [\"25\"]", "listen.smtp: \"25\" is not an address");
+        check(
+            "[listen]\nproxy_networks = [\"x\"]",
+            "listen.proxy_networks: \"x\" is not a network",
+        );
+        let open = "[door]\nrelay_networks = [\"0.0.0.0/0\"]";
+        check(open, "door.relay_networks: \"0.0.0.0/0\" is not a network");
         check("[limits]\nrecipients_max = 1", "limits.recipients_max: 1 is not between");
         let moved = "limits.journal_segment_bytes is store.segment_bytes now";
         check("[limits]\njournal_segment_bytes = 33554432", moved);

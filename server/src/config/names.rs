@@ -85,6 +85,19 @@ pub struct Network {
 }
 
 impl Network {
+    /// How many leading bits are alike, counted over an IPv6 address.
+    #[must_use]
+    pub fn bits(&self) -> u32 {
+        self.bits
+    }
+
+    /// How many leading bits of an IPv4 address are alike; `None`: it is no network of IPv4.
+    #[must_use]
+    pub fn ipv4_bits(&self) -> Option<u32> {
+        let is_ipv4 = Ipv6Addr::from_bits(self.base).to_ipv4_mapped().is_some();
+        self.bits.checked_sub(Ipv6Addr::BITS - 32).filter(|_| is_ipv4)
+    }
+
     /// Whether an address is in it.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {

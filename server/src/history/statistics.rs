@@ -76,6 +76,7 @@ fn value(figure: Figure, counters: &Counters, traces_lost: u64) -> u64 {
         Figure::TlsFailed => counters.tls_failed.get(),
         Figure::SessionsPanicked => counters.sessions_panicked.get(),
         Figure::TracesLost => traces_lost,
+        Figure::DoorRefused => counters.door_refused.get(),
     }
 }
 

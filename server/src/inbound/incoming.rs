@@ -20,6 +20,7 @@ use grace_smtp::reply::Reply;
 use super::Received;
 use super::names::Names;
 use super::submitted::Submitter;
+use crate::authenticity::results::Extra;
 use crate::authenticity::{Authenticity, Check, Facts};
 use crate::mailbox::append::Upload;
 use crate::signing::sign;
@@ -54,6 +55,8 @@ pub struct Lines {
     pub return_path: String,
     /// `Received:`.
     pub received: String,
+    /// What the door found out about the peer, for `Authentication-Results:`.
+    pub results: Vec<Extra>,
 }
 
 /// Why a piece was not taken.

@@ -41,7 +41,7 @@ use crate::outgoing::new_number;
 use crate::services::Services;
 use crate::signing::sign;
 use crate::store::failure::Failure;
-use crate::store::outgoing::{base32, from_base32};
+use crate::store::outgoing::{Onward, base32, from_base32};
 use crate::telemetry::bus::claim;
 
 /// A message whose last byte is here; nobody was told so.
@@ -62,7 +62,7 @@ pub struct Received {
     pub body: Upload,
     /// What the body showed of its sender; none: it is not checked.
     pub check: Option<Check>,
-    /// Who of our own people submitted it.
+    /// Who of our own people or machines submitted it.
     pub submitter: Option<Submitter>,
     /// Its body, to be signed.
     pub signed: Option<sign::Body>,
@@ -201,7 +201,8 @@ impl Received {
     }
 
     /// Finds out who it is really from, and completes its head with that. What one of our own
-    /// submitted is given what it lacks, and no `Return-Path`: it may go on.
+    /// submitted is given no `Return-Path`, for it may go on, and what it lacks, if a mail program
+    /// wrote it.
     async fn authenticate(self, services: &Services) -> Result<Authenticated, Rejection> {
         let Self { trace, peer, queue_id, envelope, lines, .. } = self;
         let Self { header, body, check, submitter, signed, .. } = self;
@@ -210,10 +211,11 @@ impl Received {
         let (mut head, mut missing) = (String::new(), String::new());
         let mut is_sender_known = submitter.is_some();
         match &submitter {
-            Some(submitter) => {
+            Some(submitter) if submitter.is_person() => {
                 let names = (hostname.as_str(), queue_id.as_str());
                 missing = submitted::missing(&header, submitter, names, now_ms());
             }
+            Some(_) => {}
             None => head = lines.return_path,
         }
         let header = if let Some(check) = check {
@@ -222,7 +224,7 @@ impl Received {
             is_sender_known |= verdict.mail_from.found.outcome == Outcome::Pass;
             let found = checked(&envelope, peer, &verdict);
             services.porter.bus.emit(trace, found);
-            head += &results::field(hostname, &verdict);
+            head += &results::field(hostname, &verdict, &lines.results);
             match verdict.consequence {
                 Consequence::Accept => {}
                 Consequence::Quarantine => aside = true,
@@ -235,8 +237,10 @@ impl Received {
         };
         head += &lines.received;
         let header = match &submitter {
-            Some(_) => [missing.as_bytes(), &submitted::without_secrets(&header)].concat(),
-            None => header,
+            Some(submitter) if submitter.is_person() => {
+                [missing.as_bytes(), &submitted::without_secrets(&header)].concat()
+            }
+            _ => header,
         };
         if let (Some(submitter), Some(body)) = (&submitter, signed) {
             let sender = envelope.sender.to_string();
@@ -250,7 +254,8 @@ impl Received {
 }
 
 /// The signatures of a message of one of our own people (RFC 6376): by the author's domain, if that
-/// is the one the submitter may speak for, else by that of the envelope.
+/// is the one the submitter may speak for, else by that of the envelope. A machine of ours may speak
+/// for every domain of ours.
 fn signature(
     services: &Services,
     submitter: &Submitter,
@@ -264,7 +269,10 @@ fn signature(
         .collect();
     let signing = &services.signing;
     let author = signing.signer(header, "")?;
-    let domain = match author.filter(|author| own.iter().any(|d| d.eq_ignore_ascii_case(author))) {
+    let may_speak = |author: &String| {
+        !submitter.is_person() || own.iter().any(|domain| domain.eq_ignore_ascii_case(author))
+    };
+    let domain = match author.filter(may_speak) {
         Some(author) => Some(author),
         None => signing.signer(b"", sender)?,
     };
@@ -351,6 +359,7 @@ impl Placed {
             services.mailboxes.deliver(&accounts, kept, onward.as_ref()).await?
         };
         if let Some(onward) = onward {
+            befriend(services, &onward).await;
             services.outgoing.submitted(onward.message.id).await;
         }
         if let Some(arrived) = arrived {
@@ -375,6 +384,16 @@ impl Placed {
             bus.emit(trace, delivered);
         }
         Ok(Stored { queue_id })
+    }
+}
+
+/// Whom one of our own writes to may write back without being put off.
+async fn befriend(services: &Services, onward: &Onward) {
+    let Some(greylist) = services.guard.greylist() else { return };
+    let addresses: Vec<String> = onward.recipients.iter().map(|row| row.address.clone()).collect();
+    if let Err(failure) = greylist.wrote_to(now_ms() / 1_000, &addresses).await {
+        // The message is on disk; whoever answers it waits once.
+        tracing::warn!(target: "grace", event = "GreylistNotWritten", error = %failure);
     }
 }
 

@@ -4,7 +4,10 @@
 //! Invariants: every read and write has a deadline; while the machine waits for an answer nothing
 //! is read; when this function returns, in whatever way, nothing of the session is left: an upload
 //! that was not finished is dropped, and the store forgets it.
-//! Not here: the rules of SMTP (`grace_smtp::receiver`), the way of a message (`inbound`).
+//! Not here: the rules of SMTP (`grace_smtp::receiver`), the way of a message (`inbound`), what is
+//! asked about strangers ([`door`]).
+
+mod door;
 
 use std::io;
 use std::net::SocketAddr;
@@ -23,10 +26,11 @@ use grace_smtp::receiver::{
 };
 use grace_smtp::reply::Reply;
 use grace_smtp::settings::{
-    COMMAND_INPUT_BYTES_MAX, Extensions, FutureReleaseLimits, HeloChecks, Role, Settings,
+    COMMAND_INPUT_BYTES_MAX, Extensions, FutureReleaseLimits, Haste, Role, Settings,
 };
 use grace_smtp::trace;
 
+use self::door::Stranger;
 use super::incoming::{Incoming, Lines, Stuck};
 use super::names::Names;
 use super::submitted::Submitter;
@@ -58,6 +62,7 @@ const PEER_GONE: &str = "the peer went away";
 pub async fn run(services: Services, visit: Visit) -> Ended {
     let Visit { service, peer, local, trace, stream } = visit;
     let settings = settings(&services, service, peer, local);
+    let is_machine = service == Service::Smtp && services.guard.may_relay(peer.ip());
     let receiver = Receiver::new(Instant::now(), settings, tls_facts(&stream));
     let porter = services.porter.clone();
     let guest = Guest::new(services.directory.clone(), porter, service, peer, trace);
@@ -73,6 +78,8 @@ pub async fn run(services: Services, visit: Visit) -> Ended {
         guest,
         person: None,
         ticket: None,
+        is_machine,
+        stranger: Stranger::default(),
         body: None,
         sender: String::new(),
         dropped: None,
@@ -103,16 +110,14 @@ fn settings(
     let limits = &services.config.limits;
     let count = |limit: u64| u32::try_from(limit).unwrap_or(u32::MAX);
     let defaults = Settings::new(services.config.hostname.clone(), role);
-    let is_house = peer.ip().to_canonical().is_loopback() || peer.ip() == local.ip();
+    let rules = services.guard.rules();
     Settings {
         // A password that crosses loopback in the clear is seen by nobody who could not see more.
         login_without_tls: peer.ip().to_canonical().is_loopback(),
         extensions: extensions(services, role),
-        helo_checks: HeloChecks {
-            refuse_own: !is_house,
-            own_addresses: vec![local.ip()],
-            ..defaults.helo_checks
-        },
+        helo_checks: door::helo_checks(services, role, peer, local),
+        tarpit: door::tarpit(rules),
+        haste: if rules.hasty == "refuse" { Haste::Refuse } else { Haste::Tolerate },
         message_bytes_max: limits.message_bytes_max,
         overrun_bytes_max: limits.message_bytes_max,
         recipients_max: usize::try_from(limits.recipients_max).unwrap_or(usize::MAX),
@@ -191,6 +196,10 @@ struct Session {
     person: Option<Person>,
     /// Theirs, for as long as they may be in.
     ticket: Option<Ticket>,
+    /// It is a machine of ours, which may relay.
+    is_machine: bool,
+    /// What is found out about somebody else.
+    stranger: Stranger,
     body: Option<Incoming>,
     /// The envelope sender that was named last.
     sender: String,
@@ -215,6 +224,7 @@ impl Session {
 
     /// Waits for the peer, the clock, or the end of the server.
     async fn listen(&mut self) -> Result<(), Lost> {
+        self.begin_inquiry();
         let room = self.receiver.room();
         let in_body = room > COMMAND_INPUT_BYTES_MAX;
         let wanted = if in_body { BODY_READ_BYTES } else { COMMAND_READ_BYTES };
@@ -261,7 +271,7 @@ impl Session {
                 self.receiver.answer_sender(Instant::now(), answer);
             }
             Action::CheckRecipient(recipient) => {
-                let answer = self.check_recipient(&recipient);
+                let answer = self.check_recipient(&recipient).await;
                 if let Err(reply) = &answer {
                     self.recipient_refused(&recipient, reply);
                 }
@@ -315,8 +325,14 @@ impl Session {
         }
     }
 
-    /// Whether this sender may be used here.
-    fn check_sender(&self, sender: &ReversePath) -> Result<(), Reply> {
+    /// Whether this sender may be used here, and now.
+    fn check_sender(&mut self, sender: &ReversePath) -> Result<(), Reply> {
+        self.may_use(sender)?;
+        self.count_message(sender)
+    }
+
+    /// Whether who logged in may send as this one.
+    fn may_use(&self, sender: &ReversePath) -> Result<(), Reply> {
         // RFC 8098 3: a mail program sends its receipts with the null path.
         let (Some(person), Some(address)) = (&self.person, sender.mailbox()) else {
             return Ok(());
@@ -332,7 +348,13 @@ impl Session {
     }
 
     /// Whether mail for this recipient is taken here.
-    fn check_recipient(&self, recipient: &Recipient) -> Result<(), Reply> {
+    async fn check_recipient(&mut self, recipient: &Recipient) -> Result<(), Reply> {
+        self.is_at_home(recipient)?;
+        self.check_at_door(recipient).await
+    }
+
+    /// Whether mail for this recipient is ours to take.
+    fn is_at_home(&self, recipient: &Recipient) -> Result<(), Reply> {
         match resolve(&self.services.directory, recipient) {
             Ok(Destination::Account(_) | Destination::Alias(_)) => self.check_taken(recipient),
             Ok(Destination::Nobody) => {
@@ -340,7 +362,9 @@ impl Session {
                 self.check_taken(recipient)?;
                 Err(Reply::new(550, (5, 1, 1), &format!("no mailbox <{recipient}> here")))
             }
-            Ok(Destination::Elsewhere) if self.person.is_some() => self.check_onward(recipient),
+            Ok(Destination::Elsewhere) if self.person.is_some() || self.is_machine => {
+                self.check_onward(recipient)
+            }
             Ok(Destination::Elsewhere) if !self.lives_somebody_here()? => {
                 let words = "this server has no domain yet, please try again later";
                 Err(Reply::new(451, (4, 3, 0), words))
@@ -379,7 +403,7 @@ impl Session {
         }
     }
 
-    /// Whether mail for somebody elsewhere is taken from one of our own people.
+    /// Whether mail for somebody elsewhere is taken from one of our own.
     fn check_onward(&self, recipient: &Recipient) -> Result<(), Reply> {
         if self.services.config.try_mode {
             let words = format!("<{recipient}>: nothing is sent to other servers while trying");
@@ -447,6 +471,7 @@ impl Session {
         let lines = Lines {
             return_path: trace::return_path(&envelope.sender),
             received: received.unwrap_or_default(),
+            results: self.results(),
         };
         let facts = self.facts(&envelope);
         let upload = self.services.mailboxes.upload();
@@ -458,6 +483,7 @@ impl Session {
             (None, Some(Person { id, address })) => {
                 incoming.submitted(Submitter { account: *id, address: address.clone() })
             }
+            (None, None) if self.is_machine => incoming.submitted(Submitter::machine()),
             (None, None) => incoming,
         });
     }
@@ -465,7 +491,7 @@ impl Session {
     /// What is known of the sender, where it is to be checked: of mail from other servers.
     fn facts(&self, envelope: &Envelope) -> Option<Facts> {
         let peer = self.peer.ip();
-        let is_other = self.service == Service::Smtp && self.person.is_none();
+        let is_other = self.service == Service::Smtp && self.person.is_none() && !self.is_machine;
         if !is_other || !self.services.authenticity.concerns(peer) {
             return None;
         }

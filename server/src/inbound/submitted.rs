@@ -21,13 +21,27 @@ use crate::mailbox::append::Uploaded;
 use crate::outgoing;
 use crate::store::outgoing::{BodyKind, Onward, OutgoingRecipientRow, OutgoingRow, notify};
 
-/// Who submitted a message.
+/// Who submitted a message: one of our people, or a machine of ours that may relay.
 #[derive(Debug, Clone)]
 pub struct Submitter {
-    /// The account's number.
+    /// The account's number; 0: a machine.
     pub account: u64,
-    /// Its address.
+    /// Its address; of a machine empty.
     pub address: String,
+}
+
+impl Submitter {
+    /// A machine of ours (`door.relay_networks`).
+    #[must_use]
+    pub fn machine() -> Self {
+        Self { account: 0, address: String::new() }
+    }
+
+    /// Whether a mail program speaks here, whose messages are given what they lack.
+    #[must_use]
+    pub fn is_person(&self) -> bool {
+        self.account != 0
+    }
 }
 
 /// The header fields that a submitted message lacks.

@@ -1,12 +1,13 @@
-//! Accepting connections: the gate, TLS from the first byte where the door asks for it, and one
-//! task per connection that nothing outlives.
+//! Accepting connections: the gate, what a proxy says, TLS from the first byte where the door asks
+//! for it, and one task per connection that nothing outlives.
 //!
 //! ```text
-//!   accept ──▶ gate ──▶ [TLS] ──▶ session ──▶ closed
-//!                └─ full: a word in the protocol's own language, closed
+//!   accept ──▶ [PROXY header] ──▶ gate ──▶ [TLS] ──▶ session ──▶ closed
+//!                                  └─ full: a word in the protocol's own language, closed
 //! ```
 //! Invariants: every `ConnectionOpened` is followed by one `ConnectionClosed`, whatever happens in
-//! between; a panic in a session ends that session alone.
+//! between; a panic in a session ends that session alone; from a proxy's networks nothing is
+//! listened to but what begins with whom it speaks for.
 //! Not here: the sessions themselves (given as a function).
 
 use std::future::{Future, poll_fn};
@@ -27,9 +28,12 @@ use grace_ipc::event::{EventKind, Service, TraceId};
 use super::Visit;
 use super::bans::Bans;
 use super::gate::{Full, Gate, Pass};
+use super::proxy::{self, Origin};
+use super::refusals::{CONNECT, Refusals, Refused};
 use super::stream::Stream;
 use super::tls::Tls;
 use crate::config::limits::Limits;
+use crate::config::names::Network;
 use crate::telemetry::bus::{Bus, claim};
 use crate::telemetry::stop::Stop;
 
@@ -50,6 +54,12 @@ pub struct Porter {
     pub gate: Arc<Gate>,
     /// Who guessed too many passwords.
     pub bans: Arc<Bans>,
+    /// Tells of those who may not.
+    pub refusals: Refusals,
+    /// Who says whom it speaks for.
+    pub proxies: Arc<[Network]>,
+    /// How long it may take to say so.
+    pub proxy_header: Duration,
     /// The certificate.
     pub tls: Arc<Tls>,
     /// The limits.
@@ -59,13 +69,28 @@ pub struct Porter {
 }
 
 impl Porter {
-    /// Lets a connection in. Other servers log in nowhere, so theirs is not barred by what guests
-    /// of the same address did.
+    /// Lets a connection in; that of a proxy until it says whom it speaks for.
     fn admit(&self, service: Service, address: IpAddr) -> Result<Pass, Full> {
-        if service != Service::Smtp && self.bans.is_banned(Instant::now(), address) {
+        let mut pass = self.gate.enter_unknown()?;
+        if !self.is_proxy(address) {
+            self.name(&mut pass, service, address)?;
+        }
+        Ok(pass)
+    }
+
+    /// Says where a connection comes from. Other servers log in nowhere, so theirs is not barred by
+    /// what guests of the same address did.
+    fn name(&self, pass: &mut Pass, service: Service, address: IpAddr) -> Result<(), Full> {
+        let now = Instant::now();
+        if service != Service::Smtp && self.bans.is_banned(now, address) {
             return Err(Full::Banned);
         }
-        self.gate.enter(address)
+        pass.name(now, address)
+    }
+
+    fn is_proxy(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        self.proxies.iter().any(|network| network.contains(address))
     }
 }
 
@@ -96,18 +121,11 @@ where
         match accepted {
             Ok((tcp, peer)) => match porter.admit(service, peer.ip()) {
                 Ok(pass) => {
-                    let knock = Knock { porter: porter.clone(), service, tcp, peer };
-                    let session = session.clone();
-                    sessions.spawn(async move {
-                        knock.answer(session).await;
-                        drop(pass);
-                    });
+                    let knock = Knock { porter: porter.clone(), pass, service, tcp, peer };
+                    sessions.spawn(knock.answer(session.clone()));
                 }
                 Err(full) => {
-                    let reason = full.reason().to_owned();
-                    porter
-                        .bus
-                        .emit(TraceId(0), EventKind::ConnectionRefused { service, peer, reason });
+                    porter.refusals.connection(Instant::now(), service, peer, full);
                     if refusals.len() < REFUSALS_MAX {
                         refusals.spawn(refuse(tcp, service, full));
                     }
@@ -129,6 +147,7 @@ where
 /// One accepted connection before anything was said.
 struct Knock {
     porter: Porter,
+    pass: Pass,
     service: Service,
     tcp: TcpStream,
     peer: SocketAddr,
@@ -136,12 +155,25 @@ struct Knock {
 
 impl Knock {
     /// Runs the connection to its end, and tells of both.
-    async fn answer<S, F>(self, session: S)
+    async fn answer<S, F>(mut self, session: S)
     where
         S: Fn(Visit) -> F,
         F: Future<Output = Ended>,
     {
-        let Self { porter, service, tcp, peer } = self;
+        let mut reached = None;
+        if self.porter.is_proxy(self.peer.ip()) {
+            match self.introduce().await {
+                Ok(Origin::Peer { from, to }) => (self.peer, reached) = (from, Some(to)),
+                Ok(Origin::Proxy) => {}
+                Err(reason) => return self.not_introduced(reason),
+            }
+            let Self { porter, pass, service, peer, .. } = &mut self;
+            if let Err(full) = porter.name(pass, *service, peer.ip()) {
+                porter.refusals.connection(Instant::now(), *service, *peer, full);
+                return refuse(self.tcp, self.service, full).await;
+            }
+        }
+        let Self { porter, pass: _pass, service, tcp, peer } = self;
         let trace = porter.bus.new_trace();
         porter.bus.emit(trace, EventKind::ConnectionOpened { service, peer });
         let mut farewell = Farewell {
@@ -152,13 +184,43 @@ impl Knock {
             began: Instant::now(),
             ended: Ended { bytes: (0, 0), reason: "the session was cut off".to_owned() },
         };
-        farewell.ended = match caught(visit(porter, service, tcp, peer, trace, session)).await {
-            Some(ended) => ended,
-            None => {
-                farewell.bus.emit(trace, EventKind::SessionPanicked { service, peer });
-                Ended { bytes: (0, 0), reason: "the session panicked".to_owned() }
-            }
+        farewell.ended =
+            match caught(visit(porter, service, tcp, (peer, reached), trace, session)).await {
+                Some(ended) => ended,
+                None => {
+                    farewell.bus.emit(trace, EventKind::SessionPanicked { service, peer });
+                    Ended { bytes: (0, 0), reason: "the session panicked".to_owned() }
+                }
+            };
+    }
+}
+
+impl Knock {
+    /// Hears from a proxy whom it speaks for.
+    async fn introduce(&mut self) -> Result<Origin, String> {
+        let wait = self.porter.proxy_header;
+        tokio::select! {
+            () = self.porter.stop.wait() => Err("the server stops".to_owned()),
+            said = timeout(wait, proxy::read(&mut self.tcp)) => match said {
+                Ok(said) => said.map_err(|failure| failure.to_string()),
+                Err(_) => {
+                    let s = wait.as_secs();
+                    Err(format!("no header of the PROXY protocol within {s} s"))
+                }
+            },
+        }
+    }
+
+    /// Tells of a proxy that did not say whom it speaks for.
+    fn not_introduced(self, reason: String) {
+        let refused = Refused {
+            service: self.service,
+            peer: self.peer,
+            command: CONNECT,
+            rule: "listen.proxy_networks".to_owned(),
+            reason,
         };
+        self.porter.refusals.tell(Instant::now(), TraceId(0), refused);
     }
 }
 
@@ -205,7 +267,7 @@ async fn visit<S, F>(
     porter: Porter,
     service: Service,
     tcp: TcpStream,
-    peer: SocketAddr,
+    (peer, reached): (SocketAddr, Option<SocketAddr>),
     trace: TraceId,
     session: S,
 ) -> Ended
@@ -216,7 +278,7 @@ where
     // Replies are whole when they are written; waiting for more would only delay them.
     let prepared = tcp.set_nodelay(true).and_then(|()| tcp.local_addr());
     let local = match prepared {
-        Ok(local) => local,
+        Ok(local) => reached.unwrap_or(local),
         Err(e) => return Ended { bytes: (0, 0), reason: e.to_string() },
     };
     let mut stream = Stream::clear(tcp);
@@ -272,8 +334,11 @@ async fn refuse(mut tcp: TcpStream, service: Service, full: Full) {
         (Service::Smtp | Service::Submission, Full::House) => {
             "421 4.3.2 Too many connections, try again later\r\n"
         }
-        (Service::Smtp | Service::Submission, Full::Address) => {
+        (Service::Smtp | Service::Submission, Full::Address | Full::AddressRate) => {
             "421 4.7.0 Too many connections from your address\r\n"
+        }
+        (Service::Smtp | Service::Submission, Full::Network | Full::NetworkRate) => {
+            "421 4.7.0 Too many connections from your network\r\n"
         }
         (Service::Submission, Full::Banned) => {
             "421 4.7.0 Too many failed logins from your address, try again later\r\n"

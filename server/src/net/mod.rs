@@ -1,4 +1,5 @@
-//! The doors: listening, limits per address, TLS, and the byte stream a session speaks over.
+//! The doors: listening, limits per address and network, what proxies say, TLS, and the byte stream
+//! a session speaks over.
 //!
 //! Not here: what is spoken (`inbound`, `imap`).
 
@@ -6,6 +7,10 @@ pub mod bans;
 pub mod door;
 pub mod gate;
 pub mod listener;
+pub mod prefixes;
+pub mod proxy;
+pub mod rates;
+pub mod refusals;
 pub mod stream;
 pub mod tls;
 pub mod tls_client;
@@ -21,7 +26,7 @@ use self::stream::Stream;
 pub struct Visit {
     /// The door it came through.
     pub service: Service,
-    /// Who it says it is, by TCP.
+    /// Who it says it is, by TCP; where a proxy of ours stands in between, whom that speaks for.
     pub peer: SocketAddr,
     /// The address it reached.
     pub local: SocketAddr,

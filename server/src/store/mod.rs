@@ -9,6 +9,7 @@
 //!  14 dkim_key   15 alias
 //!  28 scram_key  29 app_password  36 domain_settings  37 address_settings
 //!  33 traced     34 trace_word    35 trace_later
+//!  25 grey_waiting  26 grey_known  27 grey_secret
 //! ```
 //! Invariant: a table's id and name never change meaning; a table that is given up keeps its id:
 //! 6, `body`.
@@ -19,6 +20,7 @@ pub mod copied;
 pub mod dkim;
 mod earlier;
 pub mod failure;
+pub mod greylist;
 pub mod health;
 pub mod key;
 pub mod logins;
@@ -39,6 +41,7 @@ use gracedb::table::Table as _;
 
 use self::accounts::{Account, Alias, Domain};
 use self::dkim::DkimKeyRow;
+use self::greylist::{GreyKnownRow, GreySecretRow, GreyWaitingRow};
 use self::logins::{AppPasswordRow, ScramKeyRow};
 use self::messages::{MailboxRow, MessageRow, Subscription, UidValidity, Vanished};
 use self::outgoing::{OutgoingRecipientRow, OutgoingRow};
@@ -69,4 +72,7 @@ pub const SCHEMA: Schema = Schema::new(&[
     TracedRow::DEF,
     TraceWordRow::DEF,
     TraceLaterRow::DEF,
+    GreyWaitingRow::DEF,
+    GreyKnownRow::DEF,
+    GreySecretRow::DEF,
 ]);

@@ -83,11 +83,13 @@ pub enum Figure {
     SessionsPanicked = 16,
     /// Events that could not be kept as traces.
     TracesLost = 17,
+    /// Senders and recipients refused by rules of the door.
+    DoorRefused = 18,
 }
 
 impl Figure {
     /// Every figure, by ascending number.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::ConnectionsSmtp,
         Self::ConnectionsSubmission,
         Self::ConnectionsSubmissions,
@@ -105,6 +107,7 @@ impl Figure {
         Self::TlsFailed,
         Self::SessionsPanicked,
         Self::TracesLost,
+        Self::DoorRefused,
     ];
 }
 

@@ -18,6 +18,8 @@ pub struct Counters {
     closed: [AtomicU64; SERVICES.len()],
     /// Connections turned away at the door.
     pub connections_refused: Counter,
+    /// Senders and recipients refused by rules of the door.
+    pub door_refused: Counter,
     /// Commands answered with a refusal.
     pub commands_refused: Counter,
     /// Successful logins.
@@ -65,6 +67,10 @@ impl Counters {
             EventKind::ConnectionOpened { service, .. } => bump(&self.opened, *service),
             EventKind::ConnectionClosed { service, .. } => bump(&self.closed, *service),
             EventKind::ConnectionRefused { .. } => self.connections_refused.add(1),
+            EventKind::DoorRefused { command, count, .. } => match command.as_str() {
+                "connect" => self.connections_refused.add(*count),
+                _ => self.door_refused.add(*count),
+            },
             EventKind::CommandRefused { .. } => self.commands_refused.add(1),
             EventKind::LoginSucceeded { .. } => self.logins_succeeded.add(1),
             EventKind::LoginFailed { .. } => self.logins_failed.add(1),

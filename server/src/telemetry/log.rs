@@ -87,6 +87,8 @@ fn line(event: &Event) {
         }
         EventKind::LoginFailed { .. }
         | EventKind::ConnectionRefused { .. }
+        | EventKind::DoorRefused { .. }
+        | EventKind::BlockListChanged { is_asked: false, .. }
         | EventKind::MessageRefused { .. } => {
             tracing::warn!(target: TARGET, event = name, ts, data);
         }

@@ -44,6 +44,9 @@ impl Receiver {
                     command: format!("RCPT TO:<{recipient}>"),
                     reply: reply.to_string(),
                 });
+                if reply.code() < 500 {
+                    return self.put_off(&reply);
+                }
                 self.counts.recipients_refused += 1;
                 let count = self.counts.recipients_refused;
                 self.reply_slowly(&reply, count, self.settings.tarpit.recipients_free);
@@ -52,6 +55,17 @@ impl Receiver {
                     self.close(reason, &fixed::TOO_MANY_REFUSED);
                 }
             }
+        }
+    }
+
+    /// Says that a recipient is to be tried later. Who is put off does not try names, so that it is
+    /// neither slowed down nor counted with those who do; but it is not for ever.
+    fn put_off(&mut self, reply: &Reply) {
+        self.reply(reply);
+        self.counts.recipients_put_off += 1;
+        let count = usize::try_from(self.counts.recipients_put_off).unwrap_or(usize::MAX);
+        if count >= self.settings.recipients_max {
+            self.close(CloseReason::TooManyRecipientsPutOff, &fixed::TOO_MANY_PUT_OFF);
         }
     }
 

@@ -112,6 +112,8 @@ pub enum CloseReason {
     TooManyErrors,
     /// Too many refused recipients.
     TooManyRecipientsRefused,
+    /// Too many recipients that are to be tried later.
+    TooManyRecipientsPutOff,
     /// As many messages as one session may have.
     Enough,
     /// Too many commands that bring no mail closer.
@@ -143,6 +145,7 @@ impl fmt::Display for CloseReason {
             Self::Timeout => "timeout",
             Self::TooManyErrors => "too many errors",
             Self::TooManyRecipientsRefused => "too many unknown recipients",
+            Self::TooManyRecipientsPutOff => "too many recipients put off",
             Self::Enough => "as many messages as a session may have",
             Self::TooManyIdleCommands => "too many commands without mail",
             Self::TooManyLogins => "too many failed logins",
@@ -301,6 +304,7 @@ enum Phase {
 struct Counts {
     errors: u32,
     recipients_refused: u32,
+    recipients_put_off: u32,
     messages: u32,
     idle_commands: u32,
     login_failures: u32,

@@ -48,7 +48,7 @@ async fn a_genuine_message_passes_everything() {
              \tarc=none;\r\n\
              \tdmarc=pass\r\n\t  header.from=author.example\r\n\t  policy.dmarc=reject\r\n"
         );
-        let field = results::field(HOSTNAME, &verdict);
+        let field = results::field(HOSTNAME, &verdict, &[]);
         assert_eq!(field.replace('"', ""), expected.replace('"', ""));
         assert_eq!(verdict.iprev.name.as_deref(), Some("mail.author.example"));
         assert_eq!(verdict.consequence, Consequence::Accept);
@@ -169,7 +169,7 @@ async fn a_flood_of_signatures_is_looked_at_in_part() {
     let of = |outcome| verdict.dkim.iter().filter(|one| one.found.outcome == outcome).count();
     assert_eq!((verdict.dkim.len(), of(Outcome::Fail)), (11, 7));
     assert_eq!(of(Outcome::Policy), 4, "three sign a part, one stands for all that are too many");
-    assert!(results::field(HOSTNAME, &verdict).len() < 4_000);
+    assert!(results::field(HOSTNAME, &verdict, &[]).len() < 4_000);
 }
 
 #[tokio::test]
@@ -211,7 +211,7 @@ async fn a_broken_dns_puts_mail_off_and_loses_none() {
     let accept = Authenticity { dns_failure: "accept".to_owned(), ..Authenticity::default() };
     let verdict = House::with(zone, accept).await.check(facts(), &message).await;
     assert_eq!(verdict.consequence, Consequence::Accept);
-    assert!(results::field(HOSTNAME, &verdict).contains("\tdmarc=temperror"));
+    assert!(results::field(HOSTNAME, &verdict, &[]).contains("\tdmarc=temperror"));
 }
 
 #[tokio::test]
@@ -247,7 +247,7 @@ async fn nobody_asks_for_those_who_have_no_name() {
         let verdict = house.check(facts(PEER, helo, ""), &message).await;
         assert_eq!(verdict.helo.found.outcome, Outcome::None, "{helo:?}");
         assert_eq!(verdict.mail_from.found.outcome, Outcome::None, "{helo:?}");
-        let field = results::field(HOSTNAME, &verdict);
+        let field = results::field(HOSTNAME, &verdict, &[]);
         assert!(field.lines().skip(1).all(|line| line.starts_with('\t')), "{field}");
     }
 }

@@ -3,6 +3,7 @@
 //! Not here: the rules of SMTP (`grace_smtp`), clients that others wrote (`tests/`).
 
 mod aliases;
+mod door;
 mod logins;
 mod senders;
 mod settings;
@@ -125,24 +126,33 @@ async fn hear_until(peer: &mut TcpStream, end: &str) -> String {
 }
 
 fn services(folder: &Path) -> Services {
+    services_of(config(folder))
+}
+
+fn services_of(config: Config) -> Services {
+    let bus = Bus::new(1_000);
+    let db = Db::open(Options::new(config.data.join("store")), store::SCHEMA).unwrap();
+    Services::new(Arc::new(config), bus, db).unwrap().0
+}
+
+fn config(folder: &Path) -> Config {
     let limits = Limits { login_failure_delay_ms: 0, ..Limits::default() };
-    let config = Config {
+    Config {
         hostname: "mail.grace.test".to_owned(),
         data: folder.to_path_buf(),
         listen: Vec::new(),
+        proxies: Vec::new(),
         admin: folder.join("admin.sock"),
         admin_group: None,
         tls: None,
         limits,
+        door: limits::DoorRules::default(),
         store: Store::default(),
         queue: limits::Outgoing::default(),
         dns: Dns { resolvers: vec!["127.0.0.1".parse().unwrap()], ..Dns::default() },
         authenticity: limits::Authenticity::default(),
         try_mode: false,
-    };
-    let bus = Bus::new(1_000);
-    let db = Db::open(Options::new(folder.join("store")), store::SCHEMA).unwrap();
-    Services::new(Arc::new(config), bus, db).unwrap().0
+    }
 }
 
 fn is_delivered(event: &EventKind) -> bool {

@@ -176,7 +176,8 @@ async fn pieces_do_not_matter() {
             parameters: MailParameters::default(),
             recipients: Vec::new(),
         };
-        let lines = Lines { return_path: String::new(), received: String::new() };
+        let lines =
+            Lines { return_path: String::new(), received: String::new(), results: Vec::new() };
         let upload = house.services.mailboxes.upload();
         let mut incoming = Incoming::new("q".to_owned(), envelope, lines, upload, 1_000);
         for piece in message.chunks(size) {
