@@ -16,7 +16,13 @@ const WORD_BYTES_MAX: usize = 255;
 /// The whole field with its CRLF.
 #[must_use]
 pub fn field(hostname: &str, verdict: &Verdict) -> String {
-    let mut out = format!("Authentication-Results: {hostname}");
+    format!("Authentication-Results: {hostname}{}\r\n", results(verdict))
+}
+
+/// What follows our name in it, each result after its semicolon (RFC 8601 2.2).
+#[must_use]
+pub fn results(verdict: &Verdict) -> String {
+    let mut out = String::new();
     result(&mut out, "iprev", &verdict.iprev.found, &[("policy.iprev", &verdict.peer.to_string())]);
     for (kind, Spf { found, domain, .. }) in
         [("smtp.helo", &verdict.helo), ("smtp.mailfrom", &verdict.mail_from)]
@@ -41,7 +47,6 @@ pub fn field(hostname: &str, verdict: &Verdict) -> String {
     let properties =
         [("header.from", dmarc.domain.as_str()), ("policy.dmarc", dmarc.policy.word())];
     result(&mut out, "dmarc", &dmarc.found, &properties);
-    out.push_str("\r\n");
     out
 }
 
