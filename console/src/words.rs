@@ -78,6 +78,7 @@ pub(crate) fn line(kind: &EventKind) -> Line {
         EventKind::MessageAccepted { .. }
         | EventKind::MessageRefused { .. }
         | EventKind::SenderChecked { .. }
+        | EventKind::MessageForwarded { .. }
         | EventKind::MessageDelivered { .. }
         | EventKind::MessageAppended { .. }
         | EventKind::MessagesExpunged { .. }
@@ -247,6 +248,12 @@ fn mail_line(kind: &EventKind) -> Line {
             Line::new(weight, "sender", sentence)
                 .detail(format!("SPF {spf} · DKIM {dkim} · DMARC {dmarc}"))
         }
+        EventKind::MessageForwarded { queue_id, onward_id, by, recipients, .. } => {
+            let people = units::of(u64::from(*recipients), "person", "people");
+            let sentence = format!("Goes on from {by} to {people} elsewhere");
+            Line::new(Weight::Done, "forwarded", sentence)
+                .detail(format!("{queue_id} as {onward_id}"))
+        }
         EventKind::MessageDelivered { queue_id, account, mailbox, uid, size } => {
             let sentence = format!("Filed in {mailbox} of {account}, {}", units::bytes(*size));
             Line::new(Weight::Done, "delivered", sentence).detail(format!("{queue_id} · uid {uid}"))
@@ -372,6 +379,14 @@ pub(crate) mod tests {
                 dmarc: text("fail"),
                 consequence: text("refused"),
                 reason: text("550 5.7.1 bank.example does not allow this mail"),
+            },
+            EventKind::MessageForwarded {
+                queue_id: text("4f2a91c0"),
+                onward_id: text("4f2a91c1"),
+                by: text("sales@grace.test"),
+                sender: text("SRS0=x3=W4=partner.example=anna@grace.test"),
+                recipients: 1,
+                sealed: true,
             },
             EventKind::MessageRefused {
                 sender: text("promo@cheap.example"),

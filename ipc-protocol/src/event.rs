@@ -352,6 +352,21 @@ pub enum EventKind {
         /// Why, in words; empty for what is accepted.
         reason: String,
     },
+    /// A message that was accepted goes on to people elsewhere. Version 4.
+    MessageForwarded {
+        /// The id of the message that was accepted.
+        queue_id: String,
+        /// The id it goes on with, which the events of its recipients have.
+        onward_id: String,
+        /// The address here that leads there.
+        by: String,
+        /// The envelope sender it goes on with; empty for a bounce.
+        sender: String,
+        /// Number of those it goes to.
+        recipients: u32,
+        /// Whether it is sealed (ARC).
+        sealed: bool,
+    },
 }
 
 /// What an event is about. A subscription may ask for some of these only.
@@ -410,7 +425,7 @@ impl EventKind {
     #[rustfmt::skip]
     const fn row(&self) -> (&'static str, Topic, Version) {
         use Topic::{Connection, Directory, Login, Mailbox, Message, Server, Store};
-        use Version::{V1, V2, V3};
+        use Version::{V1, V2, V3, V4};
         match self {
             Self::ServerStarted { .. }       => ("ServerStarted",       Server,     V1),
             Self::ServerStopping             => ("ServerStopping",      Server,     V1),
@@ -443,6 +458,7 @@ impl EventKind {
             Self::SenderNotified { .. }      => ("SenderNotified",      Message,    V3),
             Self::QueueChanged { .. }        => ("QueueChanged",        Message,    V3),
             Self::SenderChecked { .. }       => ("SenderChecked",       Message,    V3),
+            Self::MessageForwarded { .. }    => ("MessageForwarded",    Message,    V4),
         }
     }
 

@@ -200,6 +200,39 @@ pub enum RequestBody {
         /// Its address.
         address: String,
     },
+    /// Aliases with all that they lead to, all or those of one domain. Parts of
+    /// [`Rows::AliasTargets`], then [`Answer::ListEnd`]. Version 4.
+    AliasTargetsList {
+        /// Only those of this domain.
+        domain: Option<String>,
+    },
+    /// Has an address stand for these alone. Answered with [`Answer::Done`]. Version 4.
+    AliasTargetsSet {
+        /// The address; `@domain` for whatever else the domain is sent.
+        address: String,
+        /// Accounts, other aliases, addresses elsewhere; one at least.
+        targets: Vec<String>,
+    },
+    /// Accounts whose mail goes on, all or one. Parts of [`Rows::Forwards`], then
+    /// [`Answer::ListEnd`]. Version 4.
+    ForwardList {
+        /// Only this account's.
+        account: Option<String>,
+    },
+    /// Lets the mail of an account go on. Answered with [`Answer::Done`]. Version 4.
+    ForwardSet {
+        /// The account's address.
+        account: String,
+        /// The addresses it goes on to, here or elsewhere; one at least.
+        targets: Vec<String>,
+        /// A copy stays in the account.
+        keeps: bool,
+    },
+    /// Lets the mail of an account stay. Answered with [`Answer::Done`]. Version 4.
+    ForwardDelete {
+        /// The account's address.
+        account: String,
+    },
 }
 
 /// What a request needs.
@@ -219,7 +252,7 @@ impl RequestBody {
     #[rustfmt::skip]
     pub const fn rule(&self) -> Rule {
         use Role::{Operator, Owner, Viewer};
-        use Version::{V1, V2, V3};
+        use Version::{V1, V2, V3, V4};
         let (name, needs, since) = match self {
             Self::Ping                      => ("Ping",               Viewer,   V1),
             Self::ServerInfo                => ("ServerInfo",         Viewer,   V1),
@@ -250,6 +283,11 @@ impl RequestBody {
             Self::AliasList { .. }          => ("AliasList",          Viewer,   V3),
             Self::AliasSet { .. }           => ("AliasSet",           Operator, V3),
             Self::AliasDelete { .. }        => ("AliasDelete",        Operator, V3),
+            Self::AliasTargetsList { .. }   => ("AliasTargetsList",   Viewer,   V4),
+            Self::AliasTargetsSet { .. }    => ("AliasTargetsSet",    Operator, V4),
+            Self::ForwardList { .. }        => ("ForwardList",        Viewer,   V4),
+            Self::ForwardSet { .. }         => ("ForwardSet",         Operator, V4),
+            Self::ForwardDelete { .. }      => ("ForwardDelete",      Operator, V4),
         };
         Rule { name, needs, since }
     }
@@ -348,6 +386,10 @@ pub enum Rows {
     Dkim(Vec<DkimRow>),
     /// Aliases, in the order of their addresses. Version 3.
     Aliases(Vec<AliasRow>),
+    /// Aliases with all that they lead to, in the order of their addresses. Version 4.
+    AliasTargets(Vec<AliasTargetsRow>),
+    /// Accounts whose mail goes on, in the order of their addresses. Version 4.
+    Forwards(Vec<ForwardRow>),
 }
 
 /// One local domain.
@@ -384,6 +426,30 @@ pub struct AliasRow {
     /// The addresses of the accounts it stands for.
     pub accounts: Vec<String>,
     /// When it was made, in microseconds since 1970-01-01 UTC.
+    pub created_us: u64,
+}
+
+/// An alias and all that it leads to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AliasTargetsRow {
+    /// Its address; `@domain` for whatever else the domain is sent.
+    pub address: String,
+    /// The accounts, other aliases and addresses elsewhere that it stands for.
+    pub targets: Vec<String>,
+    /// When it was made, in microseconds since 1970-01-01 UTC.
+    pub created_us: u64,
+}
+
+/// An account whose mail goes on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForwardRow {
+    /// Its address.
+    pub account: String,
+    /// The addresses it goes on to.
+    pub targets: Vec<String>,
+    /// A copy stays in the account.
+    pub keeps: bool,
+    /// When that was set, in microseconds since 1970-01-01 UTC.
     pub created_us: u64,
 }
 

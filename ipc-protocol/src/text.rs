@@ -47,7 +47,8 @@ impl fmt::Display for EventKind {
             | E::MessageRefused { .. }
             | E::MessageDelivered { .. }
             | E::MessageAppended { .. }
-            | E::SenderChecked { .. } => message(self, f),
+            | E::SenderChecked { .. }
+            | E::MessageForwarded { .. } => message(self, f),
             E::RecipientSent { .. }
             | E::RecipientDeferred { .. }
             | E::RecipientFailed { .. }
@@ -179,6 +180,16 @@ fn message(kind: &EventKind, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f,
                 "message from <{sender}> by {peer}, author {author}: spf={spf} dkim={dkim} \
                  arc={arc} dmarc={dmarc}, {consequence}"
+            )
+        }
+        EventKind::MessageForwarded { queue_id, onward_id, by, sender, recipients, sealed } => {
+            let (queue_id, onward_id) = (Plain(queue_id), Plain(onward_id));
+            let seal = if *sealed { ", sealed" } else { "" };
+            write!(
+                f,
+                "message {queue_id} goes on from {} as {onward_id} from <{}> to {recipients}{seal}",
+                Plain(by),
+                Plain(sender)
             )
         }
         _ => Ok(()),

@@ -169,13 +169,13 @@ fn are_all_variants<T: Serialize + DeserializeOwned + Debug>(all: impl IntoItera
 #[test]
 fn every_variant_has_a_sample() {
     are_all_variants(samples::events().into_iter().map(|event| event.kind));
-    are_all_variants(samples::requests().into_iter().map(|(_, request)| request.body).take(29));
+    are_all_variants(samples::requests().into_iter().map(|(_, request)| request.body).take(34));
     are_all_variants(samples::CODES);
     are_all_variants(Service::ALL);
     are_all_variants(Topic::ALL);
     has_variants::<ServerMessage>(3);
     has_variants::<Outcome>(3);
-    has_variants::<Rows>(8);
+    has_variants::<Rows>(10);
     has_variants::<Answer>(11);
     has_variants::<PushBody>(2);
     are_all_variants([

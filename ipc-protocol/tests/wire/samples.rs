@@ -10,9 +10,9 @@ use grace_ipc::database::{
 use grace_ipc::dkim::{DkimAlgorithm, DkimPublished, DkimRow, DkimState};
 use grace_ipc::event::{Event, EventKind, Service, Topic, TraceId};
 use grace_ipc::message::{
-    AccountRow, AliasRow, Answer, Code, DomainRow, Door, EventCount, EventFilter, Failure, Outcome,
-    Push, PushBody, Reply, Request, RequestBody, Rows, Secret, ServerInfo, ServerMessage,
-    SessionCount, Stats,
+    AccountRow, AliasRow, AliasTargetsRow, Answer, Code, DomainRow, Door, EventCount, EventFilter,
+    Failure, ForwardRow, Outcome, Push, PushBody, Reply, Request, RequestBody, Rows, Secret,
+    ServerInfo, ServerMessage, SessionCount, Stats,
 };
 use grace_ipc::queue::{QueueChange, QueueFilter, QueueRow};
 
@@ -67,6 +67,18 @@ pub(crate) fn requests() -> Vec<(String, Request)> {
             accounts: vec!["a@example.org".into(), "b@example.org".into()],
         },
         RequestBody::AliasDelete { address: "@example.org".into() },
+        RequestBody::AliasTargetsList { domain: None },
+        RequestBody::AliasTargetsSet {
+            address: "sales@example.org".into(),
+            targets: vec!["a@example.org".into(), "b@example.net".into()],
+        },
+        RequestBody::ForwardList { account: None },
+        RequestBody::ForwardSet {
+            account: "a@example.org".into(),
+            targets: vec!["b@example.net".into()],
+            keeps: true,
+        },
+        RequestBody::ForwardDelete { account: "a@example.org".into() },
     ];
     let named = bodies.into_iter().enumerate().map(|(place, body)| {
         let id = u32::try_from(place).unwrap() + 1;
@@ -136,6 +148,23 @@ fn queue_rows() -> Vec<QueueRow> {
         ..row.clone()
     };
     vec![row, held]
+}
+
+fn alias_targets() -> Vec<AliasTargetsRow> {
+    vec![AliasTargetsRow {
+        address: "sales@example.org".into(),
+        targets: vec!["a@example.org".into(), "b@example.net".into()],
+        created_us: 1_790_000_000_000_000,
+    }]
+}
+
+fn forwards() -> Vec<ForwardRow> {
+    vec![ForwardRow {
+        account: "a@example.org".into(),
+        targets: vec!["b@example.net".into()],
+        keeps: true,
+        created_us: 1_790_000_000_000_000,
+    }]
 }
 
 fn aliases() -> Vec<AliasRow> {
@@ -208,6 +237,8 @@ pub(crate) fn answers() -> Vec<(String, ServerMessage)> {
         ("reply-Part-Queue", reply(Outcome::Part(Rows::Queue(queue_rows())))),
         ("reply-Part-Dkim", reply(Outcome::Part(Rows::Dkim(dkim_rows())))),
         ("reply-Part-Aliases", reply(Outcome::Part(Rows::Aliases(aliases())))),
+        ("reply-Part-AliasTargets", reply(Outcome::Part(Rows::AliasTargets(alias_targets())))),
+        ("reply-Part-Forwards", reply(Outcome::Part(Rows::Forwards(forwards())))),
         ("reply-QueueChanged", reply(Outcome::Done(Answer::QueueChanged { recipients: 65_536 }))),
         ("goodbye", ServerMessage::Goodbye(failure(Code::Stopping))),
         (
@@ -290,6 +321,8 @@ pub(crate) fn server_variant(message: &ServerMessage) -> Vec<&'static str> {
             Outcome::Part(Rows::Queue(_)) => vec!["Reply", "Part", "Queue"],
             Outcome::Part(Rows::Dkim(_)) => vec!["Reply", "Part", "Dkim"],
             Outcome::Part(Rows::Aliases(_)) => vec!["Reply", "Part", "Aliases"],
+            Outcome::Part(Rows::AliasTargets(_)) => vec!["Reply", "Part", "AliasTargets"],
+            Outcome::Part(Rows::Forwards(_)) => vec!["Reply", "Part", "Forwards"],
             Outcome::Failed(failure) => vec!["Reply", "Failed", code_name(failure.code)],
             Outcome::Done(answer) => match answer {
                 Answer::Done => vec!["Reply", "Done", "Done"],
@@ -309,7 +342,7 @@ pub(crate) fn server_variant(message: &ServerMessage) -> Vec<&'static str> {
 }
 
 /// All of what [`server_variant`] can give.
-pub(crate) const SERVER_VARIANTS: [&[&str]; 21] = [
+pub(crate) const SERVER_VARIANTS: [&[&str]; 23] = [
     &["Push", "Events"],
     &["Push", "Stats"],
     &["Reply", "Part", "Domains"],
@@ -330,6 +363,8 @@ pub(crate) const SERVER_VARIANTS: [&[&str]; 21] = [
     &["Reply", "Part", "Queue"],
     &["Reply", "Part", "Dkim"],
     &["Reply", "Part", "Aliases"],
+    &["Reply", "Part", "AliasTargets"],
+    &["Reply", "Part", "Forwards"],
     &["Reply", "Done", "QueueChanged"],
 ];
 
@@ -623,6 +658,14 @@ fn outgoing() -> Vec<EventKind> {
             dmarc: "fail".into(),
             consequence: "refused".into(),
             reason: text("550 5.1.1 no"),
+        },
+        EventKind::MessageForwarded {
+            queue_id: "4f2a".into(),
+            onward_id: "4f2b".into(),
+            by: "a@example.org".into(),
+            sender,
+            recipients: 2,
+            sealed: true,
         },
     ]
 }

@@ -260,6 +260,11 @@ fn a_role_may_do_what_the_table_says() {
         ("AliasList",          Role::Viewer),
         ("AliasSet",           Role::Operator),
         ("AliasDelete",        Role::Operator),
+        ("AliasTargetsList",   Role::Viewer),
+        ("AliasTargetsSet",    Role::Operator),
+        ("ForwardList",        Role::Viewer),
+        ("ForwardSet",         Role::Operator),
+        ("ForwardDelete",      Role::Operator),
     ];
     let mut walked = 0;
     for (_, Request { body, .. }) in samples::requests() {
