@@ -78,7 +78,8 @@ impl Services {
         let (outgoing, orders) = Outgoing::new(config.queue.recipients_waiting_max);
         let services = Self {
             authenticity: Authenticity::new(&config.authenticity, &config.hostname, &dns),
-            directory: Directory::new(db.clone(), bus.clone(), limits.password_checks_max),
+            directory: Directory::new(db.clone(), bus.clone(), limits.password_checks_max)
+                .rewriting_for(limits.srs_days),
             mailboxes: Mailboxes::new(db.clone(), bus.clone(), limits.mailboxes_per_account_max),
             outgoing,
             router: Router::new(dns.clone(), &config.hostname, &config.queue)?,

@@ -11,6 +11,7 @@ use super::{Directory, Refusal};
 use crate::store::accounts::{Account, AccountByAddress, Alias, Domain, domain_name};
 use crate::store::dkim::remove_keys;
 use crate::store::failure::Failure;
+use crate::store::forwards::{AliasTargets, ForwardRow};
 use crate::store::messages::{MailboxByName, Subscription};
 use crate::store::removal::remove_mailbox;
 
@@ -44,6 +45,7 @@ impl Directory {
                     let alias = alias?;
                     if alias.address.ends_with(&ending) {
                         tx.delete::<Alias>(alias.address.as_str())?;
+                        tx.delete::<AliasTargets>(alias.address.as_str())?;
                     }
                 }
                 let selectors = remove_keys(tx, &name)?;
@@ -86,6 +88,7 @@ fn delete_some(tx: &mut WriteTx<'_>, account: u64) -> Result<bool, Failure> {
         return Ok(false);
     }
     tx.delete_prefix::<Subscription, _>(&(account,))?;
+    tx.delete::<ForwardRow>(&account)?;
     tx.delete::<Account>(&account)?;
     Ok(true)
 }

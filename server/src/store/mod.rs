@@ -7,6 +7,7 @@
 //!   9 trace      10 trace_page    11 statistic
 //!  12 outgoing   13 outgoing_recipient
 //!  14 dkim_key   15 alias
+//!  30 alias_target  31 forward  32 srs_key
 //! ```
 //! Invariant: a table's id and name never change meaning; a table that is given up keeps its id:
 //! 6, `body`.
@@ -17,6 +18,7 @@ pub mod copied;
 pub mod dkim;
 mod earlier;
 pub mod failure;
+pub mod forwards;
 pub mod health;
 pub mod key;
 pub mod messages;
@@ -35,6 +37,7 @@ use gracedb::table::Table as _;
 
 use self::accounts::{Account, Alias, Domain};
 use self::dkim::DkimKeyRow;
+use self::forwards::{AliasTargets, ForwardRow, SrsKeyRow};
 use self::messages::{MailboxRow, MessageRow, Subscription, UidValidity, Vanished};
 use self::outgoing::{OutgoingRecipientRow, OutgoingRow};
 use self::statistics::StatisticRow;
@@ -56,4 +59,7 @@ pub const SCHEMA: Schema = Schema::new(&[
     OutgoingRecipientRow::DEF,
     DkimKeyRow::DEF,
     Alias::DEF,
+    AliasTargets::DEF,
+    ForwardRow::DEF,
+    SrsKeyRow::DEF,
 ]);

@@ -11,6 +11,7 @@ mod alias;
 mod db;
 mod dkim;
 mod find;
+mod forward;
 mod password;
 mod print;
 mod queue;
@@ -55,7 +56,7 @@ enum Command {
     /// Keys that sign mail, and the records to publish for them
     #[command(subcommand)]
     Dkim(dkim::Dkim),
-    /// Addresses that stand for accounts: other names, groups, the rest of a domain
+    /// Addresses that stand for others: other names, groups, people elsewhere, the rest of a domain
     #[command(subcommand)]
     Alias(alias::Alias),
     /// What happens, as it happens
@@ -112,6 +113,9 @@ enum Account {
         #[command(flatten)]
         password: password::Source,
     },
+    /// Where an account's mail goes on to
+    #[command(subcommand)]
+    Forward(forward::Forward),
 }
 
 fn main() -> ExitCode {
@@ -175,6 +179,7 @@ fn run(arguments: Arguments) -> Result<ExitCode, String> {
             order(client, RequestBody::AccountSetPassword { address: address.clone(), password })?;
             print::done(form, "password changed", &address)
         }
+        Command::Account(Account::Forward(command)) => forward::run(command, form, &connect),
         Command::Queue(command) => queue::run(command, form, &connect),
         Command::Alias(command) => alias::run(command, form, &connect),
         Command::Dkim(command) => dkim::run(command, form, &connect),
