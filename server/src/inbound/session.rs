@@ -30,8 +30,9 @@ use grace_smtp::trace;
 
 use super::incoming::{Incoming, Lines, Stuck};
 use super::submitted::Submitter;
-use super::{new_queue_id, resolve, since_1970, store_down, store_reply};
+use super::{mailbox, new_queue_id, resolve, since_1970, store_down, store_reply};
 use crate::authenticity::Facts;
+use crate::directory::expansion::{Mode, Reached};
 use crate::directory::{Destination, Login, Person};
 use crate::net::Visit;
 use crate::net::listener::{self, Ended};
@@ -69,6 +70,8 @@ pub async fn run(services: Services, visit: Visit) -> Ended {
         receiver,
         person: None,
         login_failures: 0,
+        is_sender_null: false,
+        goes_on: false,
         body: None,
     };
     let reason = match session.converse().await {
@@ -185,6 +188,10 @@ struct Session {
     /// Who logged in.
     person: Option<Person>,
     login_failures: u32,
+    /// The message under way comes from nobody, as notifications do.
+    is_sender_null: bool,
+    /// One of its recipients leads elsewhere.
+    goes_on: bool,
     body: Option<Incoming>,
 }
 
@@ -288,7 +295,8 @@ impl Session {
     }
 
     /// Whether this sender may be used here.
-    fn check_sender(&self, sender: &ReversePath) -> Result<(), Reply> {
+    fn check_sender(&mut self, sender: &ReversePath) -> Result<(), Reply> {
+        (self.is_sender_null, self.goes_on) = (sender.mailbox().is_none(), false);
         // RFC 8098 3: a mail program sends its receipts with the null path.
         let (Some(person), Some(address)) = (&self.person, sender.mailbox()) else {
             return Ok(());
@@ -305,12 +313,16 @@ impl Session {
     }
 
     /// Whether mail for this recipient is taken here.
-    fn check_recipient(&self, recipient: &Recipient) -> Result<(), Reply> {
+    fn check_recipient(&mut self, recipient: &Recipient) -> Result<(), Reply> {
         match resolve(&self.services.directory, recipient) {
-            Ok(Destination::Account(_) | Destination::Alias(_)) => Ok(()),
-            Ok(Destination::Nobody) => {
-                Err(Reply::new(550, (5, 1, 1), &format!("no mailbox <{recipient}> here")))
+            Ok(Destination::Rewritten(_)) if !self.is_sender_null => {
+                let words = format!("<{recipient}> takes notifications alone");
+                Err(Reply::new(550, (5, 7, 1), &words))
             }
+            Ok(Destination::Account(_) | Destination::Alias(_) | Destination::Rewritten(_)) => {
+                self.check_way(recipient)
+            }
+            Ok(Destination::Nobody) => Err(nobody(recipient)),
             Ok(Destination::Elsewhere) if self.person.is_some() => self.check_onward(recipient),
             Ok(Destination::Elsewhere) if !self.lives_somebody_here()? => {
                 let words = "this server has no domain yet, please try again later";
@@ -323,7 +335,21 @@ impl Session {
         }
     }
 
-    /// Whether mail for somebody elsewhere is taken from one of our own people.
+    /// Whether what a recipient here leads to takes mail.
+    fn check_way(&mut self, recipient: &Recipient) -> Result<(), Reply> {
+        let expanded = self.services.directory.expand(&[mailbox(recipient)], Mode::Onward);
+        let expansion = expanded.map_err(|failure| self.store_failed(&failure))?;
+        if expansion.recipients.contains(&Reached::Nobody) {
+            return Err(nobody(recipient));
+        }
+        if !expansion.onward.is_empty() {
+            self.check_onward(recipient)?;
+            self.goes_on = true;
+        }
+        Ok(())
+    }
+
+    /// Whether mail for somebody elsewhere is taken.
     fn check_onward(&self, recipient: &Recipient) -> Result<(), Reply> {
         if self.services.config.try_mode {
             let words = format!("<{recipient}>: nothing is sent to other servers while trying");
@@ -424,7 +450,10 @@ impl Session {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let incoming = Incoming::new(queue_id, envelope, lines, upload, limit);
         self.body = Some(match (facts, &self.person) {
-            (Some(facts), _) => incoming.checked(self.services.authenticity.clone(), facts),
+            (Some(facts), _) => {
+                let checked = incoming.checked(self.services.authenticity.clone(), facts);
+                if self.goes_on { checked.passed_on() } else { checked }
+            }
             (None, Some(Person { id, address })) => {
                 incoming.submitted(Submitter { account: *id, address: address.clone() })
             }
@@ -543,6 +572,10 @@ impl Session {
         // too: a reset could take an unread 250 along, and the peer would send the message again.
         drop(timeout(LINGER_WAIT, farewell).await);
     }
+}
+
+fn nobody(recipient: &Recipient) -> Reply {
+    Reply::new(550, (5, 1, 1), &format!("no mailbox <{recipient}> here"))
 }
 
 fn gone() -> Lost {
