@@ -79,7 +79,7 @@ impl Services {
         let services = Self {
             authenticity: Authenticity::new(&config.authenticity, &config.hostname, &dns),
             directory: Directory::new(db.clone(), bus.clone(), limits.password_checks_max)
-                .rewriting_for(limits.srs_days),
+                .with_limits(&limits),
             mailboxes: Mailboxes::new(db.clone(), bus.clone(), limits.mailboxes_per_account_max),
             outgoing,
             router: Router::new(dns.clone(), &config.hostname, &config.queue)?,

@@ -9,7 +9,7 @@
 //! ```
 //! Invariants: nobody gets a message twice, however many ways lead to him; what goes in circles
 //! ends, and an account whose forward leads nowhere keeps its mail; work and memory are bounded by
-//! [`DEPTH_MAX`] and [`EXPANDED_MAX`].
+//! [`DEPTH_MAX`] and the copies that one message may have.
 //! Not here: what is done with the message (`inbound`), who may set what ([`super::forwards`]).
 
 use std::collections::{HashMap, HashSet};
@@ -26,8 +26,6 @@ use crate::store::forwards::ForwardRow;
 /// Aliases and forwards that may lead to each other in a row: a company, its departments, their
 /// teams, their people are four.
 pub const DEPTH_MAX: usize = 10;
-/// Accounts and addresses elsewhere that one message may go to. They are rows of one transaction.
-pub const EXPANDED_MAX: usize = 10_000;
 
 const TOO_DEEP: Failure = Failure::Limit("aliases lead through too many others");
 const TOO_MANY: Failure = Failure::Limit("the message would go to too many people");
@@ -110,9 +108,11 @@ impl Directory {
     ) -> Result<Expansion, Failure> {
         let snapshot = self.db.snapshot();
         let mut walk = Walk::below(self, &snapshot, mode, &[]);
-        let direct = recipients.iter().flatten().filter(|address| walk.is_elsewhere(address));
-        let direct: HashSet<Address> = direct.map(|&address| address.clone()).collect();
-        walk.seen = direct;
+        if recipients.len() > 1 {
+            // Who is named himself gets it as himself.
+            let direct = recipients.iter().flatten().filter(|address| walk.is_elsewhere(address));
+            walk.seen = direct.map(|&address| address.clone()).collect();
+        }
         for (at, recipient) in recipients.iter().enumerate() {
             let reached = walk.recipient(at, *recipient)?;
             walk.found.recipients.push(reached);
@@ -312,6 +312,6 @@ impl<'a, V: View> Walk<'a, V> {
 
     fn check_count(&self) -> Result<(), Failure> {
         let count = self.found.accounts.len() + self.found.onward.len();
-        if count < EXPANDED_MAX { Ok(()) } else { Err(TOO_MANY) }
+        if (count as u64) < self.directory.copies_max { Ok(()) } else { Err(TOO_MANY) }
     }
 }

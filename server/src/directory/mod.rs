@@ -30,6 +30,7 @@ use self::senders::Origin;
 use crate::config::limits::Limits;
 use crate::store::accounts::{Account, AccountByAddress, Alias, Domain, domain_name};
 use crate::store::failure::Failure;
+use crate::store::forwards::copies_max;
 pub use crate::store::refusal::Refusal;
 use crate::store::seed;
 use crate::telemetry::bus::{Bus, now_us};
@@ -50,6 +51,8 @@ pub struct Directory {
     checks: Arc<Semaphore>,
     /// How long the address of a rewritten sender is good, in days.
     srs_days: u64,
+    /// How many people one message may go to.
+    copies_max: u64,
 }
 
 /// An account, as sessions know it.
@@ -94,14 +97,15 @@ impl Directory {
     #[must_use]
     pub fn new(db: Db, bus: Bus, checks_max: u64) -> Self {
         let permits = usize::try_from(checks_max).unwrap_or(1).clamp(1, Semaphore::MAX_PERMITS);
-        let srs_days = Limits::default().srs_days;
-        Self { db, bus, checks: Arc::new(Semaphore::new(permits)), srs_days }
+        let checks = Arc::new(Semaphore::new(permits));
+        Self { db, bus, checks, srs_days: 0, copies_max: 0 }.with_limits(&Limits::default())
     }
 
-    /// Has addresses of rewritten senders be good for so long.
+    /// The same with these limits on mail that goes on.
     #[must_use]
-    pub fn rewriting_for(self, srs_days: u64) -> Self {
-        Self { srs_days, ..self }
+    pub fn with_limits(self, limits: &Limits) -> Self {
+        let copies_max = copies_max(limits.recipients_max);
+        Self { srs_days: limits.srs_days, copies_max, ..self }
     }
 
     /// Where mail for `address` goes.

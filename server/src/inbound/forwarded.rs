@@ -113,7 +113,7 @@ impl Forwarding<'_> {
         let recipients: Vec<(EnvelopeRecipient, &Leading)> =
             group.iter().map(|leading| (self.recipient(leading), *leading)).collect();
         let mut parameters = self.going.envelope.parameters.clone();
-        parameters.utf8 |= group.iter().any(|leading| !leading.address.is_ascii());
+        parameters.utf8 |= !by.is_ascii() || group.iter().any(|to| !to.address.is_ascii());
         let sender = self.sender(by).await?;
         let envelope = Envelope { sender, parameters, recipients: Vec::new() };
         let going =

@@ -322,9 +322,14 @@ impl Placed {
         let goes_on = submitter.is_some() || !expansion.onward.is_empty();
         let (message, kept) = if goes_on {
             let message = body.finish_behind(&head).await?;
-            let mut copy = services.mailboxes.upload();
-            copy.write(return_path.as_bytes()).await?;
-            (message.clone(), copy.finish_before(&message).await?)
+            let kept = if expansion.accounts.is_empty() {
+                message.clone()
+            } else {
+                let mut copy = services.mailboxes.upload();
+                copy.write(return_path.as_bytes()).await?;
+                copy.finish_before(&message).await?
+            };
+            (message, kept)
         } else {
             let kept = body.finish_behind(&[return_path.as_bytes(), &head].concat()).await?;
             (kept.clone(), kept)

@@ -13,6 +13,16 @@ use serde::{Deserialize, Serialize};
 
 use gracedb::table::Table;
 
+/// Accounts and addresses elsewhere that one message may go to through aliases and forwards, at
+/// least. They are rows of one transaction, each of which names all pieces of the body.
+const COPIES_MAX: u64 = 2_000;
+
+/// How many copies one message may have, where an envelope has at most so many recipients.
+#[must_use]
+pub fn copies_max(recipients_max: u64) -> u64 {
+    recipients_max.max(COPIES_MAX)
+}
+
 /// Where an alias leads besides the accounts that stand in its own row.
 #[derive(Debug, Clone, PartialEq, Eq, Table, Serialize, Deserialize)]
 #[table(id = 30, name = "alias_target")]

@@ -9,6 +9,7 @@ use super::*;
 use crate::authenticity::Facts;
 use crate::directory::Refusal;
 use crate::dns::testing::{Server, Zone};
+use crate::outgoing::Success;
 use crate::store::accounts::Account;
 use crate::store::forwards::ForwardRow;
 use crate::store::outgoing::notify;
@@ -322,5 +323,74 @@ async fn ways_are_bounded_and_forgotten_with_their_owners() {
     let snapshot = house.services.db.snapshot();
     assert_eq!(gracedb::view::View::scan::<ForwardRow>(&snapshot).count(), 0);
     assert_eq!(gracedb::view::View::scan::<Account>(&snapshot).count(), 1);
+    house.close().await;
+}
+
+#[tokio::test]
+async fn success_is_told_as_it_went() {
+    let folder = TempDir::new().unwrap();
+    let (services, mut orders) = with_orders(folder.path());
+    let house = House::of(Service::Submission, folder, services).await.with_people().await;
+    alias(&house, "one@grace.test", &["carl@far.test"]).await;
+    alias(&house, "two@grace.test", &["dora@far.test", "anna@grace.test"]).await;
+    let to = |name: &str| format!("RCPT TO:<{name}@grace.test> NOTIFY=SUCCESS\r\n");
+    let answers = house
+        .say(
+            format!(
+                "{LOGIN}MAIL FROM:<anna@grace.test>\r\n{}{}{}RCPT TO:<postmaster@grace.test>\r\n\
+                 DATA\r\nFrom: anna@grace.test\r\n\r\nhi\r\n.\r\nQUIT\r\n",
+                to("bob"),
+                to("one"),
+                to("two")
+            )
+            .as_bytes(),
+        )
+        .await;
+    assert!(answers.contains("250 2.0.0 ok, queued as"), "{answers}");
+    let mut told = Vec::new();
+    while let Ok(order) = orders.try_recv() {
+        if let Order::Succeeded(success, message) = order {
+            let names = message.recipients.into_iter().map(|row| row.address);
+            told.push((success, names.collect::<Vec<_>>()));
+        }
+    }
+    let names = |name: &str| vec![name.to_owned()];
+    let expected =
+        [(Success::Arrived, names("bob@grace.test")), (Success::Expanded, names("two@grace.test"))];
+    assert_eq!(told, expected);
+    // Where one takes the place of another, success is told of there; of several, here alone.
+    let rows = waiting(&house);
+    let notify: Vec<(&str, u8)> = rows
+        .iter()
+        .flat_map(|(_, recipients, _)| recipients)
+        .map(|row| (row.address.as_str(), row.notify))
+        .collect();
+    assert_eq!(notify, [("carl@far.test", notify::SUCCESS), ("dora@far.test", 0)]);
+    house.close().await;
+}
+
+#[tokio::test]
+async fn a_message_has_so_many_copies_at_most() {
+    let house = House::open(Service::Smtp).await;
+    let group = |number: u64| -> Vec<String> {
+        (0..999).map(|person| format!("p{person}@g{number}.test")).collect()
+    };
+    let directory = &house.services.directory;
+    for number in 0..2 {
+        let address = format!("g{number}@grace.test");
+        directory.set_alias_targets(&address, &group(number), "test").await.unwrap();
+    }
+    alias(&house, "g2@grace.test", &["anna@grace.test", "bob@grace.test"]).await;
+    let all = addresses(&["g0@grace.test", "g1@grace.test", "g2@grace.test"]);
+    directory.set_alias_targets("fit@grace.test", &all, "test").await.unwrap();
+    let more = [all, addresses(&["postmaster@grace.test"])].concat();
+    let refused = directory.set_alias_targets("all@grace.test", &more, "test").await;
+    assert!(refused.unwrap_err().to_string().contains("too many people"));
+    let to = ["fit@grace.test", "postmaster@grace.test"];
+    let answers = house.say(&letter(CARL, &to, LETTER)).await;
+    assert!(answers.contains("452 4.2.2 the message would go to too many people"), "{answers}");
+    let answers = house.say(&letter(CARL, &to[..1], LETTER)).await;
+    assert!(answers.contains("250 2.0.0 ok, queued as"), "{answers}");
+    assert_eq!(waiting(&house).iter().map(|row| row.1.len()).sum::<usize>(), 1_998);
     house.close().await;
 }

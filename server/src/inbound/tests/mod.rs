@@ -17,6 +17,7 @@ use gracedb::options::Options;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc::Receiver;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
@@ -28,6 +29,7 @@ use crate::authenticity::Authenticity;
 use crate::config::Config;
 use crate::config::limits::{self, Dns, Limits, Store};
 use crate::net::listener::{self};
+use crate::outgoing::Order;
 use crate::store;
 use crate::telemetry::bus::Bus;
 
@@ -124,6 +126,11 @@ async fn hear_until(peer: &mut TcpStream, end: &str) -> String {
 }
 
 fn services(folder: &Path) -> Services {
+    with_orders(folder).0
+}
+
+/// The same, and what is told to who sends mail to other servers.
+fn with_orders(folder: &Path) -> (Services, Receiver<Order>) {
     let limits = Limits { login_failure_delay_ms: 0, ..Limits::default() };
     let config = Config {
         hostname: "mail.grace.test".to_owned(),
@@ -141,7 +148,7 @@ fn services(folder: &Path) -> Services {
     };
     let bus = Bus::new(1_000);
     let db = Db::open(Options::new(folder.join("store")), store::SCHEMA).unwrap();
-    Services::new(Arc::new(config), bus, db).unwrap().0
+    Services::new(Arc::new(config), bus, db).unwrap()
 }
 
 fn is_delivered(event: &EventKind) -> bool {
