@@ -82,6 +82,7 @@ pub(crate) fn line(kind: &EventKind) -> Line {
         | EventKind::SenderChecked { .. }
         | EventKind::MessageIdentified { .. }
         | EventKind::RecipientRefused { .. }
+        | EventKind::MessageForwarded { .. }
         | EventKind::MessageDelivered { .. }
         | EventKind::MessageAppended { .. }
         | EventKind::MessagesExpunged { .. }
@@ -275,6 +276,12 @@ fn mail_line(kind: &EventKind) -> Line {
             let sentence = format!("{} may not write to {recipient}: “{reply}”", from(sender));
             Line::new(Weight::Caution, "no recipient", sentence)
         }
+        EventKind::MessageForwarded { queue_id, onward_id, by, recipients, .. } => {
+            let people = units::of(u64::from(*recipients), "person", "people");
+            let sentence = format!("Goes on from {by} to {people} elsewhere");
+            Line::new(Weight::Done, "forwarded", sentence)
+                .detail(format!("{queue_id} as {onward_id}"))
+        }
         EventKind::MessageDelivered { queue_id, account, mailbox, uid, size } => {
             let sentence = format!("Filed in {mailbox} of {account}, {}", units::bytes(*size));
             Line::new(Weight::Done, "delivered", sentence).detail(format!("{queue_id} · uid {uid}"))
@@ -421,6 +428,14 @@ pub(crate) mod tests {
                 sender: text("anna@partner.example"),
                 recipient: text("nobody@grace.test"),
                 reply: text("550 5.1.1 no mailbox <nobody@grace.test> here"),
+            },
+            EventKind::MessageForwarded {
+                queue_id: text("4f2a91c0"),
+                onward_id: text("4f2a91c1"),
+                by: text("sales@grace.test"),
+                sender: text("SRS0=x3=W4=partner.example=anna@grace.test"),
+                recipients: 1,
+                sealed: true,
             },
             EventKind::MessageRefused {
                 sender: text("promo@cheap.example"),

@@ -406,6 +406,21 @@ pub enum EventKind {
         /// Why, in words.
         reason: String,
     },
+    /// A message that was accepted goes on to people elsewhere. Version 4.
+    MessageForwarded {
+        /// The id of the message that was accepted.
+        queue_id: String,
+        /// The id it goes on with, which the events of its recipients have.
+        onward_id: String,
+        /// The address here that leads there.
+        by: String,
+        /// The envelope sender it goes on with; empty for a bounce.
+        sender: String,
+        /// Number of those it goes to.
+        recipients: u32,
+        /// Whether it is sealed (ARC).
+        sealed: bool,
+    },
 }
 
 /// What an event is about. A subscription may ask for some of these only.
@@ -501,6 +516,7 @@ impl EventKind {
             Self::RecipientRefused { .. }    => ("RecipientRefused",    Message,    V4),
             Self::DoorRefused { .. }         => ("DoorRefused",         Connection, V4),
             Self::BlockListChanged { .. }    => ("BlockListChanged",    Server,     V4),
+            Self::MessageForwarded { .. }    => ("MessageForwarded",    Message,    V4),
         }
     }
 

@@ -282,6 +282,39 @@ pub enum RequestBody {
         /// A message's number, or the trace of a connection.
         id: String,
     },
+    /// Aliases with all that they lead to, all or those of one domain. Parts of
+    /// [`Rows::AliasTargets`], then [`Answer::ListEnd`]. Version 4.
+    AliasTargetsList {
+        /// Only those of this domain.
+        domain: Option<String>,
+    },
+    /// Has an address stand for these alone. Answered with [`Answer::Done`]. Version 4.
+    AliasTargetsSet {
+        /// The address; `@domain` for whatever else the domain is sent.
+        address: String,
+        /// Accounts, other aliases, addresses elsewhere; one at least.
+        targets: Vec<String>,
+    },
+    /// Accounts whose mail goes on, all or one. Parts of [`Rows::Forwards`], then
+    /// [`Answer::ListEnd`]. Version 4.
+    ForwardList {
+        /// Only this account's.
+        account: Option<String>,
+    },
+    /// Lets the mail of an account go on. Answered with [`Answer::Done`]. Version 4.
+    ForwardSet {
+        /// The account's address.
+        account: String,
+        /// The addresses it goes on to, here or elsewhere; one at least.
+        targets: Vec<String>,
+        /// A copy stays in the account.
+        keeps: bool,
+    },
+    /// Lets the mail of an account stay. Answered with [`Answer::Done`]. Version 4.
+    ForwardDelete {
+        /// The account's address.
+        account: String,
+    },
 }
 
 /// What a request needs.
@@ -342,6 +375,11 @@ impl RequestBody {
             Self::DomainDns { .. }          => ("DomainDns",          Viewer,   V4),
             Self::TraceSearch { .. }        => ("TraceSearch",        Viewer,   V4),
             Self::TraceShow { .. }          => ("TraceShow",          Viewer,   V4),
+            Self::AliasTargetsList { .. }   => ("AliasTargetsList",   Viewer,   V4),
+            Self::AliasTargetsSet { .. }    => ("AliasTargetsSet",    Operator, V4),
+            Self::ForwardList { .. }        => ("ForwardList",        Viewer,   V4),
+            Self::ForwardSet { .. }         => ("ForwardSet",         Operator, V4),
+            Self::ForwardDelete { .. }      => ("ForwardDelete",      Operator, V4),
         };
         Rule { name, needs, since }
     }
@@ -450,6 +488,10 @@ pub enum Rows {
     Traces(Vec<TraceRow>),
     /// Events of the past, the oldest first. Version 4.
     Events(Vec<Event>),
+    /// Aliases with all that they lead to, in the order of their addresses. Version 4.
+    AliasTargets(Vec<AliasTargetsRow>),
+    /// Accounts whose mail goes on, in the order of their addresses. Version 4.
+    Forwards(Vec<ForwardRow>),
 }
 
 /// One local domain.
@@ -486,6 +528,30 @@ pub struct AliasRow {
     /// The addresses of the accounts it stands for.
     pub accounts: Vec<String>,
     /// When it was made, in microseconds since 1970-01-01 UTC.
+    pub created_us: u64,
+}
+
+/// An alias and all that it leads to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AliasTargetsRow {
+    /// Its address; `@domain` for whatever else the domain is sent.
+    pub address: String,
+    /// The accounts, other aliases and addresses elsewhere that it stands for.
+    pub targets: Vec<String>,
+    /// When it was made, in microseconds since 1970-01-01 UTC.
+    pub created_us: u64,
+}
+
+/// An account whose mail goes on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForwardRow {
+    /// Its address.
+    pub account: String,
+    /// The addresses it goes on to.
+    pub targets: Vec<String>,
+    /// A copy stays in the account.
+    pub keeps: bool,
+    /// When that was set, in microseconds since 1970-01-01 UTC.
     pub created_us: u64,
 }
 

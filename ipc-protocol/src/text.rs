@@ -50,7 +50,8 @@ impl fmt::Display for EventKind {
             | E::MessageAppended { .. }
             | E::SenderChecked { .. }
             | E::MessageIdentified { .. }
-            | E::RecipientRefused { .. } => message(self, f),
+            | E::RecipientRefused { .. }
+            | E::MessageForwarded { .. } => message(self, f),
             E::RecipientSent { .. }
             | E::RecipientDeferred { .. }
             | E::RecipientFailed { .. }
@@ -213,6 +214,16 @@ fn message(kind: &EventKind, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f,
                 "message from <{sender}> by {peer}, author {author}: spf={spf} dkim={dkim} \
                  arc={arc} dmarc={dmarc}, {consequence}"
+            )
+        }
+        EventKind::MessageForwarded { queue_id, onward_id, by, sender, recipients, sealed } => {
+            let (queue_id, onward_id) = (Plain(queue_id), Plain(onward_id));
+            let seal = if *sealed { ", sealed" } else { "" };
+            write!(
+                f,
+                "message {queue_id} goes on from {} as {onward_id} from <{}> to {recipients}{seal}",
+                Plain(by),
+                Plain(sender)
             )
         }
         _ => Ok(()),

@@ -18,7 +18,8 @@ pub enum Version {
     /// delivery, that a sender was checked, and the keys that sign mail.
     V3 = 3,
     /// Application passwords, what is set about domains and addresses, the DNS of domains, and the
-    /// past of messages; abuse at the door.
+    /// past of messages; abuse at the door; aliases that lead elsewhere and accounts whose mail goes
+    /// on.
     V4 = 4,
 }
 

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -95,8 +96,15 @@ impl House {
     /// The same with more configuration, such as `[limits]` and settings below it.
     #[must_use]
     pub fn start_with(configuration: &str) -> Self {
+        Self::start_at((Ipv4Addr::LOCALHOST, 0).into(), configuration)
+    }
+
+    /// The same with the door for other servers at this address: where several houses write to
+    /// each other, each needs an address of its own and all the same port.
+    #[must_use]
+    pub fn start_at(smtp: SocketAddr, configuration: &str) -> Self {
         let folder = Folder::new();
-        let text = configuration_text(folder.path(), configuration);
+        let text = configuration_text(folder.path(), smtp, configuration);
         fs::write(folder.path().join("graced.toml"), text).expect("the folder is writable");
         let mut house = Self { folder, daemon: None };
         house.start_again();
@@ -356,13 +364,13 @@ pub fn wait(child: &mut Child, patience: Duration) -> ExitStatus {
 }
 
 /// The configuration of a house; its own settings come last, so that a table may open there.
-fn configuration_text(folder: &Path, more: &str) -> String {
+fn configuration_text(folder: &Path, smtp: SocketAddr, more: &str) -> String {
     let folder = folder.display();
     format!(
         "hostname = \"{HOSTNAME}\"\n\
          data = \"{folder}/data\"\n\
          [listen]\n\
-         smtp = [\"127.0.0.1:0\"]\n\
+         smtp = [\"{smtp}\"]\n\
          submission = [\"127.0.0.1:0\"]\n\
          submissions = [\"127.0.0.1:0\"]\n\
          imap = [\"127.0.0.1:0\"]\n\

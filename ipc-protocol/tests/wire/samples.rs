@@ -12,9 +12,9 @@ use grace_ipc::dkim::{DkimAlgorithm, DkimPublished, DkimRow, DkimState};
 use grace_ipc::domain_dns::{DnsImportance, DnsPurpose, DnsVerdict, DomainDnsRow};
 use grace_ipc::event::{Event, EventKind, Service, Topic, TraceId};
 use grace_ipc::message::{
-    AccountRow, AliasRow, Answer, Code, DomainRow, Door, EventCount, EventFilter, Failure, Outcome,
-    Push, PushBody, Reply, Request, RequestBody, Rows, Secret, ServerInfo, ServerMessage,
-    SessionCount, Stats,
+    AccountRow, AliasRow, AliasTargetsRow, Answer, Code, DomainRow, Door, EventCount, EventFilter,
+    Failure, ForwardRow, Outcome, Push, PushBody, Reply, Request, RequestBody, Rows, Secret,
+    ServerInfo, ServerMessage, SessionCount, Stats,
 };
 use grace_ipc::queue::{QueueChange, QueueFilter, QueueRow};
 use grace_ipc::trace::{TraceFilter, TraceOutcome, TraceRow};
@@ -92,6 +92,18 @@ pub(crate) fn requests() -> Vec<(String, Request)> {
         RequestBody::DomainDns { domain: "example.org".into(), check: true },
         RequestBody::TraceSearch { filter: trace_filter(), rows_max: 1_000, before: Some(251) },
         RequestBody::TraceShow { id: "4f2a".into() },
+        RequestBody::AliasTargetsList { domain: None },
+        RequestBody::AliasTargetsSet {
+            address: "sales@example.org".into(),
+            targets: vec!["a@example.org".into(), "b@example.net".into()],
+        },
+        RequestBody::ForwardList { account: None },
+        RequestBody::ForwardSet {
+            account: "a@example.org".into(),
+            targets: vec!["b@example.net".into()],
+            keeps: true,
+        },
+        RequestBody::ForwardDelete { account: "a@example.org".into() },
     ];
     let named = bodies.into_iter().enumerate().map(|(place, body)| {
         let id = u32::try_from(place).unwrap() + 1;
@@ -183,6 +195,23 @@ fn queue_rows() -> Vec<QueueRow> {
         ..row.clone()
     };
     vec![row, held]
+}
+
+fn alias_targets() -> Vec<AliasTargetsRow> {
+    vec![AliasTargetsRow {
+        address: "sales@example.org".into(),
+        targets: vec!["a@example.org".into(), "b@example.net".into()],
+        created_us: 1_790_000_000_000_000,
+    }]
+}
+
+fn forwards() -> Vec<ForwardRow> {
+    vec![ForwardRow {
+        account: "a@example.org".into(),
+        targets: vec!["b@example.net".into()],
+        keeps: true,
+        created_us: 1_790_000_000_000_000,
+    }]
 }
 
 fn aliases() -> Vec<AliasRow> {
@@ -342,6 +371,8 @@ pub(crate) fn answers() -> Vec<(String, ServerMessage)> {
             reply(Outcome::Done(Answer::TracesEnd { rows: 2, next: Some(65_536) })),
         ),
         ("reply-TracesEnd-all", reply(Outcome::Done(Answer::TracesEnd { rows: 2, next: None }))),
+        ("reply-Part-AliasTargets", reply(Outcome::Part(Rows::AliasTargets(alias_targets())))),
+        ("reply-Part-Forwards", reply(Outcome::Part(Rows::Forwards(forwards())))),
         ("reply-QueueChanged", reply(Outcome::Done(Answer::QueueChanged { recipients: 65_536 }))),
         ("goodbye", ServerMessage::Goodbye(failure(Code::Stopping))),
         (
@@ -429,6 +460,8 @@ pub(crate) fn server_variant(message: &ServerMessage) -> Vec<&'static str> {
             Outcome::Part(Rows::DomainDns(_)) => vec!["Reply", "Part", "DomainDns"],
             Outcome::Part(Rows::Traces(_)) => vec!["Reply", "Part", "Traces"],
             Outcome::Part(Rows::Events(_)) => vec!["Reply", "Part", "Events"],
+            Outcome::Part(Rows::AliasTargets(_)) => vec!["Reply", "Part", "AliasTargets"],
+            Outcome::Part(Rows::Forwards(_)) => vec!["Reply", "Part", "Forwards"],
             Outcome::Failed(failure) => vec!["Reply", "Failed", code_name(failure.code)],
             Outcome::Done(answer) => match answer {
                 Answer::Done => vec!["Reply", "Done", "Done"],
@@ -450,7 +483,7 @@ pub(crate) fn server_variant(message: &ServerMessage) -> Vec<&'static str> {
 }
 
 /// All of what [`server_variant`] can give.
-pub(crate) const SERVER_VARIANTS: [&[&str]; 28] = [
+pub(crate) const SERVER_VARIANTS: [&[&str]; 30] = [
     &["Push", "Events"],
     &["Push", "Stats"],
     &["Reply", "Part", "Domains"],
@@ -474,6 +507,8 @@ pub(crate) const SERVER_VARIANTS: [&[&str]; 28] = [
     &["Reply", "Part", "AppPasswords"],
     &["Reply", "Part", "Settings"],
     &["Reply", "Done", "AppPassword"],
+    &["Reply", "Part", "AliasTargets"],
+    &["Reply", "Part", "Forwards"],
     &["Reply", "Done", "QueueChanged"],
     &["Reply", "Part", "DomainDns"],
     &["Reply", "Part", "Traces"],
@@ -781,7 +816,7 @@ fn outgoing() -> Vec<EventKind> {
         },
         EventKind::RecipientRefused {
             peer: "192.0.2.1:25".parse().unwrap(),
-            sender,
+            sender: sender.clone(),
             recipient: "nobody@example.org".into(),
             reply: "550 5.1.1 no".into(),
         },
@@ -797,6 +832,14 @@ fn outgoing() -> Vec<EventKind> {
             list: "zen.example.net".into(),
             is_asked: false,
             reason: text("reason"),
+        },
+        EventKind::MessageForwarded {
+            queue_id: "4f2a".into(),
+            onward_id: "4f2b".into(),
+            by: "a@example.org".into(),
+            sender,
+            recipients: 2,
+            sealed: true,
         },
     ]
 }

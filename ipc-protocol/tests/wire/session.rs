@@ -270,6 +270,11 @@ fn a_role_may_do_what_the_table_says() {
         ("DomainDns",          Role::Viewer),
         ("TraceSearch",        Role::Viewer),
         ("TraceShow",          Role::Viewer),
+        ("AliasTargetsList",   Role::Viewer),
+        ("AliasTargetsSet",    Role::Operator),
+        ("ForwardList",        Role::Viewer),
+        ("ForwardSet",         Role::Operator),
+        ("ForwardDelete",      Role::Operator),
     ];
     let mut walked = 0;
     for (_, Request { body, .. }) in samples::requests() {

@@ -155,6 +155,17 @@ impl LocalPart {
         Ok(Self(text.into()))
     }
 
+    /// A local part of this text, as its quotes would mean it.
+    pub fn of_text(text: &str) -> Result<Self, AddressError> {
+        if text.len() > LOCAL_PART_BYTES_MAX {
+            return Err(AddressError::TooLong);
+        }
+        if text.is_empty() || text.chars().any(char::is_control) {
+            return Err(AddressError::BadLocalPart);
+        }
+        Ok(Self(text.into()))
+    }
+
     /// The text, without quotes.
     pub fn as_str(&self) -> &str {
         &self.0

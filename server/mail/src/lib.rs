@@ -9,7 +9,7 @@
 //! such a range, [`envelope`] gives the few fields every client shows in its list, [`text`] what a
 //! person would read (through [`transfer`], [`charset`] and [`encoded_word`]), [`header`] is what
 //! they all stand on. [`dsn`] writes delivery status notifications, [`submitted`] what a submitted
-//! message lacks.
+//! message lacks, [`srs`] whom a forwarded one comes back to.
 //! Not here: sockets, storage and the grammar of IMAP or SMTP.
 
 pub mod address;
@@ -23,6 +23,7 @@ pub mod mailbox_list;
 pub mod media;
 pub mod mime;
 pub mod section;
+pub mod srs;
 pub mod submitted;
 pub mod text;
 pub mod transfer;

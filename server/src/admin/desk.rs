@@ -15,8 +15,8 @@ use grace_ipc::dkim::{DKIM_ROWS_PER_PART_MAX, DkimAlgorithm, DkimPublished, Dkim
 use grace_ipc::domain_dns::DOMAIN_DNS_ROWS_PER_PART_MAX;
 use grace_ipc::event::{EventKind, Service};
 use grace_ipc::message::{
-    AccountRow, AliasRow, Answer, Code, DomainRow, Door, Failure, ROWS_PER_PART_MAX, RequestBody,
-    Rows, ServerInfo,
+    AccountRow, AliasRow, AliasTargetsRow, Answer, Code, DomainRow, Door, Failure, ForwardRow,
+    ROWS_PER_PART_MAX, RequestBody, Rows, ServerInfo,
 };
 
 use grace_ipc::queue::{QUEUE_ROWS_PER_PART_MAX, QueueChange, QueueFilter};
@@ -36,6 +36,8 @@ use crate::store::refusal::Refusal;
 
 /// Aliases in one part of a list: with a thousand accounts each it stays below a frame's limit.
 const ALIASES_PER_PART_MAX: usize = 2;
+/// Forwards in one part: with twenty addresses each it stays far below a frame's limit.
+const FORWARDS_PER_PART_MAX: usize = 100;
 
 /// Name and version of this program, as hellos carry it.
 pub(super) const SOFTWARE: &str = concat!("graced ", env!("CARGO_PKG_VERSION"));
@@ -160,6 +162,8 @@ impl Desk {
                 past::search(&self.services, filter, rows_max, before).await
             }
             RequestBody::TraceShow { id } => past::story(&self.services, id).await,
+            RequestBody::AliasTargetsList { domain } => self.alias_targets(domain.as_deref()),
+            RequestBody::ForwardList { account } => self.forwards(account.as_deref()),
             change => {
                 self.change(change, by).await?;
                 Ok(Outcome::Answer(Answer::Done))
@@ -206,6 +210,13 @@ impl Desk {
             RequestBody::AddressSet { address, key, value } => {
                 directory.set_address(&address, &key, &value, by).await
             }
+            RequestBody::AliasTargetsSet { address, targets } => {
+                directory.set_alias_targets(&address, &targets, by).await
+            }
+            RequestBody::ForwardSet { account, targets, keeps } => {
+                directory.set_forward(&account, &targets, keeps, by).await
+            }
+            RequestBody::ForwardDelete { account } => directory.delete_forward(&account, by).await,
             RequestBody::DkimCreate { domain } => {
                 self.services.signing.create(&domain, by).await.map(drop)
             }
@@ -242,6 +253,8 @@ impl Desk {
             | RequestBody::DomainDns { .. }
             | RequestBody::TraceSearch { .. }
             | RequestBody::TraceShow { .. }
+            | RequestBody::AliasTargetsList { .. }
+            | RequestBody::ForwardList { .. }
             | RequestBody::QueueChange { .. } => {
                 let text = format!("{} changes nothing", change.rule().name);
                 return Err(Failure::new(Code::Unsupported, text));
@@ -263,6 +276,31 @@ impl Desk {
         });
         // A thousand accounts each: few of them fit a frame.
         Ok(list(rows.collect(), ALIASES_PER_PART_MAX, Rows::Aliases))
+    }
+
+    fn alias_targets(&self, domain: Option<&str>) -> Result<Outcome, Failure> {
+        let aliases = self.services.directory.alias_targets().map_err(|e| store_failed(&e))?;
+        let ending = domain.map(|domain| format!("@{}", domain.to_lowercase()));
+        let wanted = aliases
+            .into_iter()
+            .filter(|alias| ending.as_ref().is_none_or(|ending| alias.address.ends_with(ending)));
+        let rows = wanted.map(|alias| AliasTargetsRow {
+            address: alias.address,
+            targets: alias.targets,
+            created_us: alias.created_us,
+        });
+        Ok(list(rows.collect(), ALIASES_PER_PART_MAX, Rows::AliasTargets))
+    }
+
+    fn forwards(&self, account: Option<&str>) -> Result<Outcome, Failure> {
+        let forwards = self.services.directory.forwards(account).map_err(|e| refused(&e))?;
+        let rows = forwards.into_iter().map(|forward| ForwardRow {
+            account: forward.account,
+            targets: forward.targets,
+            keeps: forward.keeps,
+            created_us: forward.created_us,
+        });
+        Ok(list(rows.collect(), FORWARDS_PER_PART_MAX, Rows::Forwards))
     }
 
     fn queue(&self, filter: &QueueFilter, rows_max: u32) -> Result<Outcome, Failure> {

@@ -27,7 +27,13 @@ pub struct Extra {
 /// The whole field with its CRLF.
 #[must_use]
 pub fn field(hostname: &str, verdict: &Verdict, more: &[Extra]) -> String {
-    let mut out = format!("Authentication-Results: {hostname}");
+    format!("Authentication-Results: {hostname}{}\r\n", results(verdict, more))
+}
+
+/// What follows our name in it, each result after its semicolon (RFC 8601 2.2).
+#[must_use]
+pub fn results(verdict: &Verdict, more: &[Extra]) -> String {
+    let mut out = String::new();
     result(&mut out, "iprev", &verdict.iprev.found, &[("policy.iprev", &verdict.peer.to_string())]);
     for (kind, Spf { found, domain, .. }) in
         [("smtp.helo", &verdict.helo), ("smtp.mailfrom", &verdict.mail_from)]
@@ -56,7 +62,6 @@ pub fn field(hostname: &str, verdict: &Verdict, more: &[Extra]) -> String {
         let properties: Vec<_> = properties.iter().map(|(name, value)| (*name, &**value)).collect();
         result(&mut out, method, found, &properties);
     }
-    out.push_str("\r\n");
     out
 }
 

@@ -234,6 +234,8 @@ settings! {
             "Passwords checked at once. Each takes 46 MiB and some 40 ms of one core (Argon2id).";
         hops_max = 50, 10..=1_000, "servers",
             "Servers a message may have passed (its `Received` fields) before it is taken for one that goes in circles (RFC 5321 6.3: 100 are known).";
+        srs_days = 21, 5..=365, "days",
+            "How long a notification of a forwarded message finds its sender: the address that stands for him (SRS) is good for so long. Servers try for five days, and some tell of delays and of failures long after.";
         mailboxes_per_account_max = 10_000, 10..=1_000_000, "mailboxes",
             "Mailboxes one account may have.";
         events_kept = 1_000, 100..=1_000_000, "events",

@@ -3,15 +3,18 @@
 //! ```text
 //!   address ─▶ account ─▶ alias ─▶ both without the detail ─▶ postmaster ─▶ @domain ─▶ nobody
 //! ```
-//! Invariants: an alias leads to accounts, never to another alias, so that nothing goes in circles
-//! and nobody gets a message twice; an account of the same address comes first.
-//! Not here: accounts themselves (`directory`), addresses of other servers.
+//! Invariants: an account of the same address comes first; an alias that stands for nobody any more
+//! is none.
+//! Not here: accounts themselves (`directory`), aliases that lead to others or elsewhere
+//! ([`super::forwards`]).
 
 use gracedb::view::View;
 
-use super::{Directory, Person, Refusal, key};
+use super::expansion::Meant;
+use super::{Directory, Refusal, key};
 use crate::store::accounts::{Account, AccountByAddress, Alias, Domain};
 use crate::store::failure::Failure;
+use crate::store::forwards::AliasTargets;
 use crate::store::settings::AddressSettings;
 use crate::telemetry::bus::now_us;
 use grace_mail::address::{Charset, Domain as DomainName, Mailbox as Address};
@@ -40,9 +43,9 @@ impl Directory {
         let mut shown = Vec::new();
         for alias in snapshot.scan::<Alias>() {
             let alias = alias?;
-            let accounts = people(&snapshot, &alias)?;
+            let accounts = accounts(&snapshot, &alias)?;
             shown.push(Shown {
-                accounts: accounts.into_iter().map(|person| person.address).collect(),
+                accounts: accounts.into_iter().map(|account| account.address).collect(),
                 address: alias.address,
                 created_us: alias.created_us,
             });
@@ -87,6 +90,7 @@ impl Directory {
                 let created_us =
                     tx.get::<Alias>(&alias)?.map_or_else(now_us, |known| known.created_us);
                 tx.put(&Alias { address: alias.clone(), accounts, created_us })?;
+                tx.delete::<AliasTargets>(&alias)?;
                 Ok(())
             })?
             .await?;
@@ -108,6 +112,7 @@ impl Directory {
                 }
                 tx.delete::<Alias>(&alias)?;
                 tx.delete::<AddressSettings>(&alias)?;
+                tx.delete::<AliasTargets>(&alias)?;
                 Ok(())
             })?
             .await?;
@@ -116,26 +121,23 @@ impl Directory {
     }
 }
 
-/// The accounts that an address stands for; none: it is no alias, or they are gone.
-pub(super) fn resolve(snapshot: &impl View, address: &str) -> Result<Vec<Person>, Failure> {
-    match snapshot.get::<Alias>(address)? {
-        Some(alias) => people(snapshot, &alias),
-        None => Ok(Vec::new()),
-    }
+/// What an address stands for; `None`: it is no alias, or all of that is gone.
+pub(super) fn meant(view: &impl View, address: &str) -> Result<Option<Meant>, Failure> {
+    let Some(alias) = view.get::<Alias>(address)? else { return Ok(None) };
+    let accounts = accounts(view, &alias)?;
+    let targets = view.get::<AliasTargets>(address)?.map(|more| more.targets).unwrap_or_default();
+    let is_somebody = !accounts.is_empty() || !targets.is_empty();
+    Ok(is_somebody.then_some(Meant { accounts, targets }))
 }
 
-fn people(snapshot: &impl View, alias: &Alias) -> Result<Vec<Person>, Failure> {
-    let mut people = Vec::with_capacity(alias.accounts.len());
-    for id in &alias.accounts {
-        if let Some(account) = snapshot.get::<Account>(id)? {
-            people.push(Person { id: account.id, address: account.address });
-        }
-    }
-    Ok(people)
+fn accounts(view: &impl View, alias: &Alias) -> Result<Vec<Account>, Failure> {
+    let found =
+        alias.accounts.iter().map(|id| view.get::<Account>(id)).filter_map(Result::transpose);
+    Ok(found.collect::<Result<_, _>>()?)
 }
 
 /// The address of an alias as it is kept, and its domain.
-fn parse(address: &str) -> Result<(String, String), Refusal> {
+pub(super) fn parse(address: &str) -> Result<(String, String), Refusal> {
     let wrong = |why: &dyn std::fmt::Display| {
         Refusal::Invalid(format!("{address:?} is no address for an alias: {why}"))
     };

@@ -8,33 +8,40 @@
 pub mod aliases;
 pub mod app_passwords;
 mod cache;
+pub mod expansion;
+pub mod forwards;
 pub mod guest;
 pub mod login;
 pub mod password;
 pub mod removal;
 mod scram;
+mod senders;
 pub mod settings;
 pub mod tickets;
 
 use std::sync::Arc;
 
 use gracedb::db::Db;
-use gracedb::view::View as _;
+use gracedb::view::View;
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use zeroize::Zeroizing;
 
 use grace_ipc::event::{EventKind, TraceId};
 use grace_mail::address::{Charset, Mailbox as Address};
+use grace_mail::srs;
 use grace_smtp::scram::{ITERATIONS, KeyPair, derive};
 
 use self::cache::Cache;
+use self::expansion::Step;
 use self::password::{PASSWORD_BYTES_MAX, PASSWORD_BYTES_MIN};
 use self::scram::put_keys;
+use self::senders::Origin;
 use self::tickets::{Means, Tickets};
 use crate::config::limits::Limits;
 use crate::store::accounts::{Account, AccountByAddress, Alias, Domain, domain_name};
 use crate::store::failure::Failure;
+use crate::store::forwards::copies_max;
 pub use crate::store::refusal::Refusal;
 use crate::store::seed;
 use crate::telemetry::bus::{Bus, now_us};
@@ -52,6 +59,10 @@ pub struct Directory {
     cache: Arc<Cache>,
     tickets: Tickets,
     app_passwords_max: u64,
+    /// How long the address of a rewritten sender is good, in days.
+    srs_days: u64,
+    /// How many people one message may go to.
+    copies_max: u64,
 }
 
 /// An account, as sessions know it.
@@ -68,8 +79,12 @@ pub struct Person {
 pub enum Destination {
     /// To an account here.
     Account(Person),
-    /// To the accounts here that the address stands for, one at least.
+    /// To whom the address stands for: these accounts here, and maybe people elsewhere; see
+    /// [`Directory::expand`].
     Alias(Vec<Person>),
+    /// On to this sender, whom the address stands for in one message that was forwarded; it takes
+    /// notifications of that alone.
+    Rewritten(Address),
     /// The domain is ours, the address is nobody's.
     Nobody,
     /// The domain is not ours.
@@ -96,6 +111,8 @@ impl Directory {
             cache: Arc::new(Cache::new(limits.login_cache_s)),
             tickets: Tickets::default(),
             app_passwords_max: limits.app_passwords_max,
+            srs_days: limits.srs_days,
+            copies_max: copies_max(limits.recipients_max),
         }
     }
 
@@ -104,32 +121,51 @@ impl Directory {
     /// # Errors
     /// The database failed.
     pub fn resolve(&self, address: &Address) -> Result<Destination, Failure> {
-        let snapshot = self.db.snapshot();
-        let Some(domain) = address.domain() else { return Ok(Destination::Elsewhere) };
-        if snapshot.get::<Domain>(domain.as_str())?.is_none() {
-            return Ok(Destination::Elsewhere);
+        Ok(match self.step(&self.db.snapshot(), address)? {
+            Step::Account(account) => {
+                Destination::Account(Person { id: account.id, address: account.address })
+            }
+            Step::Alias(_) => Destination::Alias(self.people(address)?),
+            Step::Rewritten(sender) => Destination::Rewritten(sender),
+            Step::Nobody => Destination::Nobody,
+            Step::Elsewhere => Destination::Elsewhere,
+        })
+    }
+
+    /// What `address` leads to, one step of it.
+    fn step(&self, view: &impl View, address: &Address) -> Result<Step, Failure> {
+        let Some(domain) = address.domain() else { return Ok(Step::Elsewhere) };
+        if view.get::<Domain>(domain.as_str())?.is_none() {
+            return Ok(Step::Elsewhere);
+        }
+        if srs::is_rewritten(address.local()) {
+            return Ok(match self.origin(view, address)? {
+                Origin::Sender(sender) => Step::Rewritten(sender),
+                Origin::Nobody => Step::Nobody,
+            });
         }
         let key = key(address);
-        let separator = settings::of_domain(&snapshot, domain.as_str())?.separator;
+        let separator = settings::of_domain(view, domain.as_str())?.separator;
         // What is called so comes first; then who stands before a detail.
         let plain = without_detail(&key, &separator);
         for address in [Some(key.clone()), plain].into_iter().flatten() {
-            if let Some(account) = snapshot.find::<AccountByAddress>(&address)? {
-                let person = Person { id: account.id, address: account.address };
-                return Ok(Destination::Account(person));
+            if let Some(account) = view.find::<AccountByAddress>(&address)? {
+                return Ok(Step::Account(account));
             }
-            let people = aliases::resolve(&snapshot, &address)?;
-            if !people.is_empty() {
-                return Ok(Destination::Alias(people));
+            if let Some(meant) = aliases::meant(view, &address)? {
+                return Ok(Step::Alias(meant));
             }
         }
         // RFC 5321 4.5.1: every domain here has a postmaster. One without its own shares that of
         // `<Postmaster>`.
         if key.split('@').next() == Some(POSTMASTER) {
-            return self.resolve_postmaster();
+            return Ok(match postmaster(view)? {
+                Some(account) => Step::Account(account),
+                None => Step::Nobody,
+            });
         }
-        let rest = aliases::resolve(&snapshot, &format!("@{}", domain.as_str()))?;
-        Ok(if rest.is_empty() { Destination::Nobody } else { Destination::Alias(rest) })
+        let rest = aliases::meant(view, &format!("@{}", domain.as_str()))?;
+        Ok(rest.map_or(Step::Nobody, Step::Alias))
     }
 
     /// Where mail for `<Postmaster>` without a domain goes (RFC 5321 4.5.1): to the postmaster of
@@ -138,15 +174,10 @@ impl Directory {
     /// # Errors
     /// The database failed.
     pub fn resolve_postmaster(&self) -> Result<Destination, Failure> {
-        let snapshot = self.db.snapshot();
-        for domain in snapshot.scan::<Domain>() {
-            let address = format!("{POSTMASTER}@{}", domain?.name);
-            if let Some(account) = snapshot.find::<AccountByAddress>(&address)? {
-                let person = Person { id: account.id, address: account.address };
-                return Ok(Destination::Account(person));
-            }
-        }
-        Ok(Destination::Nobody)
+        Ok(match postmaster(&self.db.snapshot())? {
+            Some(Account { id, address, .. }) => Destination::Account(Person { id, address }),
+            None => Destination::Nobody,
+        })
     }
 
     /// The account of an address.
@@ -301,6 +332,17 @@ impl Directory {
         let (change, by) = (change.to_owned(), by.to_owned());
         self.bus.emit(TraceId(0), EventKind::DirectoryChanged { what, change, by });
     }
+}
+
+/// The account of the first postmaster.
+fn postmaster(view: &impl View) -> Result<Option<Account>, Failure> {
+    for domain in view.scan::<Domain>() {
+        let address = format!("{POSTMASTER}@{}", domain?.name);
+        if let Some(account) = view.find::<AccountByAddress>(&address)? {
+            return Ok(Some(account));
+        }
+    }
+    Ok(None)
 }
 
 /// The form an address is looked up by. Local parts are compared without case here: RFC 5321 2.4

@@ -11,6 +11,7 @@ use super::{Directory, Refusal};
 use crate::store::accounts::{Account, AccountByAddress, Alias, Domain, domain_name};
 use crate::store::dkim::remove_keys;
 use crate::store::failure::Failure;
+use crate::store::forwards::{AliasTargets, ForwardRow};
 use crate::store::logins::remove_logins;
 use crate::store::messages::{MailboxByName, Subscription};
 use crate::store::removal::remove_mailbox;
@@ -47,6 +48,7 @@ impl Directory {
                     if alias.address.ends_with(&ending) {
                         tx.delete::<Alias>(alias.address.as_str())?;
                         tx.delete::<AddressSettings>(alias.address.as_str())?;
+                        tx.delete::<AliasTargets>(alias.address.as_str())?;
                     }
                 }
                 let selectors = remove_keys(tx, &name)?;
@@ -94,6 +96,7 @@ fn delete_some(tx: &mut WriteTx<'_>, account: &Account) -> Result<bool, Failure>
     tx.delete_prefix::<Subscription, _>(&(account.id,))?;
     remove_logins(tx, account.id)?;
     tx.delete::<AddressSettings>(account.address.as_str())?;
+    tx.delete::<ForwardRow>(&account.id)?;
     tx.delete::<Account>(&account.id)?;
     Ok(true)
 }

@@ -4,4 +4,6 @@
 //! Not here: who signs (`signing`), what a signature is worth (`authenticity`).
 
 pub(crate) mod body;
+#[cfg(test)]
+pub(crate) mod suites;
 pub(crate) mod tags;

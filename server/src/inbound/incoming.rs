@@ -44,7 +44,7 @@ pub struct Incoming {
     checks: Option<(Authenticity, Facts)>,
     check: Option<Check>,
     submitter: Option<Submitter>,
-    /// Its body, to be signed.
+    /// Its body, to be signed or sealed.
     signed: Option<sign::Body>,
 }
 
@@ -114,6 +114,12 @@ impl Incoming {
     pub fn checked(mut self, authenticity: Authenticity, facts: Facts) -> Self {
         self.checks = Some((authenticity, facts));
         self
+    }
+
+    /// It may be passed on, and then sealed.
+    #[must_use]
+    pub fn passed_on(self) -> Self {
+        Self { signed: Some(sign::Body::default()), ..self }
     }
 
     /// Takes the next piece. Waits while the journal is behind.

@@ -12,6 +12,7 @@
 //! recipients goes to none, and the sender hears so while it is still there.
 //! Not here: the dialogue ([`session`]), mailboxes (`mailbox`), who lives here (`directory`).
 
+mod forwarded;
 pub mod incoming;
 mod names;
 pub mod session;
@@ -24,19 +25,21 @@ use std::net::SocketAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use grace_ipc::event::{EventKind, TraceId};
+use grace_mail::address::Mailbox as Address;
 use grace_mail::submitted::hops;
 use grace_smtp::path::Recipient;
-use grace_smtp::receiver::{Envelope, EnvelopeRecipient};
+use grace_smtp::receiver::Envelope;
 use grace_smtp::reply::Reply;
-use grace_smtp::trace;
 
+use self::forwarded::{Forwarding, Testimony};
 use self::incoming::Lines;
 use self::names::Names;
 use self::submitted::{Going, Submitter};
 use crate::authenticity::verdict::{Consequence, Outcome, Verdict};
 use crate::authenticity::{Check, results};
+use crate::directory::expansion::{Expansion, Mode, Reached};
 use crate::directory::{Destination, Directory};
-use crate::mailbox::append::{Upload, Uploaded};
+use crate::mailbox::append::Upload;
 use crate::outgoing::new_number;
 use crate::services::Services;
 use crate::signing::sign;
@@ -64,18 +67,23 @@ pub struct Received {
     pub check: Option<Check>,
     /// Who of our own people or machines submitted it.
     pub submitter: Option<Submitter>,
-    /// Its body, to be signed.
+    /// Its body, to be signed or sealed.
     pub signed: Option<sign::Body>,
 }
 
 /// A message of which is known who it is from, as far as that is asked.
-#[derive(Debug)]
 pub struct Authenticated {
     trace: TraceId,
     queue_id: String,
     envelope: Envelope,
-    /// Its bytes, with the lines that we put above them.
-    message: Uploaded,
+    /// The line that stands above all where it comes to its end.
+    return_path: String,
+    /// What stands above its body: the lines that we put there, and its header block.
+    head: Vec<u8>,
+    /// Its body, in the journal.
+    body: Upload,
+    /// What was found out about its sender, for those it may be passed on to.
+    testimony: Option<Testimony>,
     /// It goes to where doubtful mail is kept.
     aside: bool,
     /// Who of our own people submitted it.
@@ -84,14 +92,10 @@ pub struct Authenticated {
     is_sender_known: bool,
 }
 
-/// A message and the accounts that get it.
-#[derive(Debug)]
+/// A message and who gets it.
 pub struct Placed {
     message: Authenticated,
-    accounts: Vec<u64>,
-    /// Those of its recipients, by their places, that are here, and those that are elsewhere.
-    here: Vec<usize>,
-    elsewhere: Vec<usize>,
+    expansion: Expansion,
 }
 
 /// A message that is on disk for good.
@@ -112,6 +116,10 @@ pub enum Rejection {
     Looping(usize),
     /// A recipient takes messages of so many bytes at most.
     TooLarge(u64),
+    /// It was sent on from this address before, and has come back.
+    Returned(Address),
+    /// Who it is for keeps nothing here, and doubtful mail is not sent on.
+    Doubtful(Recipient),
 }
 
 /// What is behind a rejection.
@@ -145,6 +153,15 @@ impl Rejection {
                 Reply::new(554, (5, 4, 6), &words)
             }
             Self::TooLarge(bytes_max) => too_large(*bytes_max),
+            Self::Returned(address) => {
+                let words = format!("the message was sent on from <{address}> before");
+                Reply::new(554, (5, 4, 6), &words)
+            }
+            Self::Doubtful(recipient) => {
+                let words =
+                    format!("<{recipient}> takes no mail that its author does not stand for");
+                Reply::new(550, (5, 7, 1), &words)
+            }
         }
     }
 }
@@ -160,6 +177,8 @@ impl fmt::Display for Rejection {
             Self::Later(Cause::Unchecked(reply)) | Self::Forged(reply) => reply.fmt(f),
             Self::Looping(hops) => write!(f, "the message has passed {hops} servers"),
             Self::TooLarge(bytes_max) => write!(f, "more than {bytes_max} bytes"),
+            Self::Returned(address) => write!(f, "the message was sent on from {address} before"),
+            Self::Doubtful(recipient) => write!(f, "doubtful mail for {recipient} is not sent on"),
         }
     }
 }
@@ -181,7 +200,7 @@ impl Received {
         self.names(services).tell(&services.porter.bus, self.trace);
         self.check_hops(services)?;
         let authenticated = self.authenticate(services).await?;
-        let placed = authenticated.place(&services.directory)?;
+        let placed = authenticated.place(services)?;
         placed.store(services).await
     }
 
@@ -207,16 +226,14 @@ impl Received {
         let Self { trace, peer, queue_id, envelope, lines, .. } = self;
         let Self { header, body, check, submitter, signed, .. } = self;
         let hostname = &services.config.hostname;
-        let mut aside = false;
+        let (mut aside, mut testimony, mut signed) = (false, None, signed);
         let (mut head, mut missing) = (String::new(), String::new());
         let mut is_sender_known = submitter.is_some();
-        match &submitter {
-            Some(submitter) if submitter.is_person() => {
-                let names = (hostname.as_str(), queue_id.as_str());
-                missing = submitted::missing(&header, submitter, names, now_ms());
-            }
-            Some(_) => {}
-            None => head = lines.return_path,
+        if let Some(submitter) = &submitter
+            && submitter.is_person()
+        {
+            let names = (hostname.as_str(), queue_id.as_str());
+            missing = submitted::missing(&header, submitter, names, now_ms());
         }
         let header = if let Some(check) = check {
             // On the heap, and only now: each session would have room for it else, idle or not.
@@ -225,6 +242,7 @@ impl Received {
             let found = checked(&envelope, peer, &verdict);
             services.porter.bus.emit(trace, found);
             head += &results::field(hostname, &verdict, &lines.results);
+            testimony = signed.take().and_then(|body| Testimony::new(&verdict, body));
             match verdict.consequence {
                 Consequence::Accept => {}
                 Consequence::Quarantine => aside = true,
@@ -248,8 +266,18 @@ impl Received {
         }
         let mut head = head.into_bytes();
         head.extend_from_slice(&header);
-        let message = body.finish_behind(&head).await?;
-        Ok(Authenticated { trace, queue_id, envelope, message, aside, submitter, is_sender_known })
+        Ok(Authenticated {
+            trace,
+            queue_id,
+            envelope,
+            return_path: lines.return_path,
+            head,
+            body,
+            testimony,
+            aside,
+            submitter,
+            is_sender_known,
+        })
     }
 }
 
@@ -285,27 +313,28 @@ fn signature(
 
 impl Authenticated {
     /// Finds who gets it. Asked anew, for minutes may lie between RCPT and the last byte.
-    fn place(self, directory: &Directory) -> Result<Placed, Rejection> {
-        let mut accounts = Vec::with_capacity(self.envelope.recipients.len());
-        let (mut here, mut elsewhere) = (Vec::new(), Vec::new());
-        for (at, recipient) in self.envelope.recipients.iter().enumerate() {
-            self.check_size(directory, &recipient.address)?;
-            match resolve(directory, &recipient.address)? {
-                Destination::Account(person) => {
-                    accounts.push(person.id);
-                    here.push(at);
+    fn place(self, services: &Services) -> Result<Placed, Rejection> {
+        let recipients: Vec<Option<&Address>> =
+            self.envelope.recipients.iter().map(|recipient| mailbox(&recipient.address)).collect();
+        let mode = if self.aside { Mode::Here } else { Mode::Onward };
+        let expansion = services.directory.expand(&recipients, mode)?;
+        for (recipient, reached) in self.envelope.recipients.iter().zip(&expansion.recipients) {
+            self.check_size(&services.directory, &recipient.address)?;
+            match reached {
+                Reached::Somebody { .. } => {}
+                Reached::Elsewhere if self.submitter.is_some() => {}
+                Reached::Nobody if self.aside => {
+                    return Err(Rejection::Doubtful(recipient.address.clone()));
                 }
-                Destination::Alias(people) => {
-                    accounts.extend(people.into_iter().map(|person| person.id));
-                    here.push(at);
-                }
-                Destination::Elsewhere if self.submitter.is_some() => elsewhere.push(at),
-                Destination::Nobody | Destination::Elsewhere => {
+                Reached::Nobody | Reached::Elsewhere => {
                     return Err(Rejection::Later(Cause::RecipientGone(recipient.address.clone())));
                 }
             }
         }
-        Ok(Placed { message: self, accounts, here, elsewhere })
+        if let Some(address) = forwarded::sent_on_before(&self.head, &expansion) {
+            return Err(Rejection::Returned(address.clone()));
+        }
+        Ok(Placed { message: self, expansion })
     }
 
     /// Whether a recipient's domain takes messages as large as this one.
@@ -313,7 +342,7 @@ impl Authenticated {
         let Recipient::Mailbox(address) = recipient else { return Ok(()) };
         let bytes_max = address.domain().map(|domain| directory.message_bytes_max(domain));
         match bytes_max.transpose()?.flatten() {
-            Some(bytes_max) if self.message.size() > bytes_max => {
+            Some(bytes_max) if self.body.size() + self.head.len() as u64 > bytes_max => {
                 Err(Rejection::TooLarge(bytes_max))
             }
             _ => Ok(()),
@@ -324,11 +353,24 @@ impl Authenticated {
 impl Placed {
     /// Puts it on disk, in one transaction, and tells of it.
     async fn store(self, services: &Services) -> Result<Stored, Rejection> {
-        let Self { message, accounts, here, elsewhere } = self;
-        let (aside, submitter) = (message.aside, message.submitter.clone());
-        let is_sender_known = message.is_sender_known;
-        let Authenticated { trace, queue_id, envelope, message, .. } = message;
-        let size = message.size();
+        let Self { message, expansion } = self;
+        let Authenticated { trace, queue_id, envelope, return_path, head, body, .. } = message;
+        let Authenticated { testimony, aside, submitter, is_sender_known, .. } = message;
+        let goes_on = submitter.is_some() || !expansion.onward.is_empty();
+        let (message, kept) = if goes_on {
+            let message = body.finish_behind(&head).await?;
+            let kept = if expansion.accounts.is_empty() {
+                message.clone()
+            } else {
+                let mut copy = services.mailboxes.upload();
+                copy.write(return_path.as_bytes()).await?;
+                copy.finish_before(&message).await?
+            };
+            (message, kept)
+        } else {
+            let kept = body.finish_behind(&[return_path.as_bytes(), &head].concat()).await?;
+            (kept.clone(), kept)
+        };
         let going = Going {
             id: from_base32(&queue_id).unwrap_or_else(new_number),
             trace: trace.0,
@@ -337,42 +379,39 @@ impl Placed {
             message: &message,
             now_ms: now_ms(),
         };
-        let some = |places: &[usize]| -> Vec<&EnvelopeRecipient> {
-            places.iter().filter_map(|&at| envelope.recipients.get(at)).collect()
-        };
-        let onward =
-            (!elsewhere.is_empty()).then(|| going.rows(&services.config, &some(&elsewhere)));
-        // Else a stranger could have us write to whom he likes.
-        let told = if is_sender_known { some(&here) } else { Vec::new() };
-        let arrived = going.asking_for_success(&services.config, &told);
-        let kept = match &submitter {
-            Some(_) if !accounts.is_empty() => {
-                let mut copy = services.mailboxes.upload();
-                copy.write(trace::return_path(&envelope.sender).as_bytes()).await?;
-                copy.finish_before(&message).await?
-            }
-            _ => message.clone(),
-        };
+        let direct = going.direct(&services.config, &expansion);
+        let testimony = testimony.as_ref();
+        let (head, expansion) = (head.as_slice(), &expansion);
+        let forwarding =
+            Forwarding { services, going, expansion, head, testimony, is_sender_known };
+        let (forwarded, told): (Vec<Onward>, Vec<EventKind>) =
+            forwarding.rows().await?.into_iter().unzip();
+        let onward: Vec<Onward> = direct.into_iter().chain(forwarded).collect();
+        let size = kept.size();
         let placed = if aside {
-            services.mailboxes.put_aside(&accounts, kept).await?
+            services.mailboxes.put_aside(&expansion.accounts, kept).await?
         } else {
-            services.mailboxes.deliver(&accounts, kept, onward.as_ref()).await?
+            services.mailboxes.deliver(&expansion.accounts, kept, &onward).await?
         };
-        if let Some(onward) = onward {
-            befriend(services, &onward).await;
+        for onward in &onward {
+            if submitter.is_some() {
+                befriend(services, onward).await;
+            }
             services.outgoing.submitted(onward.message.id).await;
         }
-        if let Some(arrived) = arrived {
-            services.outgoing.arrived(arrived).await;
+        // Else a stranger could have us write to whom he likes.
+        if is_sender_known {
+            going.tell_of_success(services, expansion).await;
         }
         let accepted = EventKind::MessageAccepted {
             queue_id: queue_id.clone(),
             sender: claim(envelope.sender.to_string().as_bytes()),
             recipients: u32::try_from(envelope.recipients.len()).unwrap_or(u32::MAX),
-            size,
+            size: message.size(),
         };
         let bus = &services.porter.bus;
         bus.emit(trace, accepted);
+        told.into_iter().for_each(|told| bus.emit(trace, told));
         for place in placed {
             let delivered = EventKind::MessageDelivered {
                 queue_id: queue_id.clone(),
@@ -433,6 +472,14 @@ fn resolve(directory: &Directory, recipient: &Recipient) -> Result<Destination, 
     match recipient {
         Recipient::Postmaster => directory.resolve_postmaster(),
         Recipient::Mailbox(address) => directory.resolve(address),
+    }
+}
+
+/// The address of a recipient; `None`: the postmaster's without a domain.
+fn mailbox(recipient: &Recipient) -> Option<&Address> {
+    match recipient {
+        Recipient::Postmaster => None,
+        Recipient::Mailbox(address) => Some(address),
     }
 }
 

@@ -34,8 +34,9 @@ use self::door::Stranger;
 use super::incoming::{Incoming, Lines, Stuck};
 use super::names::Names;
 use super::submitted::Submitter;
-use super::{new_queue_id, resolve, since_1970, store_down, store_reply};
+use super::{mailbox, new_queue_id, resolve, since_1970, store_down, store_reply};
 use crate::authenticity::Facts;
+use crate::directory::expansion::{Mode, Reached};
 use crate::directory::guest::{Guest, Verdict};
 use crate::directory::settings::Taken;
 use crate::directory::tickets::{Ticket, revoked};
@@ -80,6 +81,8 @@ pub async fn run(services: Services, visit: Visit) -> Ended {
         ticket: None,
         is_machine,
         stranger: Stranger::default(),
+        is_sender_null: false,
+        goes_on: false,
         body: None,
         sender: String::new(),
         dropped: None,
@@ -200,6 +203,10 @@ struct Session {
     is_machine: bool,
     /// What is found out about somebody else.
     stranger: Stranger,
+    /// The message under way comes from nobody, as notifications do.
+    is_sender_null: bool,
+    /// One of its recipients leads elsewhere.
+    goes_on: bool,
     body: Option<Incoming>,
     /// The envelope sender that was named last.
     sender: String,
@@ -327,6 +334,7 @@ impl Session {
 
     /// Whether this sender may be used here, and now.
     fn check_sender(&mut self, sender: &ReversePath) -> Result<(), Reply> {
+        (self.is_sender_null, self.goes_on) = (sender.mailbox().is_none(), false);
         self.may_use(sender)?;
         self.count_message(sender)
     }
@@ -354,13 +362,19 @@ impl Session {
     }
 
     /// Whether mail for this recipient is ours to take.
-    fn is_at_home(&self, recipient: &Recipient) -> Result<(), Reply> {
+    fn is_at_home(&mut self, recipient: &Recipient) -> Result<(), Reply> {
         match resolve(&self.services.directory, recipient) {
-            Ok(Destination::Account(_) | Destination::Alias(_)) => self.check_taken(recipient),
+            Ok(Destination::Rewritten(_)) if !self.is_sender_null => {
+                let words = format!("<{recipient}> takes notifications alone");
+                Err(Reply::new(550, (5, 7, 1), &words))
+            }
+            Ok(Destination::Account(_) | Destination::Alias(_) | Destination::Rewritten(_)) => {
+                self.check_way(recipient)
+            }
             Ok(Destination::Nobody) => {
                 // Of a domain that is disabled nobody is refused for good.
                 self.check_taken(recipient)?;
-                Err(Reply::new(550, (5, 1, 1), &format!("no mailbox <{recipient}> here")))
+                Err(nobody(recipient))
             }
             Ok(Destination::Elsewhere) if self.person.is_some() || self.is_machine => {
                 self.check_onward(recipient)
@@ -403,7 +417,22 @@ impl Session {
         }
     }
 
-    /// Whether mail for somebody elsewhere is taken from one of our own.
+    /// Whether what a recipient here leads to takes mail.
+    fn check_way(&mut self, recipient: &Recipient) -> Result<(), Reply> {
+        self.check_taken(recipient)?;
+        let expanded = self.services.directory.expand(&[mailbox(recipient)], Mode::Onward);
+        let expansion = expanded.map_err(|failure| self.store_failed(&failure))?;
+        if expansion.recipients.contains(&Reached::Nobody) {
+            return Err(nobody(recipient));
+        }
+        if !expansion.onward.is_empty() {
+            self.check_onward(recipient)?;
+            self.goes_on = true;
+        }
+        Ok(())
+    }
+
+    /// Whether mail for somebody elsewhere is taken.
     fn check_onward(&self, recipient: &Recipient) -> Result<(), Reply> {
         if self.services.config.try_mode {
             let words = format!("<{recipient}>: nothing is sent to other servers while trying");
@@ -479,7 +508,10 @@ impl Session {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let incoming = Incoming::new(queue_id, envelope, lines, upload, limit);
         self.body = Some(match (facts, &self.person) {
-            (Some(facts), _) => incoming.checked(self.services.authenticity.clone(), facts),
+            (Some(facts), _) => {
+                let checked = incoming.checked(self.services.authenticity.clone(), facts);
+                if self.goes_on { checked.passed_on() } else { checked }
+            }
             (None, Some(Person { id, address })) => {
                 incoming.submitted(Submitter { account: *id, address: address.clone() })
             }
@@ -616,6 +648,10 @@ impl Session {
         // too: a reset could take an unread 250 along, and the peer would send the message again.
         drop(timeout(LINGER_WAIT, farewell).await);
     }
+}
+
+fn nobody(recipient: &Recipient) -> Reply {
+    Reply::new(550, (5, 1, 1), &format!("no mailbox <{recipient}> here"))
 }
 
 fn gone() -> Lost {

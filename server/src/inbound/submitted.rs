@@ -16,9 +16,12 @@ use grace_smtp::parameters::{BodyType, ByMode};
 use grace_smtp::path::Recipient;
 use grace_smtp::receiver::{Envelope, EnvelopeRecipient};
 
+use super::forwarded;
 use crate::config::Config;
+use crate::directory::expansion::{Expansion, Reached};
 use crate::mailbox::append::Uploaded;
-use crate::outgoing;
+use crate::outgoing::{self, Success};
+use crate::services::Services;
 use crate::store::outgoing::{BodyKind, Onward, OutgoingRecipientRow, OutgoingRow, notify};
 
 /// Who submitted a message: one of our people, or a machine of ours that may relay.
@@ -74,6 +77,7 @@ pub(super) fn without_secrets(header: &[u8]) -> Vec<u8> {
 }
 
 /// What is known of a message that goes on.
+#[derive(Clone, Copy)]
 pub(super) struct Going<'a> {
     /// Its number.
     pub(super) id: u64,
@@ -101,19 +105,41 @@ impl Going<'_> {
         Onward { message: self.message_row(), recipients: rows.collect() }
     }
 
-    /// The rows of those recipients whose sender wants to hear that it arrived; `None`: there are
-    /// none, as of nearly every message.
-    pub(super) fn asking_for_success(
-        &self,
-        config: &Config,
-        recipients: &[&EnvelopeRecipient],
-    ) -> Option<Onward> {
-        let wants = |recipient: &&EnvelopeRecipient| {
-            recipient.parameters.notify.is_some_and(|wanted| wanted.success)
-        };
-        let asking: Vec<_> = recipients.iter().copied().filter(wants).collect();
-        let is_told = !asking.is_empty() && self.envelope.sender.mailbox().is_some();
-        is_told.then(|| self.rows(config, &asking)).filter(|onward| !onward.recipients.is_empty())
+    /// The rows of those recipients that are elsewhere themselves; `None`: there are none.
+    pub(super) fn direct(&self, config: &Config, expansion: &Expansion) -> Option<Onward> {
+        let all = self.envelope.recipients.iter().zip(&expansion.recipients);
+        let elsewhere = all.filter(|(_, reached)| **reached == Reached::Elsewhere);
+        let elsewhere: Vec<_> = elsewhere.map(|(recipient, _)| recipient).collect();
+        (!elsewhere.is_empty()).then(|| self.rows(config, &elsewhere))
+    }
+
+    /// Tells a sender who wants to hear of it that it arrived (RFC 3461 5.2.3), or that it went on
+    /// to several (5.2.7.2). Nearly nobody does.
+    pub(super) async fn tell_of_success(&self, services: &Services, expansion: &Expansion) {
+        if self.envelope.sender.mailbox().is_none() {
+            return;
+        }
+        let (mut arrived, mut expanded) = (Vec::new(), Vec::new());
+        for (at, recipient) in self.envelope.recipients.iter().enumerate() {
+            let is_asked_for = recipient.parameters.notify.is_some_and(|wanted| wanted.success);
+            match expansion.recipients.get(at) {
+                Some(Reached::Somebody { .. }) if !is_asked_for => {}
+                Some(Reached::Somebody { .. }) if forwarded::is_expanded(expansion, at) => {
+                    expanded.push(recipient);
+                }
+                // To one address elsewhere alone: what the sender wants goes along.
+                Some(Reached::Somebody { here: 0, onward: 1 }) => {}
+                Some(Reached::Somebody { .. }) => arrived.push(recipient),
+                Some(Reached::Elsewhere | Reached::Nobody) | None => {}
+            }
+        }
+        let told = [(Success::Arrived, arrived), (Success::Expanded, expanded)];
+        for (success, asking) in told.into_iter().filter(|(_, asking)| !asking.is_empty()) {
+            let rows = self.rows(&services.config, &asking);
+            if !rows.recipients.is_empty() {
+                services.outgoing.succeeded(success, rows).await;
+            }
+        }
     }
 
     fn message_row(&self) -> OutgoingRow {

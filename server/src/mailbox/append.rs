@@ -128,19 +128,19 @@ impl Mailboxes {
 
     /// Delivers a message into the INBOX of each account, in one transaction. Done means on disk.
     /// An account given twice gets it once. Telling of it is the caller's part, who knows whose
-    /// message it is. `onward` are the recipients elsewhere: they wait for delivery, written in
-    /// the same transaction.
+    /// message it is. `onward` are its copies for recipients elsewhere: they wait for delivery,
+    /// written in the same transaction.
     ///
     /// # Errors
     /// One of the accounts is gone, or the database failed; the message stands nowhere.
-    pub async fn deliver(
+    pub async fn deliver<'a>(
         &self,
         accounts: &[u64],
         message: Uploaded,
-        onward: Option<&Onward>,
+        onward: impl IntoIterator<Item = &'a Onward>,
     ) -> Result<Vec<Placed>, Failure> {
         let pending = self.db.write(|tx| {
-            if let Some(Onward { message, recipients }) = onward {
+            for Onward { message, recipients } in onward {
                 outgoing::enqueue(tx, message, recipients)?;
             }
             deliver(tx, accounts, &message)

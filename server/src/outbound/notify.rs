@@ -23,6 +23,7 @@ use grace_queue::time::Time;
 use super::attempt::Trouble;
 use super::now;
 use crate::directory::Destination;
+use crate::directory::expansion::Mode;
 use crate::mailbox::append::{self, Placed, Upload, Uploaded};
 use crate::outgoing::{self, new_number};
 use crate::services::Services;
@@ -54,6 +55,8 @@ pub(super) enum What {
     Relayed { remote: String, reply: String },
     /// It is in a mailbox here.
     Delivered,
+    /// It goes on to several.
+    Expanded,
 }
 
 impl What {
@@ -63,6 +66,7 @@ impl What {
             Self::Late(_) => Event::Late,
             Self::Relayed { .. } => Event::Relayed,
             Self::Delivered => Event::Delivered,
+            Self::Expanded => Event::Expanded,
         }
     }
 }
@@ -73,28 +77,29 @@ pub(super) struct Notification {
     number: u64,
     to: String,
     about: String,
+    /// As it stands in mailboxes.
     text: Uploaded,
-    target: Target,
+    /// The accounts here that get it.
+    accounts: Vec<u64>,
+    /// Where else it goes.
+    onward: Option<Box<Onward>>,
 }
 
-/// Where it goes.
-enum Target {
-    /// To somebody here.
-    Account(u64),
-    /// To another server.
-    Onward(Box<Onward>),
+/// Who reads a notification.
+struct Readers {
+    /// Whom it names as its reader.
+    to: Mailbox,
+    accounts: Vec<u64>,
+    elsewhere: Vec<Mailbox>,
 }
 
 impl Notification {
     /// Puts it where it goes.
     pub(super) fn put(&self, tx: &mut WriteTx<'_>) -> Result<Vec<Placed>, Failure> {
-        match &self.target {
-            Target::Account(account) => append::deliver(tx, &[*account], &self.text),
-            Target::Onward(onward) => {
-                enqueue(tx, &onward.message, &onward.recipients)?;
-                Ok(Vec::new())
-            }
+        if let Some(onward) = &self.onward {
+            enqueue(tx, &onward.message, &onward.recipients)?;
         }
+        append::deliver(tx, &self.accounts, &self.text)
     }
 
     /// Tells of it when it is on disk; gives the number of one that is to be sent.
@@ -132,10 +137,7 @@ impl Notification {
             };
             bus.emit(trace, delivered);
         }
-        match self.target {
-            Target::Account(_) => Vec::new(),
-            Target::Onward(onward) => vec![onward.message.id],
-        }
+        self.onward.into_iter().map(|onward| onward.message.id).collect()
     }
 }
 
@@ -150,27 +152,28 @@ pub(super) async fn compose(
         return Ok(None);
     }
     let sender = Mailbox::parse(&message.sender, Charset::Utf8).ok().filter(|_| !to_postmaster);
-    let Some((to, account)) = reader(services, sender)? else { return Ok(None) };
+    let Some(readers) = readers(services, sender)? else { return Ok(None) };
+    let Readers { to, accounts, elsewhere } = readers;
     let number = new_number();
-    let mut upload = services.mailboxes.upload();
-    if account.is_some() {
-        // RFC 5321 4.4: written where a message comes to its end.
-        upload.write(b"Return-Path: <>\r\n").await?;
-    }
+    let upload = services.mailboxes.upload();
     let (text, shape) = write(services, upload, message, &told, (number, &to)).await?;
-    let target = match account {
-        Some(account) => Target::Account(account),
-        None => Target::Onward(Box::new(onward(services, message, number, &to, &text, shape))),
-    };
-    Ok(Some(Notification { number, to: to.to_string(), about: words(&told), text, target }))
+    let onward = (!elsewhere.is_empty())
+        .then(|| Box::new(onward(services, message, number, &elsewhere, &text, shape)));
+    // RFC 5321 4.4: written where a message comes to its end.
+    let mut kept = services.mailboxes.upload();
+    kept.write(b"Return-Path: <>\r\n").await?;
+    let text = kept.finish_before(&text).await?;
+    let (to, about) = (to.to_string(), words(&told));
+    Ok(Some(Notification { number, to, about, text, accounts, onward }))
 }
 
 /// What of it somebody is told, and whether that is the postmaster.
 fn wanted<'a>(message: &OutgoingRow, told: &'a [Told]) -> (Vec<(&'a Told, Action)>, bool) {
-    let sender = if message.sender.is_empty() { Sender::Null } else { Sender::Known };
     let mut to_postmaster = false;
     let wanted = told.iter().filter_map(|told| {
         let bits = told.row.notify;
+        let is_known = !message.sender.is_empty() && bits & notify::POSTMASTER == 0;
+        let sender = if is_known { Sender::Known } else { Sender::Null };
         let wants = Wants {
             success: bits & notify::SUCCESS != 0,
             failure: bits & notify::FAILURE != 0,
@@ -188,28 +191,33 @@ fn wanted<'a>(message: &OutgoingRow, told: &'a [Told]) -> (Vec<(&'a Told, Action
     (wanted.collect(), to_postmaster)
 }
 
-/// Who reads it, and the account if that is here. `None`: nobody can.
-fn reader(
-    services: &Services,
-    sender: Option<Mailbox>,
-) -> Result<Option<(Mailbox, Option<u64>)>, Failure> {
+/// Who reads it: the sender, wherever his mail goes. `None`: nobody can.
+fn readers(services: &Services, sender: Option<Mailbox>) -> Result<Option<Readers>, Failure> {
     let directory = &services.directory;
     if let Some(sender) = sender {
+        let expansion = directory.expand(&[Some(&sender)], Mode::Onward)?;
+        let mut accounts = expansion.accounts;
+        let mut elsewhere: Vec<Mailbox> =
+            expansion.onward.into_iter().map(|onward| onward.address).collect();
         match directory.resolve(&sender)? {
-            Destination::Account(person) => return Ok(Some((sender, Some(person.id)))),
+            Destination::Account(_) | Destination::Rewritten(_) => {}
             // Whoever of a group wrote, one of them is told.
-            Destination::Alias(people) => {
-                let account = people.first().map(|person| person.id);
-                return Ok(account.map(|account| (sender, Some(account))));
+            Destination::Alias(_) => {
+                accounts.truncate(1);
+                elsewhere.truncate(1 - accounts.len());
             }
-            Destination::Elsewhere => return Ok(Some((sender, None))),
+            Destination::Elsewhere => elsewhere = vec![sender.clone()],
             // Who sent it is gone; the postmaster reads it.
             Destination::Nobody => {}
+        }
+        if !(accounts.is_empty() && elsewhere.is_empty()) {
+            return Ok(Some(Readers { to: sender, accounts, elsewhere }));
         }
     }
     let Destination::Account(person) = directory.resolve_postmaster()? else { return Ok(None) };
     let address = Mailbox::parse(&person.address, Charset::Utf8).ok();
-    Ok(address.map(|address| (address, Some(person.id))))
+    let accounts = vec![person.id];
+    Ok(address.map(|to| Readers { to, accounts, elsewhere: Vec::new() }))
 }
 
 /// How a notification is to be sent.
@@ -285,7 +293,7 @@ fn of(told: &Told, action: Action) -> Recipient<'_> {
         // RFC 3463 3.5: "delivery time expired" is what 4.4.7 says; here it is not yet.
         What::Late(until) => ((4, 4, 1), row.remote.as_str(), row.reason.as_str(), Some(*until)),
         What::Relayed { remote, reply } => ((2, 0, 0), remote.as_str(), reply.as_str(), None),
-        What::Delivered => ((2, 1, 5), "", "", None),
+        What::Delivered | What::Expanded => ((2, 1, 5), "", "", None),
     };
     let (class, subject, detail) = status;
     let original = row.original.split_once(';');
@@ -340,7 +348,7 @@ fn onward(
     services: &Services,
     about: &OutgoingRow,
     number: u64,
-    to: &Mailbox,
+    to: &[Mailbox],
     text: &Uploaded,
     shape: Shape,
 ) -> Onward {
@@ -362,8 +370,9 @@ fn onward(
         priority: 0,
         body: text.bytes(),
     };
-    let recipients =
-        vec![OutgoingRecipientRow { notify: 0, ..outgoing::recipient(number, 0, to, &life) }];
+    let row =
+        |(at, to)| OutgoingRecipientRow { notify: 0, ..outgoing::recipient(number, at, to, &life) };
+    let recipients = (0..).zip(to).map(row).collect();
     Onward { message, recipients }
 }
 
@@ -378,7 +387,9 @@ fn date(at: Time) -> Date {
 /// What it says, in words for an event.
 fn words(told: &[(&Told, Action)]) -> String {
     let mut words = Vec::new();
-    for action in [Action::Failed, Action::Delayed, Action::Relayed, Action::Delivered] {
+    let actions =
+        [Action::Failed, Action::Delayed, Action::Relayed, Action::Delivered, Action::Expanded];
+    for action in actions {
         let count = told.iter().filter(|(_, each)| *each == action).count();
         if count > 0 {
             let noun = if count == 1 { "recipient" } else { "recipients" };

@@ -22,8 +22,9 @@ impl Runner {
             Order::Submitted(message) => {
                 rows::submitted(&self.services, &mut self.queue, now(), message)
             }
-            Order::Arrived(arrived) => {
-                self.settlements.spawn(settle::arrived(self.services.clone(), *arrived));
+            Order::Succeeded(success, message) => {
+                let told = settle::succeeded(self.services.clone(), success, *message);
+                self.settlements.spawn(told);
                 Ok(())
             }
             Order::Change { filter, change, by, reply } => {

@@ -22,6 +22,7 @@ use grace_queue::time::Time;
 use super::attempt::{Fate, Trouble};
 use super::notify::{self, Told, What};
 use super::now;
+use crate::outgoing::Success;
 use crate::services::Services;
 use crate::store::failure::Failure;
 use crate::store::outgoing::{Onward, OutgoingRecipientRow, OutgoingRow, base32, settle};
@@ -130,11 +131,18 @@ pub(super) async fn dropped(
     write(&services, message, steps.collect(), None).await
 }
 
-/// Tells a sender that mail arrived here.
-pub(super) async fn arrived(services: Services, arrived: Onward) -> Result<Vec<u64>, Failure> {
-    let Onward { message, recipients } = arrived;
-    let told = recipients.into_iter().map(|row| Told { row, what: What::Delivered });
-    let told: Vec<Told> = told.collect();
+/// Tells a sender that mail arrived here, or goes on to several.
+pub(super) async fn succeeded(
+    services: Services,
+    success: Success,
+    onward: Onward,
+) -> Result<Vec<u64>, Failure> {
+    let Onward { message, recipients } = onward;
+    let what = || match success {
+        Success::Arrived => What::Delivered,
+        Success::Expanded => What::Expanded,
+    };
+    let told: Vec<Told> = recipients.into_iter().map(|row| Told { row, what: what() }).collect();
     let Some(notification) = notify::compose(&services, &message, &told).await? else {
         return Ok(Vec::new());
     };

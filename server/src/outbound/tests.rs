@@ -3,6 +3,8 @@
 //!
 //! Not here: the rules of SMTP (`grace_smtp::sender`), when what is tried (`grace_queue`).
 
+mod forwarded;
+
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 

@@ -35,8 +35,8 @@ const ORDERS_MAX: usize = 1_024;
 pub enum Order {
     /// A message was taken; it is on disk.
     Submitted(u64),
-    /// A message came to its recipients here, who are to be told of to its sender.
-    Arrived(Box<Onward>),
+    /// A message came to these recipients here, or went on for them: its sender is to be told.
+    Succeeded(Success, Box<Onward>),
     /// An admin wants something done.
     Change {
         /// To which recipients.
@@ -48,6 +48,15 @@ pub enum Order {
         /// How many there were, or why it was not done.
         reply: oneshot::Sender<Result<u64, Failure>>,
     },
+}
+
+/// What a sender hears of who wants to hear of success (RFC 3461 4.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Success {
+    /// It is in a mailbox here.
+    Arrived,
+    /// It goes on to several addresses.
+    Expanded,
 }
 
 /// The desk for outgoing mail. Cloning gives another handle.
@@ -89,9 +98,10 @@ impl Outgoing {
         drop(self.orders.send(Order::Submitted(message)).await);
     }
 
-    /// Tells that a message arrived here whose sender asked to hear of it (RFC 3461 4.1).
-    pub async fn arrived(&self, arrived: Onward) {
-        drop(self.orders.send(Order::Arrived(Box::new(arrived))).await);
+    /// Tells that a message arrived here, or goes on, whose sender asked to hear of it (RFC 3461
+    /// 4.1).
+    pub async fn succeeded(&self, success: Success, message: Onward) {
+        drop(self.orders.send(Order::Succeeded(success, Box::new(message))).await);
     }
 
     /// Does something to recipients that wait; says to how many. `None`: the server stops.

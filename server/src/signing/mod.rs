@@ -8,10 +8,12 @@
 //! ```
 //! Invariants: a key signs only when others can look it up, or an admin said so; a private key
 //! leaves this module for the database alone; every change is an event.
-//! Not here: what a signature looks like ([`sign`]), checking others' (`authenticity`).
+//! Not here: what a signature looks like ([`sign`]), or a seal ([`seal`]); checking others'
+//! (`authenticity`).
 
 mod keys;
 pub mod record;
+pub mod seal;
 pub mod sign;
 #[cfg(test)]
 mod tests;

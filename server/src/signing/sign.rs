@@ -53,7 +53,7 @@ const OTHERS: [&str; 12] = [
 ];
 /// Most fields of one name that are signed, the lowest ones. Mail of people has one; and no
 /// signature names more fields than checkers look for.
-const FIELDS_PER_NAME_MAX: usize = 10;
+pub(super) const FIELDS_PER_NAME_MAX: usize = 10;
 /// Bytes of a body read at once.
 const PIECE_BYTES: usize = 64 * 1_024;
 /// A body larger than this is read on a thread that may wait for the disk.
@@ -124,7 +124,9 @@ impl Body {
         }
     }
 
-    fn hash(self) -> Vec<u8> {
+    /// Its hash, when all of it was fed.
+    #[must_use]
+    pub fn hash(self) -> Vec<u8> {
         let hashes = self.0.finish();
         hashes.of(Canonicalization::Relaxed).map(|hash| hash.sha256.clone()).unwrap_or_default()
     }
@@ -181,7 +183,7 @@ impl Signing {
     }
 
     /// The keys of a domain that sign, ready to.
-    fn signers(&self, domain: &str) -> Result<Arc<[Signer]>, Failure> {
+    pub(super) fn signers(&self, domain: &str) -> Result<Arc<[Signer]>, Failure> {
         let rows = self.signing_rows(domain)?;
         let lock = || self.ready.lock().unwrap_or_else(PoisonError::into_inner);
         if rows.is_empty() {
@@ -229,13 +231,13 @@ fn canonical(domain: &[u8]) -> Option<String> {
 }
 
 /// The fields that are signed, in their order, and what the signatures name.
-struct Signed<'a> {
+pub(super) struct Signed<'a> {
     fields: Vec<(&'a [u8], &'a [u8])>,
-    names: Vec<String>,
+    pub(super) names: Vec<String>,
 }
 
 impl<'a> Signed<'a> {
-    fn of(block: &'a [u8]) -> Self {
+    pub(super) fn of(block: &'a [u8]) -> Self {
         let known = |field: Field<'a>| {
             let mut names = ONCE.iter().chain(&OTHERS).copied();
             Some((names.find(|name| field.is(name.as_bytes()))?, field))
@@ -265,7 +267,7 @@ impl<'a> Signed<'a> {
 }
 
 /// A field as it is signed: its value goes up to its last line end.
-fn name_and_value<'a>(field: &Field<'a>) -> (&'a [u8], &'a [u8]) {
+pub(super) fn name_and_value<'a>(field: &Field<'a>) -> (&'a [u8], &'a [u8]) {
     let colon = field.raw.iter().position(|&byte| byte == b':').unwrap_or(field.raw.len());
     (field.name, field.raw.get(colon + 1..).unwrap_or_default())
 }

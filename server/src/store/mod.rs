@@ -10,6 +10,7 @@
 //!  28 scram_key  29 app_password  36 domain_settings  37 address_settings
 //!  33 traced     34 trace_word    35 trace_later
 //!  25 grey_waiting  26 grey_known  27 grey_secret
+//!  30 alias_target  31 forward  32 srs_key
 //! ```
 //! Invariant: a table's id and name never change meaning; a table that is given up keeps its id:
 //! 6, `body`.
@@ -20,6 +21,7 @@ pub mod copied;
 pub mod dkim;
 mod earlier;
 pub mod failure;
+pub mod forwards;
 pub mod greylist;
 pub mod health;
 pub mod key;
@@ -41,6 +43,7 @@ use gracedb::table::Table as _;
 
 use self::accounts::{Account, Alias, Domain};
 use self::dkim::DkimKeyRow;
+use self::forwards::{AliasTargets, ForwardRow, SrsKeyRow};
 use self::greylist::{GreyKnownRow, GreySecretRow, GreyWaitingRow};
 use self::logins::{AppPasswordRow, ScramKeyRow};
 use self::messages::{MailboxRow, MessageRow, Subscription, UidValidity, Vanished};
@@ -75,4 +78,7 @@ pub const SCHEMA: Schema = Schema::new(&[
     GreyWaitingRow::DEF,
     GreyKnownRow::DEF,
     GreySecretRow::DEF,
+    AliasTargets::DEF,
+    ForwardRow::DEF,
+    SrsKeyRow::DEF,
 ]);

@@ -23,6 +23,7 @@ use gracedb::error::Error;
 use gracedb::options::Options;
 use gracedb::seal::Key;
 
+use super::forwards::copies_max;
 use super::{SCHEMA, earlier, key};
 use crate::config::Config;
 use crate::config::limits::{Limits, Store};
@@ -184,7 +185,8 @@ pub(super) fn has_files(folder: &Path) -> Result<bool, String> {
 /// How the database in a folder is opened by these settings, its key aside.
 pub(super) fn options(folder: &Path, store: &Store, limits: &Limits) -> Options {
     let bytes = |setting: u64| usize::try_from(setting).unwrap_or(usize::MAX);
-    let piece_bytes = bytes(piece_bytes(limits.message_bytes_max, limits.recipients_max));
+    let copies_max = copies_max(limits.recipients_max);
+    let piece_bytes = bytes(piece_bytes(limits.message_bytes_max, copies_max));
     let defaults = Options::new(folder);
     Options {
         segment_bytes: store.segment_bytes.next_multiple_of(DISK_BLOCK_BYTES),
@@ -204,9 +206,9 @@ pub(super) fn options(folder: &Path, store: &Store, limits: &Limits) -> Options 
     }
 }
 
-/// Pieces so large that the largest message, delivered to the most recipients, is one transaction.
-fn piece_bytes(message_bytes_max: u64, recipients_max: u64) -> u64 {
-    let pieces_max = (PIECES_BYTES_MAX / PIECE_ROW_BYTES / recipients_max.max(1)).max(1);
+/// Pieces so large that the largest message, delivered to the most people, is one transaction.
+fn piece_bytes(message_bytes_max: u64, copies_max: u64) -> u64 {
+    let pieces_max = (PIECES_BYTES_MAX / PIECE_ROW_BYTES / copies_max.max(1)).max(1);
     let wanted = message_bytes_max.div_ceil(pieces_max).next_multiple_of(DISK_BLOCK_BYTES);
     wanted.clamp(*PIECE_BYTES.start(), *PIECE_BYTES.end())
 }

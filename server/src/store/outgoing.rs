@@ -129,6 +129,8 @@ pub mod notify {
     pub const FAILURE: u8 = 2;
     /// That it takes long.
     pub const DELAY: u8 = 4;
+    /// Nothing: whether he is the sender nobody knows. Of failures the postmaster hears.
+    pub const POSTMASTER: u8 = 8;
 }
 
 /// Writes a message with its recipients.

@@ -1,8 +1,4 @@
-//! What the tests have in common: a checker that asks a zone, messages as they come by SMTP, and
-//! the suites beside the repository.
-
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
+//! What the tests have in common: a checker that asks a zone, and messages as they come by SMTP.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -13,6 +9,7 @@ use mail_auth::dkim::{Canonicalization, DkimSigner};
 use super::super::verdict::Verdict;
 use super::super::{Authenticity, Facts};
 use crate::config::limits;
+pub(super) use crate::dkim::suites::{corpus, settle, with_crlf};
 use crate::dns::testing::{Server, Zone};
 
 /// Our name.
@@ -98,39 +95,4 @@ pub(super) fn cut(message: &[u8]) -> (&[u8], &[u8]) {
     }
     let end = message.windows(4).position(|four| four == b"\r\n\r\n");
     message.split_at(end.map_or(message.len(), |at| at + 4))
-}
-
-/// The message as it comes by SMTP.
-pub(super) fn with_crlf(message: &str) -> Vec<u8> {
-    message.replace("\r\n", "\n").replace('\n', "\r\n").into_bytes()
-}
-
-/// A folder of the corpora beside the repository (`GRACE_CORPORA` names another place), or none,
-/// and loudly so.
-pub(super) fn corpus(name: &str, test: &str) -> Option<PathBuf> {
-    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/corpora");
-    let corpora = std::env::var_os("GRACE_CORPORA").map_or_else(beside, PathBuf::from);
-    let folder = corpora.join("auth").join(name);
-    if folder.exists() {
-        return Some(folder);
-    }
-    // Past the capture of the test runner: what did not run must not look as if it had passed.
-    writeln!(std::io::stderr(), "SKIPPED: {test}: no {}", folder.display()).expect("it is said");
-    None
-}
-
-/// Compares what fails with what is known to, by name; says how many passed.
-pub(super) fn settle(suite: &str, run: usize, failed: &[(String, String)], known: &[(&str, &str)]) {
-    let name_of = |(name, _): &(String, String)| name.clone();
-    let failing: Vec<String> = failed.iter().map(name_of).collect();
-    let expected: Vec<String> = known.iter().map(|(name, _)| (*name).to_owned()).collect();
-    let surprises: Vec<&(String, String)> =
-        failed.iter().filter(|(name, _)| !expected.contains(name)).collect();
-    let healed: Vec<&String> = expected.iter().filter(|name| !failing.contains(*name)).collect();
-    let passed = run - failed.len();
-    writeln!(std::io::stderr(), "{suite}: {passed} of {run} pass, {} known not to", known.len())
-        .expect("it is said");
-    assert!(surprises.is_empty(), "{suite}: these fail and were not known to: {surprises:#?}");
-    assert!(healed.is_empty(), "{suite}: these pass now, take them off the list: {healed:#?}");
-    assert!(run > 0, "{suite} has no tests");
 }

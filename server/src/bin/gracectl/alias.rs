@@ -1,9 +1,9 @@
-//! `gracectl alias`: addresses that stand for accounts.
+//! `gracectl alias`: addresses that stand for accounts, for other aliases and for people elsewhere.
 
 use clap::Subcommand;
 
 use grace_ipc::client::Client;
-use grace_ipc::message::{AliasRow, RequestBody, Rows};
+use grace_ipc::message::{AliasTargetsRow, RequestBody, Rows};
 use grace_ipc::role::Role;
 use grace_ipc::text::Plain;
 
@@ -12,19 +12,19 @@ use crate::settings;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Alias {
-    /// List aliases, and the accounts they stand for
+    /// List aliases, and whom they stand for
     List {
         /// Only those of this domain
         #[arg(long)]
         domain: Option<String>,
     },
-    /// Have an address stand for accounts: another name, or a group
+    /// Have an address stand for others: another name, a group, somebody elsewhere
     Set {
         /// The address, such as sales@example.org; @example.org for whatever else comes
         address: String,
-        /// The accounts, such as info@example.org; they replace those it stood for
+        /// Accounts, other aliases, addresses elsewhere; they replace those it stood for
         #[arg(required = true)]
-        accounts: Vec<String>,
+        targets: Vec<String>,
     },
     /// Remove an alias
     Delete {
@@ -56,8 +56,8 @@ pub(crate) fn run(
     let order = |body| connect(Role::Operator)?.order(body).map_err(|e| e.to_string());
     match command {
         Alias::List { domain } => list(connect(Role::Viewer)?, form, domain),
-        Alias::Set { address, accounts } => {
-            order(RequestBody::AliasSet { address: address.clone(), accounts })?;
+        Alias::Set { address, targets } => {
+            order(RequestBody::AliasTargetsSet { address: address.clone(), targets })?;
             print::done(form, "set", &address)
         }
         Alias::Delete { address } => {
@@ -76,10 +76,11 @@ pub(crate) fn run(
 }
 
 fn list(mut client: Client, form: Form, domain: Option<String>) -> Result<(), String> {
-    let complete = client.request(RequestBody::AliasList { domain }).map_err(|e| e.to_string())?;
-    let mut rows: Vec<AliasRow> = Vec::new();
+    let body = RequestBody::AliasTargetsList { domain };
+    let complete = client.request(body).map_err(|e| e.to_string())?;
+    let mut rows: Vec<AliasTargetsRow> = Vec::new();
     for part in complete.parts {
-        let Rows::Aliases(part) = part else {
+        let Rows::AliasTargets(part) = part else {
             return Err("the daemon gave an answer that does not fit".into());
         };
         rows.extend(part);
@@ -90,9 +91,9 @@ fn list(mut client: Client, form: Form, domain: Option<String>) -> Result<(), St
     let cells: Vec<Vec<String>> = rows
         .iter()
         .map(|row| {
-            let accounts = row.accounts.join(" ");
-            vec![Plain(&row.address).to_string(), Plain(&accounts).to_string()]
+            let targets = row.targets.join(" ");
+            vec![Plain(&row.address).to_string(), Plain(&targets).to_string()]
         })
         .collect();
-    print::table(&["ALIAS", "ACCOUNTS"], &cells)
+    print::table(&["ALIAS", "STANDS FOR"], &cells)
 }

@@ -13,6 +13,7 @@ mod db;
 mod dkim;
 mod domain_dns;
 mod find;
+mod forward;
 mod password;
 mod print;
 mod queue;
@@ -60,7 +61,7 @@ enum Command {
     /// Keys that sign mail, and the records to publish for them
     #[command(subcommand)]
     Dkim(dkim::Dkim),
-    /// Addresses that stand for accounts: other names, groups, the rest of a domain
+    /// Addresses that stand for others: other names, groups, people elsewhere, the rest of a domain
     #[command(subcommand)]
     Alias(alias::Alias),
     /// Messages of the past: which there were, and what became of one
@@ -153,6 +154,9 @@ enum Account {
         /// What it is to be
         value: String,
     },
+    /// Where an account's mail goes on to
+    #[command(subcommand)]
+    Forward(forward::Forward),
 }
 
 fn main() -> ExitCode {
@@ -262,6 +266,7 @@ fn account(
             print::done(form, "password changed", &address)
         }
         Account::AppPassword(command) => app_password::run(command, form, connect),
+        Account::Forward(command) => forward::run(command, form, connect),
         Account::Show { address } => {
             settings::show(connect(Role::Viewer)?, form, RequestBody::AddressSettings { address })
         }

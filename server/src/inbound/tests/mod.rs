@@ -4,6 +4,7 @@
 
 mod aliases;
 mod door;
+mod forwards;
 mod logins;
 mod senders;
 mod settings;
@@ -19,6 +20,7 @@ use gracedb::options::Options;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc::Receiver;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
@@ -30,6 +32,7 @@ use crate::authenticity::Authenticity;
 use crate::config::Config;
 use crate::config::limits::{self, Dns, Limits, Store};
 use crate::net::listener::{self};
+use crate::outgoing::Order;
 use crate::store;
 use crate::telemetry::bus::Bus;
 
@@ -130,9 +133,18 @@ fn services(folder: &Path) -> Services {
 }
 
 fn services_of(config: Config) -> Services {
+    with_orders_of(config).0
+}
+
+/// The same, and what is told to who sends mail to other servers.
+fn with_orders(folder: &Path) -> (Services, Receiver<Order>) {
+    with_orders_of(config(folder))
+}
+
+fn with_orders_of(config: Config) -> (Services, Receiver<Order>) {
     let bus = Bus::new(1_000);
     let db = Db::open(Options::new(config.data.join("store")), store::SCHEMA).unwrap();
-    Services::new(Arc::new(config), bus, db).unwrap().0
+    Services::new(Arc::new(config), bus, db).unwrap()
 }
 
 fn config(folder: &Path) -> Config {

@@ -10,7 +10,7 @@ use super::*;
 use crate::dns::testing::{Server, Zone};
 
 /// A server that checks its peers on loopback too, and the names it may ask for.
-async fn house(zone: Zone) -> (House, Server) {
+pub(super) async fn house(zone: Zone) -> (House, Server) {
     house_at(Service::Smtp, zone).await
 }
 
@@ -26,7 +26,7 @@ async fn house_at(service: Service, zone: Zone) -> (House, Server) {
 }
 
 /// What a mailbox of anna holds, in the order of its UIDs.
-fn mailbox(house: &House, name: &str) -> Vec<String> {
+pub(super) fn mailbox(house: &House, name: &str) -> Vec<String> {
     let services = &house.services;
     let anna: Address = "anna@grace.test".parse().unwrap();
     let Ok(Destination::Account(anna)) = services.directory.resolve(&anna) else {
@@ -40,7 +40,7 @@ fn mailbox(house: &House, name: &str) -> Vec<String> {
     (1..row.uid_next).filter_map(text).collect()
 }
 
-fn session(sender: &str, message: &str) -> Vec<u8> {
+pub(super) fn session(sender: &str, message: &str) -> Vec<u8> {
     format!(
         "EHLO client.example\r\nMAIL FROM:<{sender}>\r\nRCPT TO:<anna@grace.test>\r\nDATA\r\n\
          {message}.\r\nQUIT\r\n"

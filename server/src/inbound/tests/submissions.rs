@@ -6,10 +6,10 @@ use super::*;
 use crate::store::outgoing::{OutgoingRecipientRow, OutgoingRow, notify};
 
 /// EHLO and a login as anna, whose password is "correct horse".
-const LOGIN: &str = "EHLO x\r\nAUTH PLAIN AGFubmFAZ3JhY2UudGVzdABjb3JyZWN0IGhvcnNl\r\n";
+pub(super) const LOGIN: &str = "EHLO x\r\nAUTH PLAIN AGFubmFAZ3JhY2UudGVzdABjb3JyZWN0IGhvcnNl\r\n";
 
 /// What waits for other servers.
-fn waiting(house: &House) -> Vec<(OutgoingRow, Vec<OutgoingRecipientRow>, String)> {
+pub(super) fn waiting(house: &House) -> Vec<(OutgoingRow, Vec<OutgoingRecipientRow>, String)> {
     let snapshot = house.services.db.snapshot();
     let rows = snapshot.scan::<OutgoingRow>().map(Result::unwrap);
     rows.map(|row| {
@@ -22,7 +22,7 @@ fn waiting(house: &House) -> Vec<(OutgoingRow, Vec<OutgoingRecipientRow>, String
 }
 
 /// What stands in the INBOX of somebody here.
-fn inbox(house: &House, name: &str) -> Vec<String> {
+pub(super) fn inbox(house: &House, name: &str) -> Vec<String> {
     let services = &house.services;
     let address = format!("{name}@grace.test").parse().unwrap();
     let Ok(Destination::Account(person)) = services.directory.resolve(&address) else {
