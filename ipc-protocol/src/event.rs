@@ -352,6 +352,15 @@ pub enum EventKind {
         /// Why, in words; empty for what is accepted.
         reason: String,
     },
+    /// A smart host refused our login. Mail waits until that is mended.
+    SmartHostRefused {
+        /// The smart host, with its port.
+        host: String,
+        /// The login.
+        login: String,
+        /// What it said.
+        reason: String,
+    },
 }
 
 /// What an event is about. A subscription may ask for some of these only.
@@ -410,7 +419,7 @@ impl EventKind {
     #[rustfmt::skip]
     const fn row(&self) -> (&'static str, Topic, Version) {
         use Topic::{Connection, Directory, Login, Mailbox, Message, Server, Store};
-        use Version::{V1, V2, V3};
+        use Version::{V1, V2, V3, V4};
         match self {
             Self::ServerStarted { .. }       => ("ServerStarted",       Server,     V1),
             Self::ServerStopping             => ("ServerStopping",      Server,     V1),
@@ -443,6 +452,7 @@ impl EventKind {
             Self::SenderNotified { .. }      => ("SenderNotified",      Message,    V3),
             Self::QueueChanged { .. }        => ("QueueChanged",        Message,    V3),
             Self::SenderChecked { .. }       => ("SenderChecked",       Message,    V3),
+            Self::SmartHostRefused { .. }    => ("SmartHostRefused",    Message,    V4),
         }
     }
 

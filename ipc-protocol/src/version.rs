@@ -17,12 +17,15 @@ pub enum Version {
     /// Mail with other servers: what waits for them, what is done about it, the events of its
     /// delivery, that a sender was checked, and the keys that sign mail.
     V3 = 3,
+    /// Routes of outgoing mail, tests of a delivery, and how many of the recipients that an order was
+    /// given for are under way.
+    V4 = 4,
 }
 
 /// The oldest version this build speaks.
 pub const OLDEST: Version = Version::V1;
 /// The newest version this build speaks.
-pub const NEWEST: Version = Version::V3;
+pub const NEWEST: Version = Version::V4;
 
 impl Version {
     /// The number on the wire.
@@ -38,6 +41,7 @@ impl Version {
             1 => Some(Self::V1),
             2 => Some(Self::V2),
             3 => Some(Self::V3),
+            4 => Some(Self::V4),
             _ => None,
         }
     }

@@ -18,12 +18,31 @@ use grace_ipc::frame;
 use grace_ipc::hello::{ClientHello, Refusal, ServerHello, Verdict};
 use grace_ipc::message::{Answer, Outcome, PushBody, Request, Rows, ServerMessage};
 use grace_ipc::role::Role;
+use grace_ipc::route::{DeliveryVerdict, RouteOf, RouteTls, RouteTo, StepKind, StepResult};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::samples;
 
 const PUBLISHED: [DkimPublished; 4] =
     [DkimPublished::Found, DkimPublished::Missing, DkimPublished::Wrong, DkimPublished::Unknown];
+
+const STEPS: [StepKind; 15] = [
+    StepKind::Recipient,
+    StepKind::Route,
+    StepKind::Policy,
+    StepKind::Mx,
+    StepKind::Addresses,
+    StepKind::Connect,
+    StepKind::Greeting,
+    StepKind::Hello,
+    StepKind::StartTls,
+    StepKind::Certificate,
+    StepKind::Login,
+    StepKind::Mail,
+    StepKind::Rcpt,
+    StepKind::Reset,
+    StepKind::Quit,
+];
 
 /// Compares, or makes a file that is not there if it is asked to.
 struct Golden {
@@ -169,14 +188,14 @@ fn are_all_variants<T: Serialize + DeserializeOwned + Debug>(all: impl IntoItera
 #[test]
 fn every_variant_has_a_sample() {
     are_all_variants(samples::events().into_iter().map(|event| event.kind));
-    are_all_variants(samples::requests().into_iter().map(|(_, request)| request.body).take(29));
+    are_all_variants(samples::requests().into_iter().map(|(_, request)| request.body).take(33));
     are_all_variants(samples::CODES);
     are_all_variants(Service::ALL);
     are_all_variants(Topic::ALL);
     has_variants::<ServerMessage>(3);
     has_variants::<Outcome>(3);
-    has_variants::<Rows>(8);
-    has_variants::<Answer>(11);
+    has_variants::<Rows>(10);
+    has_variants::<Answer>(13);
     has_variants::<PushBody>(2);
     are_all_variants([
         DbPurpose::Rows,
@@ -190,6 +209,17 @@ fn every_variant_has_a_sample() {
     are_all_variants([DkimAlgorithm::Rsa, DkimAlgorithm::Ed25519]);
     are_all_variants([DkimState::Waiting, DkimState::Signing, DkimState::Retired]);
     are_all_variants(PUBLISHED);
+    are_all_variants([RouteOf::Recipient, RouteOf::Sender]);
+    are_all_variants([RouteTls::Opportunistic, RouteTls::StartTls, RouteTls::Immediate]);
+    has_variants::<RouteTo>(2);
+    are_all_variants(STEPS);
+    are_all_variants([StepResult::Good, StepResult::Caution, StepResult::Failed]);
+    are_all_variants([
+        DeliveryVerdict::Accepted,
+        DeliveryVerdict::Local,
+        DeliveryVerdict::Later,
+        DeliveryVerdict::Never,
+    ]);
 
     let answers = samples::answers();
     let shown: BTreeSet<Vec<&str>> =
