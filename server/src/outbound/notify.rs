@@ -16,7 +16,7 @@ use grace_mail::address::{Charset, Mailbox};
 use grace_mail::date::Date;
 use grace_mail::dsn::notice::{self, Event, Notice, Sender, Wants};
 use grace_mail::dsn::status::{Action, Status};
-use grace_mail::dsn::{Body, Original, Recipient, Report, Return};
+use grace_mail::dsn::{Body, HEADER_BYTES_MAX, Original, Recipient, Report, Return};
 use grace_queue::schedule::Life;
 use grace_queue::time::Time;
 
@@ -32,9 +32,9 @@ use crate::store::outgoing::{
 };
 use crate::telemetry::bus::claim;
 
-/// Longest header block of a message that is given back, in bytes: what is longer is cut, for no
-/// person reads it.
-const HEADER_BYTES_MAX: usize = 256 * 1_024;
+/// How much of a header is read, in bytes: one more than is given back, so that a field that is cut
+/// here is left out.
+const HEADER_BYTES_READ: usize = HEADER_BYTES_MAX + 1;
 /// How much is read or written at once, in bytes.
 const PIECE_BYTES: usize = 64 * 1_024;
 
@@ -292,7 +292,7 @@ fn of(told: &Told, action: Action) -> Recipient<'_> {
 fn header(original: &mut LargeReader) -> Result<Vec<u8>, Failure> {
     let mut block = Vec::new();
     let mut piece = vec![0; PIECE_BYTES];
-    while block.len() < HEADER_BYTES_MAX {
+    while block.len() < HEADER_BYTES_READ {
         let count = original.read_at(block.len() as u64, &mut piece)?;
         if count == 0 {
             break;
@@ -305,7 +305,7 @@ fn header(original: &mut LargeReader) -> Result<Vec<u8>, Failure> {
             return Ok(block);
         }
     }
-    block.truncate(HEADER_BYTES_MAX);
+    block.truncate(HEADER_BYTES_READ);
     Ok(block)
 }
 
