@@ -120,6 +120,15 @@ impl Queue {
         count
     }
 
+    /// Forgets that a destination could not be reached: something was done about it.
+    pub fn reopen(&mut self, now: Time, destination: &str) {
+        let Some(to) = self.destinations.find(destination) else { return };
+        if let Some(destination) = self.destinations.get_mut(to) {
+            destination.capacity.reopen();
+        }
+        self.destinations.changed(to, now, &self.settings.limits);
+    }
+
     /// Whether a recipient is being tried: what is done to it counts when its attempt ends.
     #[must_use]
     pub fn is_tried(&self, message: u64, number: u32) -> bool {

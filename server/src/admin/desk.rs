@@ -22,7 +22,8 @@ use grace_ipc::queue::{QUEUE_ROWS_PER_PART_MAX, QueueChange, QueueFilter};
 
 use super::database::{self, Job, Turn};
 use super::figures::{self, Sums};
-use crate::outgoing;
+use super::routes;
+use crate::outgoing::{self, Changed};
 use crate::services::Services;
 use crate::signing::Key;
 use crate::signing::record::Published;
@@ -140,6 +141,7 @@ impl Desk {
             }
             RequestBody::DkimList { domain } => self.dkim(domain.as_deref()).await,
             RequestBody::AliasList { domain } => self.aliases(domain.as_deref()),
+            RequestBody::RouteList => routes::all(&self.services),
             change => {
                 self.change(change, by).await?;
                 Ok(Outcome::Answer(Answer::Done))
@@ -154,7 +156,12 @@ impl Desk {
         by: &str,
         job: Job,
     ) -> Result<Outcome, Failure> {
-        database::work(&self.services, &self.turn, body, by, job).await
+        match body {
+            RequestBody::DeliveryTest { to, from } => {
+                routes::test(&self.services, (&to, from.as_deref()), by, job).await
+            }
+            body => database::work(&self.services, &self.turn, body, by, job).await,
+        }
     }
 
     /// Every change an admin can make. The owner of what is changed tells of it in an event.
@@ -186,6 +193,13 @@ impl Desk {
             RequestBody::DkimDelete { domain, selector } => {
                 self.services.signing.delete(&domain, &selector, by).await
             }
+            RequestBody::RouteSet { of, pattern, to, password, sources } => {
+                let asked = routes::Asked { of, pattern, to, password, sources };
+                routes::set(&self.services, asked, by).await
+            }
+            RequestBody::RouteRemove { of, pattern } => {
+                routes::remove(&self.services, of, &pattern, by).await
+            }
             // The session answers these itself; here they would be a request nobody wrote a hand
             // for.
             RequestBody::Ping
@@ -206,6 +220,8 @@ impl Desk {
             | RequestBody::QueueList { .. }
             | RequestBody::DkimList { .. }
             | RequestBody::AliasList { .. }
+            | RequestBody::RouteList
+            | RequestBody::DeliveryTest { .. }
             | RequestBody::QueueChange { .. } => {
                 let text = format!("{} changes nothing", change.rule().name);
                 return Err(Failure::new(Code::Unsupported, text));
@@ -256,8 +272,8 @@ impl Desk {
         }
         let done = self.services.outgoing.change(filter, change, by).await;
         let done = done.ok_or_else(|| Failure::new(Code::Stopping, "the server stops"))?;
-        let recipients = done.map_err(|e| store_failed(&e))?;
-        Ok(Outcome::Answer(Answer::QueueChanged { recipients }))
+        let Changed { recipients, underway } = done.map_err(|e| store_failed(&e))?;
+        Ok(Outcome::Answer(Answer::QueueOrdered { recipients, underway }))
     }
 
     fn info(&self) -> ServerInfo {
@@ -340,7 +356,7 @@ fn dkim_row(key: Key, published: &Published) -> DkimRow {
 }
 
 /// Cuts rows into parts of at most so many.
-fn list<T>(mut rows: Vec<T>, part_max: usize, part: impl Fn(Vec<T>) -> Rows) -> Outcome {
+pub(super) fn list<T>(mut rows: Vec<T>, part_max: usize, part: impl Fn(Vec<T>) -> Rows) -> Outcome {
     let count = rows.len() as u64;
     let mut parts = Vec::new();
     while !rows.is_empty() {
@@ -350,7 +366,7 @@ fn list<T>(mut rows: Vec<T>, part_max: usize, part: impl Fn(Vec<T>) -> Rows) -> 
     Outcome::Parts(parts, Answer::ListEnd { rows: count })
 }
 
-fn store_failed(failure: &StoreFailure) -> Failure {
+pub(super) fn store_failed(failure: &StoreFailure) -> Failure {
     Failure::new(Code::Internal, failure.to_string())
 }
 

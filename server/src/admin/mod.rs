@@ -12,6 +12,7 @@ mod database;
 mod desk;
 mod figures;
 mod people;
+mod routes;
 mod session;
 #[cfg(test)]
 #[cfg(unix)]

@@ -304,11 +304,11 @@ impl Placed {
         let some = |places: &[usize]| -> Vec<&EnvelopeRecipient> {
             places.iter().filter_map(|&at| envelope.recipients.get(at)).collect()
         };
-        let onward =
-            (!elsewhere.is_empty()).then(|| going.rows(&services.config, &some(&elsewhere)));
+        let schedule = &services.outgoing.settings().schedule;
+        let onward = (!elsewhere.is_empty()).then(|| going.rows(schedule, &some(&elsewhere)));
         // Else a stranger could have us write to whom he likes.
         let told = if is_sender_known { some(&here) } else { Vec::new() };
-        let arrived = going.asking_for_success(&services.config, &told);
+        let arrived = going.asking_for_success(schedule, &told);
         let kept = match &submitter {
             Some(_) if !accounts.is_empty() => {
                 let mut copy = services.mailboxes.upload();

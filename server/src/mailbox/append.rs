@@ -140,8 +140,8 @@ impl Mailboxes {
         onward: Option<&Onward>,
     ) -> Result<Vec<Placed>, Failure> {
         let pending = self.db.write(|tx| {
-            if let Some(Onward { message, recipients }) = onward {
-                outgoing::enqueue(tx, message, recipients)?;
+            if let Some(onward) = onward {
+                outgoing::enqueue(tx, onward)?;
             }
             deliver(tx, accounts, &message)
         })?;

@@ -52,6 +52,8 @@ pub(super) enum What {
     Late(Time),
     /// It went to a server that tells nobody of success.
     Relayed { remote: String, reply: String },
+    /// It went on, and its sender wants to hear where in any case (RFC 2852 4).
+    Traced { remote: String, reply: String },
     /// It is in a mailbox here.
     Delivered,
 }
@@ -61,7 +63,7 @@ impl What {
         match self {
             Self::Failed(_) => Event::Failed,
             Self::Late(_) => Event::Late,
-            Self::Relayed { .. } => Event::Relayed,
+            Self::Relayed { .. } | Self::Traced { .. } => Event::Relayed,
             Self::Delivered => Event::Delivered,
         }
     }
@@ -91,7 +93,7 @@ impl Notification {
         match &self.target {
             Target::Account(account) => append::deliver(tx, &[*account], &self.text),
             Target::Onward(onward) => {
-                enqueue(tx, &onward.message, &onward.recipients)?;
+                enqueue(tx, onward)?;
                 Ok(Vec::new())
             }
         }
@@ -159,7 +161,9 @@ fn wanted<'a>(message: &OutgoingRow, told: &'a [Told]) -> (Vec<(&'a Told, Action
     let wanted = told.iter().filter_map(|told| {
         let bits = told.row.notify;
         let wants = Wants {
-            success: bits & notify::SUCCESS != 0,
+            // Who wants to hear of nothing hears of nothing.
+            success: bits & notify::SUCCESS != 0
+                || (matches!(told.what, What::Traced { .. }) && bits != 0),
             failure: bits & notify::FAILURE != 0,
             delay: bits & notify::DELAY != 0,
         };
@@ -271,7 +275,9 @@ fn of(told: &Told, action: Action) -> Recipient<'_> {
         }
         // RFC 3463 3.5: "delivery time expired" is what 4.4.7 says; here it is not yet.
         What::Late(until) => ((4, 4, 1), row.remote.as_str(), row.reason.as_str(), Some(*until)),
-        What::Relayed { remote, reply } => ((2, 0, 0), remote.as_str(), reply.as_str(), None),
+        What::Relayed { remote, reply } | What::Traced { remote, reply } => {
+            ((2, 0, 0), remote.as_str(), reply.as_str(), None)
+        }
         What::Delivered => ((2, 1, 5), "", "", None),
     };
     let (class, subject, detail) = status;
@@ -332,8 +338,7 @@ fn onward(
     shape: Shape,
 ) -> Onward {
     let at = now();
-    let schedule = outgoing::settings(&services.config.queue).schedule;
-    let life = Life::new(&schedule, at, None, None);
+    let life = Life::new(&services.outgoing.settings().schedule, at, None, None);
     let message = OutgoingRow {
         id: number,
         trace: about.trace,
@@ -351,7 +356,7 @@ fn onward(
     };
     let recipients =
         vec![OutgoingRecipientRow { notify: 0, ..outgoing::recipient(number, 0, to, &life) }];
-    Onward { message, recipients }
+    Onward { message, recipients, deliver_by: None }
 }
 
 fn date(at: Time) -> Date {

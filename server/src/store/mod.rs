@@ -7,6 +7,7 @@
 //!   9 trace      10 trace_page    11 statistic
 //!  12 outgoing   13 outgoing_recipient
 //!  14 dkim_key   15 alias
+//!  23 route      24 deliver_by
 //! ```
 //! Invariant: a table's id and name never change meaning; a table that is given up keeps its id:
 //! 6, `body`.
@@ -25,6 +26,7 @@ pub mod outgoing;
 pub mod refusal;
 pub mod removal;
 pub mod report;
+pub mod routes;
 pub mod seed;
 pub mod statistics;
 pub mod target;
@@ -36,7 +38,8 @@ use gracedb::table::Table as _;
 use self::accounts::{Account, Alias, Domain};
 use self::dkim::DkimKeyRow;
 use self::messages::{MailboxRow, MessageRow, Subscription, UidValidity, Vanished};
-use self::outgoing::{OutgoingRecipientRow, OutgoingRow};
+use self::outgoing::{DeliverByRow, OutgoingRecipientRow, OutgoingRow};
+use self::routes::RouteRow;
 use self::statistics::StatisticRow;
 use self::traces::{TracePage, TraceRow};
 
@@ -56,4 +59,6 @@ pub const SCHEMA: Schema = Schema::new(&[
     OutgoingRecipientRow::DEF,
     DkimKeyRow::DEF,
     Alias::DEF,
+    RouteRow::DEF,
+    DeliverByRow::DEF,
 ]);
