@@ -14,6 +14,8 @@ mod find;
 mod password;
 mod print;
 mod queue;
+mod route;
+mod test;
 mod units;
 mod watch;
 
@@ -52,6 +54,12 @@ enum Command {
     /// Outgoing mail that waits
     #[command(subcommand)]
     Queue(queue::Queue),
+    /// Ways mail goes out: smart hosts, addresses to send from
+    #[command(subcommand)]
+    Route(route::Route),
+    /// Try things without doing them
+    #[command(subcommand)]
+    Test(test::Test),
     /// Keys that sign mail, and the records to publish for them
     #[command(subcommand)]
     Dkim(dkim::Dkim),
@@ -139,6 +147,7 @@ fn run(arguments: Arguments) -> Result<ExitCode, String> {
     let connect = |role| find::connect(socket.as_deref(), role);
     let done = match command {
         Command::Db(command) => return db::run(command, form, &connect),
+        Command::Test(command) => return test::run(command, form, &connect),
         Command::Domain(Domain::List) => {
             let rows = connect(Role::Viewer)?.domains().map_err(|e| e.to_string())?;
             print::domains(form, &rows)
@@ -176,6 +185,7 @@ fn run(arguments: Arguments) -> Result<ExitCode, String> {
             print::done(form, "password changed", &address)
         }
         Command::Queue(command) => queue::run(command, form, &connect),
+        Command::Route(command) => route::run(command, form, &connect),
         Command::Alias(command) => alias::run(command, form, &connect),
         Command::Dkim(command) => dkim::run(command, form, &connect),
         Command::Events(events) => watch::events(connect(Role::Viewer)?, form, &events),
