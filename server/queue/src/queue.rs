@@ -475,7 +475,9 @@ impl Queue {
     pub(crate) fn with_a_last_chance(&self, now: Time, life: Life) -> Life {
         let soon = now.after(self.settings.schedule.last_call);
         let expires = if life.is_strict { life.expires } else { life.expires.max(soon) };
-        Life { expires, notice_at: life.notice_at.max(soon), ..life }
+        // A moment that is yet to come may be one that the sender set (RFC 2852).
+        let notice_at = if life.notice_at > now { life.notice_at } else { soon };
+        Life { expires, notice_at, ..life }
     }
 
     /// Takes a transaction in, without a place to wait.

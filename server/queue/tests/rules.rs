@@ -453,6 +453,19 @@ fn one_of_several_goes_another_way_when_its_attempt_ends() {
 }
 
 #[test]
+fn a_deadline_is_told_at_its_time_and_not_minutes_later() {
+    let mut office = office();
+    let by = Some(DeliverBy::Notify(START.after(MINUTE)));
+    let life = Life::new(&office.settings.schedule, START, None, by);
+    office.queue.add(START, &mail(1, &[0], "x", life)).unwrap();
+    let batch = office.next().unwrap();
+    office.failed(&batch, Well);
+    office.pass(MINUTE);
+    let lapse = office.queue.lapsed(office.now);
+    assert!(matches!(lapse, Some(Lapse::Late { message: 1, .. })), "{lapse:?}");
+}
+
+#[test]
 fn what_is_removed_leaves_whatever_its_attempt_brings() {
     let mut office = office();
     office.post(1, 3, "x");
