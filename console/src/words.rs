@@ -93,7 +93,8 @@ pub(crate) fn line(kind: &EventKind) -> Line {
         | EventKind::RecipientDeferred { .. }
         | EventKind::RecipientFailed { .. }
         | EventKind::SenderNotified { .. }
-        | EventKind::QueueChanged { .. } => outgoing_line(kind),
+        | EventKind::QueueChanged { .. }
+        | EventKind::SmartHostRefused { .. } => outgoing_line(kind),
     }
 }
 
@@ -185,6 +186,10 @@ fn outgoing_line(kind: &EventKind) -> Line {
             let count = units::of(*recipients, "recipient", "recipients");
             let sentence = format!("Outgoing mail, {what}: {count} {change} by {by}");
             Line::new(Weight::Change, "queue", sentence)
+        }
+        EventKind::SmartHostRefused { host, login, reason } => {
+            let sentence = format!("{host} does not let us in as {login}: {reason}");
+            Line::new(Weight::Fault, "smart host", sentence).detail("mail through it waits")
         }
         _ => Line::new(Weight::Note, "mail", "Something happened to outgoing mail"),
     }

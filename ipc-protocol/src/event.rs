@@ -421,6 +421,15 @@ pub enum EventKind {
         /// Whether it is sealed (ARC).
         sealed: bool,
     },
+    /// A smart host refused our login. Mail waits until that is mended.
+    SmartHostRefused {
+        /// The smart host, with its port.
+        host: String,
+        /// The login.
+        login: String,
+        /// What it said.
+        reason: String,
+    },
 }
 
 /// What an event is about. A subscription may ask for some of these only.
@@ -517,6 +526,7 @@ impl EventKind {
             Self::DoorRefused { .. }         => ("DoorRefused",         Connection, V4),
             Self::BlockListChanged { .. }    => ("BlockListChanged",    Server,     V4),
             Self::MessageForwarded { .. }    => ("MessageForwarded",    Message,    V4),
+            Self::SmartHostRefused { .. }    => ("SmartHostRefused",    Message,    V4),
         }
     }
 

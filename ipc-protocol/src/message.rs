@@ -20,6 +20,7 @@ use crate::domain_dns::DomainDnsRow;
 use crate::event::{Event, Service, Topic, TraceId};
 use crate::queue::{QueueChange, QueueFilter, QueueRow};
 use crate::role::Role;
+use crate::route::{DeliveryStep, DeliveryVerdict, RouteOf, RouteRow, RouteTo};
 use crate::trace::{TraceFilter, TraceRow};
 use crate::version::Version;
 
@@ -315,6 +316,40 @@ pub enum RequestBody {
         /// The account's address.
         account: String,
     },
+    /// The ways mail goes out that differ from the usual one. Parts of [`Rows::Routes`], then
+    /// [`Answer::ListEnd`]. Version 4.
+    RouteList,
+    /// Sets a route, in the place of the one of this pattern. Answered with [`Answer::Done`].
+    /// Version 4.
+    RouteSet {
+        /// Whose mail it is for.
+        of: RouteOf,
+        /// As [`RouteRow::pattern`].
+        pattern: String,
+        /// As [`RouteRow::to`].
+        to: Option<RouteTo>,
+        /// The password of its login; none: the one that is known of that login there. Given anew,
+        /// it is that of every route with this login there.
+        password: Option<Secret>,
+        /// As [`RouteRow::sources`].
+        sources: Vec<String>,
+    },
+    /// Removes a route. Answered with [`Answer::Done`]. Version 4.
+    RouteRemove {
+        /// Whose mail it is for.
+        of: RouteOf,
+        /// Its pattern.
+        pattern: String,
+    },
+    /// Goes the way of a message up to RCPT, and sends none. Parts of [`Rows::DeliverySteps`] as
+    /// they happen and of [`Rows::DbProgress`], then [`Answer::DeliveryTested`]. Version 4, long
+    /// work, of which each connection may have one.
+    DeliveryTest {
+        /// Whom to reach.
+        to: String,
+        /// From whom; none: from nobody, as notifications are.
+        from: Option<String>,
+    },
 }
 
 /// What a request needs.
@@ -380,6 +415,10 @@ impl RequestBody {
             Self::ForwardList { .. }        => ("ForwardList",        Viewer,   V4),
             Self::ForwardSet { .. }         => ("ForwardSet",         Operator, V4),
             Self::ForwardDelete { .. }      => ("ForwardDelete",      Operator, V4),
+            Self::RouteList                 => ("RouteList",          Viewer,   V4),
+            Self::RouteSet { .. }           => ("RouteSet",           Owner,    V4),
+            Self::RouteRemove { .. }        => ("RouteRemove",        Owner,    V4),
+            Self::DeliveryTest { .. }       => ("DeliveryTest",       Operator, V4),
         };
         Rule { name, needs, since }
     }
@@ -395,6 +434,7 @@ impl RequestBody {
                 | Self::DbCompact
                 | Self::DbRestore { .. }
                 | Self::DbChangeKey { .. }
+                | Self::DeliveryTest { .. }
         )
     }
 }
@@ -492,6 +532,10 @@ pub enum Rows {
     AliasTargets(Vec<AliasTargetsRow>),
     /// Accounts whose mail goes on, in the order of their addresses. Version 4.
     Forwards(Vec<ForwardRow>),
+    /// Routes, in the order of their patterns. Version 4.
+    Routes(Vec<RouteRow>),
+    /// Steps of a test, in their order. Version 4.
+    DeliverySteps(Vec<DeliveryStep>),
 }
 
 /// One local domain.
@@ -602,6 +646,35 @@ pub enum Answer {
         /// Before which place to go on; none: these were all.
         next: Option<u64>,
     },
+    /// It is done to as many recipients, as far as they wait. Version 4; before, the same is said
+    /// by [`Answer::QueueChanged`].
+    QueueOrdered {
+        /// How many there were.
+        recipients: u64,
+        /// How many of them are being tried: it is done to them when their attempt ends, unless it
+        /// delivers them.
+        underway: u64,
+    },
+    /// How a test ended. Version 4.
+    DeliveryTested {
+        /// What it found.
+        verdict: DeliveryVerdict,
+        /// The same in a sentence.
+        text: String,
+    },
+}
+
+impl Answer {
+    /// The same in the words of an older version, where it has any.
+    #[must_use]
+    pub fn in_words_of(self, version: Version) -> Self {
+        match self {
+            Self::QueueOrdered { recipients, .. } if version < Version::V4 => {
+                Self::QueueChanged { recipients }
+            }
+            same => same,
+        }
+    }
 }
 
 /// The daemon.

@@ -56,7 +56,8 @@ impl fmt::Display for EventKind {
             | E::RecipientDeferred { .. }
             | E::RecipientFailed { .. }
             | E::SenderNotified { .. }
-            | E::QueueChanged { .. } => outgoing(self, f),
+            | E::QueueChanged { .. }
+            | E::SmartHostRefused { .. } => outgoing(self, f),
             E::MessagesExpunged { account, mailbox, count } => {
                 write!(f, "{count} removed from {} of {}", Plain(mailbox), Plain(account))
             }
@@ -115,6 +116,10 @@ fn outgoing(kind: &EventKind, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         EventKind::QueueChanged { what, change, recipients, by } => {
             let (what, change, by) = (Plain(what), Plain(change), Plain(by));
             write!(f, "outgoing mail, {what}: {recipients} recipients {change} by {by}")
+        }
+        EventKind::SmartHostRefused { host, login, reason } => {
+            let (host, login, reason) = (Plain(host), Plain(login), Plain(reason));
+            write!(f, "smart host {host} does not let us in as {login}: {reason}")
         }
         _ => Ok(()),
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gracedb::db::Db;
-use rustls::ClientConfig;
+use rustls::{ClientConfig, RootCertStore};
 use tokio::sync::mpsc::Receiver;
 
 use crate::authenticity::Authenticity;
@@ -56,6 +56,10 @@ pub struct Services {
     pub signing: Signing,
     /// TLS on its way there.
     pub outgoing_tls: Arc<ClientConfig>,
+    /// The same to servers that must prove who they are.
+    pub verified_tls: Arc<ClientConfig>,
+    /// Who is believed when they do.
+    pub roots: Arc<RootCertStore>,
     /// Events and counts of the past.
     pub history: History,
     /// The database, for its figures.
@@ -67,7 +71,8 @@ impl Services {
     /// mail to other servers.
     ///
     /// # Errors
-    /// A certificate, a name server or a smart host cannot be used; says which and what to do.
+    /// A certificate, a name server, an authority or a smart host cannot be used; says which and what
+    /// to do.
     pub fn new(config: Arc<Config>, bus: Bus, db: Db) -> Result<(Self, Receiver<Order>), String> {
         let limits = config.limits;
         let dns = Resolver::new(&config.dns)?;
@@ -85,17 +90,20 @@ impl Services {
             limits,
             stop: Stop::default(),
         };
-        let (outgoing, orders) = Outgoing::new(config.queue.recipients_waiting_max);
+        let (outgoing, orders) = Outgoing::new(&config.queue);
+        let roots = tls_client::roots(config.transport.roots_file(&config.data).as_deref())?;
         let services = Self {
             authenticity: Authenticity::new(&config.authenticity, &config.hostname, &dns),
             directory: Directory::new(db.clone(), bus.clone(), &limits),
             guard: Guard::new(&config.door, &dns, db.clone(), &bus)?,
             mailboxes: Mailboxes::new(db.clone(), bus.clone(), limits.mailboxes_per_account_max),
             outgoing,
-            router: Router::new(dns.clone(), &config.hostname, &config.queue)?,
+            router: Router::new(dns.clone(), &config, db.clone(), bus.clone())?,
             signing: Signing::new(db.clone(), bus, forgetful.clone()),
             dns_anew: forgetful,
             outgoing_tls: tls_client::any_certificate(),
+            verified_tls: tls_client::verified_certificate(&roots),
+            roots,
             history: History::new(db.clone(), &config.store),
             dns,
             config,

@@ -25,7 +25,7 @@ use crate::message::{
 };
 use crate::role::Role;
 use crate::session::subscription::{Counters, Events, PushBodyRef, PushRef, ServerMessageRef};
-use crate::version::Version;
+use crate::version::{OLDEST, Version};
 
 /// The hello has to come within this time: it is sent without thinking.
 pub const HELLO_WAIT: Duration = Duration::from_secs(10);
@@ -439,6 +439,11 @@ impl Session {
 
     /// The open request is done.
     pub fn done(&mut self, id: u32, answer: Answer) {
+        let answer = match self.phase {
+            Phase::Open { version, .. } => answer.in_words_of(version),
+            // What all of them know, to one that is on its way out.
+            _ => answer.in_words_of(OLDEST),
+        };
         self.settle(id, Outcome::Done(answer));
     }
 

@@ -20,6 +20,7 @@ use grace_ipc::frame;
 use grace_ipc::hello::{ClientHello, Refusal, ServerHello, Verdict};
 use grace_ipc::message::{Answer, Outcome, PushBody, Request, Rows, ServerMessage};
 use grace_ipc::role::Role;
+use grace_ipc::route::{DeliveryVerdict, RouteOf, RouteTls, RouteTo, StepKind, StepResult};
 use grace_ipc::trace::TraceOutcome;
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -27,6 +28,24 @@ use crate::samples;
 
 const PUBLISHED: [DkimPublished; 4] =
     [DkimPublished::Found, DkimPublished::Missing, DkimPublished::Wrong, DkimPublished::Unknown];
+
+const STEPS: [StepKind; 15] = [
+    StepKind::Recipient,
+    StepKind::Route,
+    StepKind::Policy,
+    StepKind::Mx,
+    StepKind::Addresses,
+    StepKind::Connect,
+    StepKind::Greeting,
+    StepKind::Hello,
+    StepKind::StartTls,
+    StepKind::Certificate,
+    StepKind::Login,
+    StepKind::Mail,
+    StepKind::Rcpt,
+    StepKind::Reset,
+    StepKind::Quit,
+];
 
 /// Compares, or makes a file that is not there if it is asked to.
 struct Golden {
@@ -172,14 +191,14 @@ fn are_all_variants<T: Serialize + DeserializeOwned + Debug>(all: impl IntoItera
 #[test]
 fn every_variant_has_a_sample() {
     are_all_variants(samples::events().into_iter().map(|event| event.kind));
-    are_all_variants(samples::requests().into_iter().map(|(_, request)| request.body).take(44));
+    are_all_variants(samples::requests().into_iter().map(|(_, request)| request.body).take(48));
     are_all_variants(samples::CODES);
     are_all_variants(Service::ALL);
     are_all_variants(Topic::ALL);
     has_variants::<ServerMessage>(3);
     has_variants::<Outcome>(3);
-    has_variants::<Rows>(15);
-    has_variants::<Answer>(13);
+    has_variants::<Rows>(17);
+    has_variants::<Answer>(15);
     has_variants::<PushBody>(2);
     are_all_variants([
         DbPurpose::Rows,
@@ -198,6 +217,17 @@ fn every_variant_has_a_sample() {
     are_all_variants(DnsImportance::ALL);
     are_all_variants(DnsVerdict::ALL);
     are_all_variants(TraceOutcome::ALL);
+    are_all_variants([RouteOf::Recipient, RouteOf::Sender]);
+    are_all_variants([RouteTls::Opportunistic, RouteTls::StartTls, RouteTls::Immediate]);
+    has_variants::<RouteTo>(2);
+    are_all_variants(STEPS);
+    are_all_variants([StepResult::Good, StepResult::Caution, StepResult::Failed]);
+    are_all_variants([
+        DeliveryVerdict::Accepted,
+        DeliveryVerdict::Local,
+        DeliveryVerdict::Later,
+        DeliveryVerdict::Never,
+    ]);
 
     let answers = samples::answers();
     let shown: BTreeSet<Vec<&str>> =

@@ -17,6 +17,9 @@ use grace_ipc::message::{
     ServerInfo, ServerMessage, SessionCount, Stats,
 };
 use grace_ipc::queue::{QueueChange, QueueFilter, QueueRow};
+use grace_ipc::route::{
+    DeliveryStep, DeliveryVerdict, RouteOf, RouteRow, RouteTls, RouteTo, StepKind, StepResult,
+};
 use grace_ipc::trace::{TraceFilter, TraceOutcome, TraceRow};
 
 /// Every request, by name.
@@ -104,6 +107,19 @@ pub(crate) fn requests() -> Vec<(String, Request)> {
             keeps: true,
         },
         RequestBody::ForwardDelete { account: "a@example.org".into() },
+        RequestBody::RouteList,
+        RequestBody::RouteSet {
+            of: RouteOf::Sender,
+            pattern: "example.org".into(),
+            to: Some(smart_host()),
+            password: Some(Secret("correct horse".into())),
+            sources: vec!["192.0.2.1".into(), "2001:db8::1=out.example.org".into()],
+        },
+        RequestBody::RouteRemove { of: RouteOf::Recipient, pattern: ".example.net".into() },
+        RequestBody::DeliveryTest {
+            to: "a@example.net".into(),
+            from: Some("info@example.org".into()),
+        },
     ];
     let named = bodies.into_iter().enumerate().map(|(place, body)| {
         let id = u32::try_from(place).unwrap() + 1;
@@ -133,8 +149,71 @@ pub(crate) fn requests() -> Vec<(String, Request)> {
         extra("TraceSearch-junk", trace_search(Some(TraceOutcome::Junk))),
         extra("TraceSearch-deferred", trace_search(Some(TraceOutcome::Deferred))),
         extra("TraceSearch-failed", trace_search(Some(TraceOutcome::Failed))),
+        extra(
+            "RouteSet-direct",
+            RequestBody::RouteSet {
+                of: RouteOf::Recipient,
+                pattern: "*".into(),
+                to: Some(RouteTo::Direct),
+                password: None,
+                sources: Vec::new(),
+            },
+        ),
+        extra(
+            "DeliveryTest-nobody",
+            RequestBody::DeliveryTest { to: "a@example.net".into(), from: None },
+        ),
     ];
     named.chain(extras).collect()
+}
+
+fn smart_host() -> RouteTo {
+    RouteTo::SmartHost {
+        host: "relay.example.net".into(),
+        port: 587,
+        tls: RouteTls::StartTls,
+        login: Some("info@example.org".into()),
+    }
+}
+
+fn routes() -> Vec<RouteRow> {
+    let row = RouteRow {
+        of: RouteOf::Sender,
+        pattern: "example.org".into(),
+        to: Some(smart_host()),
+        sources: vec!["192.0.2.1".into()],
+        changed_us: 1_790_000_000_000_000,
+    };
+    let direct = RouteRow {
+        of: RouteOf::Recipient,
+        pattern: ".example.net".into(),
+        to: Some(RouteTo::Direct),
+        sources: Vec::new(),
+        ..row.clone()
+    };
+    let source = RouteRow { pattern: "example.com".into(), to: None, ..row.clone() };
+    vec![row, direct, source]
+}
+
+fn steps() -> Vec<DeliveryStep> {
+    vec![
+        DeliveryStep {
+            at_us: 70_000,
+            took_us: 251,
+            kind: StepKind::Mx,
+            result: StepResult::Good,
+            host: String::new(),
+            text: "mx.example.net".into(),
+        },
+        DeliveryStep {
+            at_us: 140_000,
+            took_us: 70_000,
+            kind: StepKind::Rcpt,
+            result: StepResult::Failed,
+            host: "mx.example.net".into(),
+            text: "550 5.1.1 no".into(),
+        },
+    ]
 }
 
 fn filter() -> QueueFilter {
@@ -374,6 +453,19 @@ pub(crate) fn answers() -> Vec<(String, ServerMessage)> {
         ("reply-Part-AliasTargets", reply(Outcome::Part(Rows::AliasTargets(alias_targets())))),
         ("reply-Part-Forwards", reply(Outcome::Part(Rows::Forwards(forwards())))),
         ("reply-QueueChanged", reply(Outcome::Done(Answer::QueueChanged { recipients: 65_536 }))),
+        ("reply-Part-Routes", reply(Outcome::Part(Rows::Routes(routes())))),
+        ("reply-Part-DeliverySteps", reply(Outcome::Part(Rows::DeliverySteps(steps())))),
+        (
+            "reply-QueueOrdered",
+            reply(Outcome::Done(Answer::QueueOrdered { recipients: 65_536, underway: 251 })),
+        ),
+        (
+            "reply-DeliveryTested",
+            reply(Outcome::Done(Answer::DeliveryTested {
+                verdict: DeliveryVerdict::Never,
+                text: "why".into(),
+            })),
+        ),
         ("goodbye", ServerMessage::Goodbye(failure(Code::Stopping))),
         (
             "push-Stats",
@@ -462,6 +554,8 @@ pub(crate) fn server_variant(message: &ServerMessage) -> Vec<&'static str> {
             Outcome::Part(Rows::Events(_)) => vec!["Reply", "Part", "Events"],
             Outcome::Part(Rows::AliasTargets(_)) => vec!["Reply", "Part", "AliasTargets"],
             Outcome::Part(Rows::Forwards(_)) => vec!["Reply", "Part", "Forwards"],
+            Outcome::Part(Rows::Routes(_)) => vec!["Reply", "Part", "Routes"],
+            Outcome::Part(Rows::DeliverySteps(_)) => vec!["Reply", "Part", "DeliverySteps"],
             Outcome::Failed(failure) => vec!["Reply", "Failed", code_name(failure.code)],
             Outcome::Done(answer) => match answer {
                 Answer::Done => vec!["Reply", "Done", "Done"],
@@ -477,13 +571,15 @@ pub(crate) fn server_variant(message: &ServerMessage) -> Vec<&'static str> {
                 Answer::QueueChanged { .. } => vec!["Reply", "Done", "QueueChanged"],
                 Answer::AppPassword { .. } => vec!["Reply", "Done", "AppPassword"],
                 Answer::TracesEnd { .. } => vec!["Reply", "Done", "TracesEnd"],
+                Answer::QueueOrdered { .. } => vec!["Reply", "Done", "QueueOrdered"],
+                Answer::DeliveryTested { .. } => vec!["Reply", "Done", "DeliveryTested"],
             },
         },
     }
 }
 
 /// All of what [`server_variant`] can give.
-pub(crate) const SERVER_VARIANTS: [&[&str]; 30] = [
+pub(crate) const SERVER_VARIANTS: [&[&str]; 34] = [
     &["Push", "Events"],
     &["Push", "Stats"],
     &["Reply", "Part", "Domains"],
@@ -514,6 +610,10 @@ pub(crate) const SERVER_VARIANTS: [&[&str]; 30] = [
     &["Reply", "Part", "Traces"],
     &["Reply", "Part", "Events"],
     &["Reply", "Done", "TracesEnd"],
+    &["Reply", "Part", "Routes"],
+    &["Reply", "Part", "DeliverySteps"],
+    &["Reply", "Done", "QueueOrdered"],
+    &["Reply", "Done", "DeliveryTested"],
 ];
 
 fn progress() -> DbProgress {
@@ -840,6 +940,11 @@ fn outgoing() -> Vec<EventKind> {
             sender,
             recipients: 2,
             sealed: true,
+        },
+        EventKind::SmartHostRefused {
+            host: "relay.example.net:587".into(),
+            login: "info@example.org".into(),
+            reason: text("535 5.7.8 no"),
         },
     ]
 }

@@ -275,6 +275,10 @@ fn a_role_may_do_what_the_table_says() {
         ("ForwardList",        Role::Viewer),
         ("ForwardSet",         Role::Operator),
         ("ForwardDelete",      Role::Operator),
+        ("RouteList",          Role::Viewer),
+        ("RouteSet",           Role::Owner),
+        ("RouteRemove",        Role::Owner),
+        ("DeliveryTest",       Role::Operator),
     ];
     let mut walked = 0;
     for (_, Request { body, .. }) in samples::requests() {
@@ -536,4 +540,14 @@ fn a_password_is_not_shown() {
     let (_, request) = samples::requests().swap_remove(7);
     let shown = format!("{request:?}");
     assert!(shown.contains("AccountCreate") && !shown.contains("horse"), "{shown}");
+}
+
+/// An order that was given for mail under way is answered in the words the peer knows.
+#[test]
+fn an_older_peer_hears_an_older_answer() {
+    let answer = Answer::QueueOrdered { recipients: 3, underway: 2 };
+    assert_eq!(answer.clone().in_words_of(Version::V4), answer);
+    let older = Answer::QueueChanged { recipients: 3 };
+    assert_eq!(answer.in_words_of(Version::V3), older);
+    assert_eq!(older.clone().in_words_of(Version::V1), older);
 }

@@ -6,6 +6,7 @@
 //! Not here: who may ask for it, and bounces for what is taken out.
 
 use std::ops::Bound::Included;
+use std::sync::Arc;
 
 use crate::queue::Queue;
 use crate::time::Time;
@@ -95,23 +96,57 @@ impl Queue {
     }
 
     /// Sends mail another way: it goes to `destination`, at once unless it is held. How many
-    /// recipients. One of several that are being tried together stays with the others.
+    /// recipients. One that is being tried goes there when its attempt ends.
     pub fn reroute(&mut self, now: Time, which: Which<'_>, destination: &str) -> usize {
         let slots = self.single_out(now, which);
         let limits = &self.settings.limits;
         let Some(to) = self.destinations.enter(destination, limits) else { return 0 };
+        let name: Arc<str> = destination.into();
         let mut count = 0;
         for slot in slots {
             let Some(transaction) = self.transactions.get(slot) else { continue };
-            let (from, all) = (transaction.to, transaction.recipients.len());
-            if from == to || meant(which, transaction).len() < all {
-                continue;
+            let (from, meant) = (transaction.to, meant(which, transaction));
+            if transaction.state == State::Running {
+                count += meant.len();
+                if let Some(running) = self.running_of(slot) {
+                    running.reroute.extend(meant.into_iter().map(|number| (number, name.clone())));
+                }
+            } else if from != to {
+                count += meant.len();
+                self.move_to(slot, now, to);
             }
-            count += all;
-            self.move_to(slot, now, to);
         }
         self.destinations.changed(to, now, &self.settings.limits);
         count
+    }
+
+    /// Forgets that a destination could not be reached: something was done about it.
+    pub fn reopen(&mut self, now: Time, destination: &str) {
+        let Some(to) = self.destinations.find(destination) else { return };
+        if let Some(destination) = self.destinations.get_mut(to) {
+            destination.capacity.reopen();
+        }
+        self.destinations.changed(to, now, &self.settings.limits);
+    }
+
+    /// Whether a recipient is being tried: what is done to it counts when its attempt ends.
+    #[must_use]
+    pub fn is_tried(&self, message: u64, number: u32) -> bool {
+        let slots = self.by_message.range((message, 0)..=(message, u32::MAX));
+        let mut running = slots.filter_map(|&(_, slot)| self.transactions.get(slot));
+        running.any(|transaction| {
+            transaction.state == State::Running
+                && transaction.recipients.as_slice().contains(&number)
+        })
+    }
+
+    /// Where a recipient is to go, if it is in the queue.
+    #[must_use]
+    pub fn destination_of(&self, message: u64, number: u32) -> Option<&str> {
+        let slots = self.by_message.range((message, 0)..=(message, u32::MAX));
+        let mut transactions = slots.filter_map(|&(_, slot)| self.transactions.get(slot));
+        let found = transactions.find(|found| found.recipients.as_slice().contains(&number))?.to;
+        self.destinations.get(found).map(|destination| &*destination.name)
     }
 
     /// Takes mail out of the queue: those that were in it.

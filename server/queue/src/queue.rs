@@ -109,6 +109,8 @@ pub struct After {
     pub untried: Vec<u32>,
     /// An admin asked for them to be held while they were tried.
     pub held: Vec<u32>,
+    /// An admin sent them another way while they were tried: they are due there now.
+    pub rerouted: Vec<u32>,
     /// We gave them up; they have left the queue.
     pub expired: Vec<u32>,
     /// When those of `later` are due.
@@ -152,6 +154,8 @@ pub(crate) struct Running {
     to: u32,
     /// Recipients that are to be held if they fail.
     pub(crate) hold: BTreeSet<u32>,
+    /// Recipients that are to go to another destination if they fail.
+    pub(crate) reroute: BTreeMap<u32, Arc<str>>,
 }
 
 /// Everything that waits.
@@ -269,7 +273,12 @@ impl Queue {
             attempt: transaction.life.attempts.saturating_add(1),
         };
         self.next_batch += 1;
-        let running = Running { slot: place.slot, to: place.to, hold: BTreeSet::new() };
+        let running = Running {
+            slot: place.slot,
+            to: place.to,
+            hold: BTreeSet::new(),
+            reroute: BTreeMap::new(),
+        };
         self.running.insert(batch.id, running);
         self.destinations.changed(place.to, now, &self.settings.limits);
         Some(batch)
@@ -318,6 +327,7 @@ impl Queue {
         let settled = sorted(outcome.settled);
         let gone = transaction.recipients.take(|number| settled.contains(&number)).len();
         let untried = sorted(outcome.untried);
+        let rerouted = take_rerouted(&mut transaction.recipients, &running);
         let untried = transaction.recipients.take(|number| untried.contains(&number));
         let held = transaction.recipients.take(|number| running.hold.contains(&number));
         let later = transaction.recipients.take(|_| true);
@@ -326,7 +336,12 @@ impl Queue {
         let (later, untried) =
             if untried.len() == asked { (untried, Vec::new()) } else { (later, untried) };
         let Some(template) = self.take(running.slot) else { return After::default() };
-        let after = self.go_on(now, &template, Failed { later, untried, held });
+        // They left the transaction and have not found their next place yet.
+        let moved: usize =
+            rerouted.values().map(|(waiting, held)| waiting.len() + held.len()).sum();
+        self.recipients = self.recipients.saturating_sub(moved);
+        let mut after = self.go_on(now, &template, Failed { later, untried, held });
+        self.go_another_way(now, &template, rerouted, &mut after);
         self.destinations.changed(template.to, now, &self.settings.limits);
         self.destinations.changed(running.to, now, &self.settings.limits);
         after
@@ -363,6 +378,37 @@ impl Queue {
             }
         }
         after
+    }
+
+    /// Puts those back that an admin sent to another destination meanwhile, each way as its own
+    /// transaction.
+    fn go_another_way(
+        &mut self,
+        now: Time,
+        template: &Transaction,
+        rerouted: Rerouted,
+        after: &mut After,
+    ) {
+        let attempts = template.life.attempts.saturating_add(1);
+        let again =
+            Transaction { life: Life { attempts, ..template.life }, due: now, ..template.clone() };
+        for (name, (waiting, held)) in rerouted {
+            // With no room for another destination they stay where they were.
+            let to = self.destinations.enter(&name, &self.settings.limits).unwrap_or(template.to);
+            for (state, recipients) in [(State::Sleeping, waiting), (State::Held, held)] {
+                if recipients.is_empty() {
+                    continue;
+                }
+                let list = if state == State::Held { &mut after.held } else { &mut after.rerouted };
+                list.extend(&recipients);
+                let recipients = Recipients::from(recipients);
+                let moved = Transaction { recipients, to, state, ..again.clone() };
+                if let Some(slot) = self.insert_again(moved) {
+                    self.park(slot, now);
+                }
+            }
+            self.destinations.changed(to, now, &self.settings.limits);
+        }
     }
 
     fn put_back(&mut self, now: Time, template: &Transaction, recipients: Vec<u32>) {
@@ -429,7 +475,9 @@ impl Queue {
     pub(crate) fn with_a_last_chance(&self, now: Time, life: Life) -> Life {
         let soon = now.after(self.settings.schedule.last_call);
         let expires = if life.is_strict { life.expires } else { life.expires.max(soon) };
-        Life { expires, notice_at: life.notice_at.max(soon), ..life }
+        // A moment that is yet to come may be one that the sender set (RFC 2852).
+        let notice_at = if life.notice_at > now { life.notice_at } else { soon };
+        Life { expires, notice_at, ..life }
     }
 
     /// Takes a transaction in, without a place to wait.
@@ -543,6 +591,20 @@ struct Failed {
     later: Vec<u32>,
     untried: Vec<u32>,
     held: Vec<u32>,
+}
+
+/// By destination: those that wait there, and those that are held.
+type Rerouted = BTreeMap<Arc<str>, (Vec<u32>, Vec<u32>)>;
+
+/// Takes out who goes another way now.
+fn take_rerouted(recipients: &mut Recipients, running: &Running) -> Rerouted {
+    let mut by_destination = Rerouted::new();
+    for number in recipients.take(|number| running.reroute.contains_key(&number)) {
+        let Some(to) = running.reroute.get(&number) else { continue };
+        let (waiting, held) = by_destination.entry(Arc::clone(to)).or_default();
+        if running.hold.contains(&number) { held.push(number) } else { waiting.push(number) }
+    }
+    by_destination
 }
 
 fn place(slot: u32, transaction: &Transaction) -> Place {

@@ -420,6 +420,52 @@ fn mail_is_sent_another_way() {
 }
 
 #[test]
+fn one_of_several_goes_another_way_when_its_attempt_ends() {
+    let mut office = office();
+    office.post(1, 5, "x");
+    let batch = office.next().unwrap();
+    assert!(office.queue.is_tried(1, 0) && !office.queue.is_tried(2, 0));
+    for number in [0, 1, 2] {
+        assert_eq!(office.queue.reroute(START, Which::Recipient(1, number), "[smart]"), 1);
+    }
+    // The last word counts.
+    assert_eq!(office.queue.reroute(START, Which::Recipient(1, 2), "[other]"), 1);
+    assert_eq!(office.queue.hold(START, Which::Recipient(1, 1)), 1);
+    assert_eq!(office.queue.destination_of(1, 0), Some("x"), "not yet");
+    let after = office.ended(&batch, Well, &[3], &[]);
+    assert_eq!((after.rerouted, after.held, after.later), (vec![2, 0], vec![1], vec![4]));
+    assert_eq!(after.attempts, 1);
+    assert_eq!(office.queue.len(), 4);
+    let there = |number| office.queue.destination_of(1, number).map(str::to_owned);
+    let found = [0, 1, 2, 3, 4].map(there);
+    let found: Vec<_> = found.iter().map(|name| name.as_deref().unwrap_or("-")).collect();
+    assert_eq!(found, ["[smart]", "[smart]", "[other]", "-", "x"]);
+    let batches = office.all();
+    assert_eq!(shown(&batches), "1:0 1:2", "at once, but for the one that is held");
+    batches.iter().for_each(|batch| assert_eq!(batch.attempt, 2));
+    assert_eq!(office.queue.figures_of(office.now, "[smart]").unwrap().held, 1);
+    for batch in &batches {
+        office.delivered(batch);
+    }
+    assert_eq!(office.queue.release(office.now, Which::All), 1);
+    assert_eq!(&*office.next().unwrap().destination, "[smart]");
+    assert_eq!(office.queue.len(), 2);
+}
+
+#[test]
+fn a_deadline_is_told_at_its_time_and_not_minutes_later() {
+    let mut office = office();
+    let by = Some(DeliverBy::Notify(START.after(MINUTE)));
+    let life = Life::new(&office.settings.schedule, START, None, by);
+    office.queue.add(START, &mail(1, &[0], "x", life)).unwrap();
+    let batch = office.next().unwrap();
+    office.failed(&batch, Well);
+    office.pass(MINUTE);
+    let lapse = office.queue.lapsed(office.now);
+    assert!(matches!(lapse, Some(Lapse::Late { message: 1, .. })), "{lapse:?}");
+}
+
+#[test]
 fn what_is_removed_leaves_whatever_its_attempt_brings() {
     let mut office = office();
     office.post(1, 3, "x");

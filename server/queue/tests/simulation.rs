@@ -327,6 +327,10 @@ impl Simulation {
             let (_, state) = self.waiting.get_mut(&(batch.message, recipient)).unwrap();
             assert_eq!(std::mem::replace(state, State::Held), State::RunsThenHeld);
         }
+        for &recipient in &after.rerouted {
+            let (_, state) = self.waiting.get_mut(&(batch.message, recipient)).unwrap();
+            assert_eq!(std::mem::replace(state, State::Waits(self.now)), State::Runs);
+        }
         for &recipient in &after.later {
             let at = after.at.expect("what is tried later has a time");
             assert!(at > self.now);

@@ -9,6 +9,7 @@
 //! Not here: what is offered when, and limits that depend on the time (`receiver`), the words of
 //! DSN (`dsn`), the path (`path`).
 
+use std::fmt;
 use std::time::Duration;
 
 use grace_mail::address::Charset;
@@ -124,6 +125,14 @@ pub struct DeliverBy {
     pub mode: ByMode,
     /// `T`: tell the sender also when it goes on to a server that does not know BY.
     pub trace: bool,
+}
+
+/// As it stands in a command: `120;R`, `-5;NT`.
+impl fmt::Display for DeliverBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mode = if self.mode == ByMode::Notify { "N" } else { "R" };
+        write!(f, "{};{mode}{}", self.time_s, if self.trace { "T" } else { "" })
+    }
 }
 
 /// What happens to a message that is late.

@@ -10,10 +10,9 @@
 //! Not here: who may ask (`grace_ipc`), the work itself (`gracedb`).
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use gracedb::db::Db;
 use gracedb::disk::Disk;
@@ -30,22 +29,39 @@ use crate::services::Services;
 use crate::store::{key, report, target};
 use crate::telemetry::stop::Stop;
 
-/// One long work, as its session and its thread see it.
+/// Parts that may wait for the session; then the work waits.
+const PARTS_MAX: usize = 16;
+
+/// One long work, as its session and whoever does it see it.
 #[derive(Debug, Clone)]
 pub(super) struct Job {
-    cancelled: Arc<AtomicBool>,
+    cancelled: Stop,
     progress: Arc<watch::Sender<DbProgress>>,
+    parts: mpsc::Sender<Rows>,
 }
 
 impl Job {
-    pub(super) fn new() -> Self {
+    /// One, and where what it tells comes out.
+    pub(super) fn new() -> (Self, mpsc::Receiver<Rows>) {
         let progress = Arc::new(watch::Sender::new(DbProgress::default()));
-        Self { cancelled: Arc::default(), progress }
+        let (parts, told) = mpsc::channel(PARTS_MAX);
+        (Self { cancelled: Stop::default(), progress, parts }, told)
     }
 
     /// The work is to end soon.
     pub(super) fn cancel(&self) {
-        self.cancelled.store(true, Ordering::Relaxed);
+        self.cancelled.say();
+    }
+
+    /// Waits until it is to end soon.
+    pub(super) async fn cancelled(&self) {
+        self.cancelled.wait().await;
+    }
+
+    /// Tells a part of what is found, while the work goes on.
+    pub(super) async fn part(&self, rows: Rows) {
+        // Who listened may be gone; then the work is cancelled.
+        drop(self.parts.send(rows).await);
     }
 
     /// How far it is, from now on.
@@ -54,11 +70,12 @@ impl Job {
     }
 
     fn is_cancelled(&self) -> bool {
-        self.cancelled.load(Ordering::Relaxed)
+        self.cancelled.is_said()
     }
 
-    fn tell(&self, progress: Progress) {
-        self.progress.send_replace(report::progress(progress));
+    /// How far it is.
+    pub(super) fn tell(&self, progress: DbProgress) {
+        self.progress.send_replace(progress);
     }
 }
 
@@ -193,7 +210,7 @@ impl Thread {
     }
 
     fn goes_on(&self, progress: Progress) -> bool {
-        self.job.tell(progress);
+        self.job.tell(report::progress(progress));
         !self.job.is_cancelled() && !self.stop.is_said()
     }
 

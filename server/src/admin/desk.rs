@@ -25,8 +25,9 @@ use super::database::{self, Job, Turn};
 use super::directory;
 use super::figures::{self, Sums};
 use super::past;
+use super::routes;
 use crate::domain_dns;
-use crate::outgoing;
+use crate::outgoing::{self, Changed};
 use crate::services::Services;
 use crate::signing::Key;
 use crate::signing::record::Published;
@@ -164,6 +165,7 @@ impl Desk {
             RequestBody::TraceShow { id } => past::story(&self.services, id).await,
             RequestBody::AliasTargetsList { domain } => self.alias_targets(domain.as_deref()),
             RequestBody::ForwardList { account } => self.forwards(account.as_deref()),
+            RequestBody::RouteList => routes::all(&self.services),
             change => {
                 self.change(change, by).await?;
                 Ok(Outcome::Answer(Answer::Done))
@@ -178,7 +180,12 @@ impl Desk {
         by: &str,
         job: Job,
     ) -> Result<Outcome, Failure> {
-        database::work(&self.services, &self.turn, body, by, job).await
+        match body {
+            RequestBody::DeliveryTest { to, from } => {
+                routes::test(&self.services, (&to, from.as_deref()), by, job).await
+            }
+            body => database::work(&self.services, &self.turn, body, by, job).await,
+        }
     }
 
     /// Every change an admin can make. The owner of what is changed tells of it in an event.
@@ -226,6 +233,13 @@ impl Desk {
             RequestBody::DkimDelete { domain, selector } => {
                 self.services.signing.delete(&domain, &selector, by).await
             }
+            RequestBody::RouteSet { of, pattern, to, password, sources } => {
+                let asked = routes::Asked { of, pattern, to, password, sources };
+                routes::set(&self.services, asked, by).await
+            }
+            RequestBody::RouteRemove { of, pattern } => {
+                routes::remove(&self.services, of, &pattern, by).await
+            }
             // The session answers these itself; here they would be a request nobody wrote a hand
             // for.
             RequestBody::Ping
@@ -255,6 +269,8 @@ impl Desk {
             | RequestBody::TraceShow { .. }
             | RequestBody::AliasTargetsList { .. }
             | RequestBody::ForwardList { .. }
+            | RequestBody::RouteList
+            | RequestBody::DeliveryTest { .. }
             | RequestBody::QueueChange { .. } => {
                 let text = format!("{} changes nothing", change.rule().name);
                 return Err(Failure::new(Code::Unsupported, text));
@@ -335,8 +351,8 @@ impl Desk {
         }
         let done = self.services.outgoing.change(filter, change, by).await;
         let done = done.ok_or_else(|| Failure::new(Code::Stopping, "the server stops"))?;
-        let recipients = done.map_err(|e| store_failed(&e))?;
-        Ok(Outcome::Answer(Answer::QueueChanged { recipients }))
+        let Changed { recipients, underway } = done.map_err(|e| store_failed(&e))?;
+        Ok(Outcome::Answer(Answer::QueueOrdered { recipients, underway }))
     }
 
     fn info(&self) -> ServerInfo {
@@ -438,7 +454,7 @@ pub(super) fn parts<T>(
     parts
 }
 
-fn store_failed(failure: &StoreFailure) -> Failure {
+pub(super) fn store_failed(failure: &StoreFailure) -> Failure {
     Failure::new(Code::Internal, failure.to_string())
 }
 

@@ -14,6 +14,7 @@ mod directory;
 mod figures;
 mod past;
 mod people;
+mod routes;
 mod session;
 #[cfg(test)]
 #[cfg(unix)]

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::time::sleep_until;
 
 use grace_ipc::database::DbProgress;
@@ -63,6 +63,8 @@ pub(super) async fn run(desk: Arc<Desk>, stream: Stream, peer: Peer) {
     };
     let reason = talk.go(&stream).await;
     talk.cancel();
+    // Nobody hears its parts any more.
+    talk.long = None;
     let work = talk.work.take();
     // What was begun is ended; nobody waits for the answer any more.
     if let Some((_, work)) = work {
@@ -94,6 +96,7 @@ struct Long {
     id: u32,
     job: Job,
     progress: watch::Receiver<DbProgress>,
+    parts: mpsc::Receiver<Rows>,
     told_at: Instant,
 }
 
@@ -103,6 +106,7 @@ enum Happened {
     Read(io::Result<usize>),
     Worked(Result<Outcome, Failure>),
     Progress,
+    Part(Rows),
     Events(Batch),
     Time,
     Stop,
@@ -134,6 +138,7 @@ impl Talk<'_> {
                 Some(Happened::Wrote(Err(e)) | Happened::Read(Err(e))) => return e.to_string(),
                 Some(Happened::Worked(outcome)) => self.worked(outcome),
                 Some(Happened::Progress) => self.tell_progress(now),
+                Some(Happened::Part(rows)) => self.tell_part(now, rows),
                 Some(Happened::Events(batch)) => {
                     self.session.add_lost(batch.lost);
                     batch.events.iter().for_each(|event| self.session.offer(event));
@@ -158,6 +163,7 @@ impl Talk<'_> {
         let may_read = self.session.wants_bytes() && !self.input_ended;
         let deadline = self.session.deadline();
         let wants_events = self.session.wants_events();
+        let has_room = self.session.has_room();
         let out = self.session.fill();
         let working = self.work.is_some();
         // Who has said its last word gets the answers it asked for and what is pushed until the
@@ -171,7 +177,7 @@ impl Talk<'_> {
             wrote = writing.write(out), if !out.is_empty() => Happened::Wrote(wrote),
             read = reading.read(buffer), if may_read => Happened::Read(read),
             outcome = worked(&mut self.work), if working => Happened::Worked(outcome),
-            () = progress(&mut self.long) => Happened::Progress,
+            told = told(&mut self.long, has_room) => told,
             batch = news(&mut self.reader), if wants_events => Happened::Events(batch),
             () = until(deadline) => Happened::Time,
             () = stop.wait(), if !stopping => Happened::Stop,
@@ -219,9 +225,9 @@ impl Talk<'_> {
     }
 
     fn begin_long(&mut self, id: u32, body: RequestBody) {
-        let (desk, by, job) = (self.desk, self.by, Job::new());
+        let (desk, by, (job, parts)) = (self.desk, self.by, Job::new());
         let (progress, told_at) = (job.progress(), Instant::now());
-        self.long = Some(Long { id, job: job.clone(), progress, told_at });
+        self.long = Some(Long { id, job: job.clone(), progress, parts, told_at });
         self.work = Some((id, Box::pin(desk.work(body, by, job))));
         if self.input_ended {
             self.cancel();
@@ -244,16 +250,30 @@ impl Talk<'_> {
         }
     }
 
+    fn tell_part(&mut self, now: Instant, rows: Rows) {
+        let Some(long) = &mut self.long else { return };
+        long.told_at = now;
+        self.session.part(long.id, rows);
+    }
+
     fn worked(&mut self, outcome: Result<Outcome, Failure>) {
         let Some((id, _)) = self.work.take() else { return };
-        self.long = None;
-        match outcome {
-            Ok(Outcome::Answer(answer)) => self.session.done(id, answer),
-            Ok(Outcome::Parts(parts, answer)) => {
-                self.list = Some(List { id, parts: parts.into_iter(), answer });
-            }
-            Err(failure) => self.session.failed(id, failure),
+        let mut told = Vec::new();
+        if let Some(mut long) = self.long.take() {
+            told.extend(std::iter::from_fn(|| long.parts.try_recv().ok()));
         }
+        let (parts, answer) = match outcome {
+            Ok(Outcome::Answer(answer)) if told.is_empty() => {
+                return self.session.done(id, answer);
+            }
+            Ok(Outcome::Answer(answer)) => (told, answer),
+            Ok(Outcome::Parts(parts, answer)) => {
+                told.extend(parts);
+                (told, answer)
+            }
+            Err(failure) => return self.session.failed(id, failure),
+        };
+        self.list = Some(List { id, parts: parts.into_iter(), answer });
     }
 
     /// Writes as much of a list as there is room for.
@@ -278,15 +298,22 @@ async fn worked(work: &mut Option<(u32, Work<'_>)>) -> Result<Outcome, Failure> 
     }
 }
 
-/// Waits until there is something to tell about long work.
-async fn progress(long: &mut Option<Long>) {
+/// Waits until there is something to tell about long work: what it found, if there is room for
+/// that, or how far it is.
+async fn told(long: &mut Option<Long>, has_room: bool) -> Happened {
     let Some(long) = long else { return std::future::pending().await };
-    sleep_until((long.told_at + PROGRESS_WAIT).into()).await;
-    let latest = long.told_at + PROGRESS_WAIT_MAX;
+    let (first, latest) = (long.told_at + PROGRESS_WAIT, long.told_at + PROGRESS_WAIT_MAX);
+    let progress = async {
+        sleep_until(first.into()).await;
+        tokio::select! {
+            // The sender lives beside it; the error cannot come.
+            changed = long.progress.changed() => drop(changed),
+            () = sleep_until(latest.into()) => {}
+        }
+    };
     tokio::select! {
-        // The sender lives beside it; the error cannot come.
-        changed = long.progress.changed() => drop(changed),
-        () = sleep_until(latest.into()) => {}
+        Some(rows) = long.parts.recv(), if has_room => Happened::Part(rows),
+        () = progress => Happened::Progress,
     }
 }
 

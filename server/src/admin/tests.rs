@@ -19,13 +19,17 @@ use grace_ipc::message::{
     Secret, ServerMessage,
 };
 use grace_ipc::role::Role;
+use grace_ipc::route::{DeliveryVerdict, RouteOf, RouteTls, RouteTo, StepKind};
 use gracedb::db::Db;
 use gracedb::options::Options;
 use gracedb::view::View as _;
+use tokio::sync::mpsc::Receiver;
 use tokio::task::spawn_blocking;
 
 use super::{open, serve};
 use crate::config::Config;
+use crate::outbound;
+use crate::outgoing::Order;
 use crate::services::Services;
 use crate::store;
 use crate::store::accounts::Account;
@@ -37,7 +41,7 @@ const COPY_BYTES_S: u64 = 8 << 20;
 
 const CONFIG: &str = "hostname = \"mail.example.org\"\n[dns]\nresolvers = [\"127.0.0.1\"]\n";
 
-fn services(folder: &Path) -> Services {
+fn services(folder: &Path) -> (Services, Receiver<Order>) {
     std::fs::write(folder.join("c.toml"), CONFIG).unwrap();
     let mut config = Config::load(Some(&folder.join("c.toml")), Some(folder)).unwrap();
     config.admin = folder.join("admin.sock");
@@ -48,7 +52,7 @@ fn services(folder: &Path) -> Services {
     let options =
         Options { background_bytes_s: COPY_BYTES_S, ..Options::new(folder.join("store")) };
     let db = Db::open(options, store::SCHEMA).unwrap();
-    Services::new(Arc::new(config), bus, db).unwrap().0
+    Services::new(Arc::new(config), bus, db).unwrap()
 }
 
 /// Runs the admin side while `test` plays an admin program on a thread of its own.
@@ -56,12 +60,15 @@ async fn check(test: impl FnOnce(&Services) + Send + 'static) {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
     std::fs::create_dir(&data).unwrap();
-    let services = services(&data);
+    let (services, orders) = services(&data);
     let serving = tokio::spawn(serve(open(&services).unwrap(), services.clone()));
+    let stop = services.porter.stop.clone();
+    let sending = tokio::spawn(outbound::run(services.clone(), orders, stop));
     let theirs = services.clone();
     spawn_blocking(move || test(&theirs)).await.unwrap();
     services.porter.stop.say();
     tokio::time::timeout(Duration::from_secs(10), serving).await.expect("it stops").unwrap();
+    sending.await.unwrap().unwrap();
     assert!(!services.config.admin.exists(), "the socket goes with its server");
     services.db.close();
 }
@@ -189,6 +196,76 @@ fn dkim(client: &mut Client, domain: Option<&str>) -> Vec<DkimRow> {
         other => panic!("{other:?}"),
     });
     rows.collect()
+}
+
+/// Routes by the protocol: no password comes back, and a viewer changes nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn routes_are_set_listed_and_removed() {
+    check(|services| {
+        let mut client = connect(services);
+        let set = |password: Option<&str>| RequestBody::RouteSet {
+            of: RouteOf::Sender,
+            pattern: "Example.org".to_owned(),
+            to: Some(RouteTo::SmartHost {
+                host: "relay.example.net".to_owned(),
+                port: 587,
+                tls: RouteTls::StartTls,
+                login: Some("info".to_owned()),
+            }),
+            password: password.map(|password| Secret(password.to_owned())),
+            sources: vec!["192.0.2.1".to_owned()],
+        };
+        assert_eq!(code(client.order(set(None))), Code::Invalid, "its password is not known");
+        client.order(set(Some("correct horse"))).unwrap();
+        client.order(set(None)).unwrap();
+        let mut viewer = connect_as(services, Role::Viewer).unwrap();
+        let parts = viewer.request(RequestBody::RouteList).unwrap().parts;
+        let Some(Rows::Routes(rows)) = parts.first() else { panic!("{parts:?}") };
+        assert_eq!((rows.len(), rows[0].pattern.as_str()), (1, "example.org"));
+        assert!(!format!("{parts:?}").contains("correct horse"));
+        let remove =
+            RequestBody::RouteRemove { of: RouteOf::Sender, pattern: "example.org".to_owned() };
+        assert_eq!(code(viewer.order(remove.clone())), Code::Forbidden);
+        client.order(remove.clone()).unwrap();
+        assert_eq!(code(client.order(remove)), Code::NotFound);
+        // A password without a login is a mistake, whatever else it says.
+        let direct = RequestBody::RouteSet {
+            of: RouteOf::Recipient,
+            pattern: "*".to_owned(),
+            to: Some(RouteTo::Direct),
+            password: Some(Secret("correct horse".to_owned())),
+            sources: Vec::new(),
+        };
+        assert_eq!(code(client.order(direct)), Code::Invalid);
+    })
+    .await;
+}
+
+/// A test of a delivery: its steps come as parts before its answer, and it takes no turn.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_delivery_is_tried_for_who_asks() {
+    check(|services| {
+        let mut client = connect(services);
+        client.order(domain("example.org")).unwrap();
+        client.order(account("info@example.org")).unwrap();
+        let test = |to: &str| RequestBody::DeliveryTest { to: to.to_owned(), from: None };
+        let mut operator = connect_as(services, Role::Operator).unwrap();
+        let mut steps = Vec::new();
+        let tested = operator.work(test("info@example.org"), &mut |rows| {
+            if let Rows::DeliverySteps(rows) = rows {
+                steps.extend(rows);
+            }
+            true
+        });
+        let Ok(Answer::DeliveryTested { verdict, text }) = tested else { panic!("{tested:?}") };
+        assert_eq!(verdict, DeliveryVerdict::Local);
+        assert_eq!(text, "info@example.org is the account info@example.org here");
+        assert_eq!((steps.len(), steps[0].kind), (1, StepKind::Recipient));
+        assert_eq!(code(operator.order(test("no address"))), Code::Invalid);
+        let mut viewer = connect_as(services, Role::Viewer).unwrap();
+        assert_eq!(code(viewer.order(test("info@example.org"))), Code::Forbidden);
+    })
+    .await;
 }
 
 /// A list longer than what may wait to be sent comes in parts, complete and in order.

@@ -9,7 +9,7 @@ use std::str::FromStr;
 use serde::Deserialize;
 
 use super::lists::{DnsList, RelayNetwork};
-use super::names::{Domain, Nameserver, Network, Span};
+use super::names::{Domain, Nameserver, Network, SourceV4, SourceV6, Span};
 
 /// What the reference page says about one setting.
 #[derive(Debug, Clone, Copy)]
@@ -72,13 +72,13 @@ macro_rules! settings {
         numbers { $(
             $name:ident = $default:literal, $min:literal ..= $max:literal, $unit:literal,
                 $help:literal;
-        )+ }
+        )* }
     ) => {
         $(#[$about])*
         pub struct $checked {
             $(#[doc = $list_help] pub $list: Vec<$item>,)*
             $(#[doc = $word_help] pub $word: String,)*
-            $(#[doc = $help] pub $name: u64,)+
+            $(#[doc = $help] pub $name: u64,)*
         }
 
         /// The section as written: absent means the default.
@@ -88,7 +88,7 @@ macro_rules! settings {
             $($gone: Option<toml::Value>,)*
             $($list: Option<Vec<String>>,)*
             $($word: Option<String>,)*
-            $($name: Option<u64>,)+
+            $($name: Option<u64>,)*
         }
 
         /// Every setting of the section, in the order of the reference page.
@@ -107,7 +107,7 @@ macro_rules! settings {
                 name: stringify!($name),
                 values: Values::Number { default: $default, min: $min, max: $max, unit: $unit },
                 help: $help,
-            },)+
+            },)*
         ];
 
         impl Default for $checked {
@@ -115,7 +115,7 @@ macro_rules! settings {
                 Self {
                     $($list: parsed(&[$($list_default),*]),)*
                     $($word: $word_default.to_owned(),)*
-                    $($name: $default,)+
+                    $($name: $default,)*
                 }
             }
         }
@@ -158,7 +158,7 @@ macro_rules! settings {
                         ));
                     }
                     checked.$name = value;
-                })+
+                })*
                 Ok(checked)
             }
         }
@@ -432,10 +432,14 @@ settings! {
     lists {
         retry_after: Span = ["1m" "5m" "15m" "30m" "1h"], "a time such as \"90s\" or \"5m\"",
             "How long to wait after the first failed attempts, one after the other. Most trouble is over in minutes: a server that starts again, one that lets strangers wait (greylisting).";
+        source_ipv4: SourceV4 = [], "an IPv4 address such as \"192.0.2.1\", or with a name for EHLO \"192.0.2.1=out.example.org\"",
+            "Addresses of this machine that mail to IPv4 servers is sent from, by turns, but always from the same one to one destination. None: the system's choice. Each should have a name that leads back to it; where that is not `hostname`, write it behind the address. `gracectl route set` gives a domain its own.";
+        source_ipv6: SourceV6 = [], "an IPv6 address such as \"2001:db8::1\", or with a name for EHLO \"2001:db8::1=out.example.org\"",
+            "The same for IPv6. Where only the other list has something, that kind of address is tried first.";
     }
     words {
         smart_host = "none", [],
-            "A server that all outgoing mail goes through, as `name` or `name:port`. `none`: mail goes to the servers that its recipients' domains name.";
+            "A server that all outgoing mail goes through for which no route says otherwise (`gracectl route`), as `name` or `name:port`. `none`: mail goes to the servers that its recipients' domains name.";
     }
     numbers {
         port = 25, 1..=65_535, "port",
@@ -489,6 +493,28 @@ settings! {
     }
 }
 
+settings! {
+    "transport",
+    /// How other servers prove who they are, checked.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    Transport, TransportWritten, TRANSPORT;
+    gone {}
+    lists {}
+    words {
+        roots = "system", [],
+            "PEM file with the certificates of the authorities that are believed where a server must prove who it is, relative to `data`. `system`: those of the system.";
+    }
+    numbers {}
+}
+
+impl Transport {
+    /// The file of the authorities; `None`: those of the system.
+    #[must_use]
+    pub fn roots_file(&self, data: &Path) -> Option<PathBuf> {
+        (self.roots != "system").then(|| data.join(&self.roots))
+    }
+}
+
 impl Store {
     /// The key's file; `None`: nothing is to be encrypted.
     #[must_use]
@@ -503,8 +529,14 @@ mod tests {
 
     #[test]
     fn defaults_lie_within_their_bounds() {
-        let all =
-            LIMITS.iter().chain(DOOR).chain(STORE).chain(DNS).chain(AUTHENTICITY).chain(QUEUE);
+        let all = LIMITS
+            .iter()
+            .chain(DOOR)
+            .chain(STORE)
+            .chain(DNS)
+            .chain(AUTHENTICITY)
+            .chain(QUEUE)
+            .chain(TRANSPORT);
         for setting in all {
             match setting.values {
                 Values::Number { default, min, max, .. } => {

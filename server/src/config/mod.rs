@@ -21,7 +21,7 @@ use grace_ipc::event::Service;
 
 use self::limits::{
     Authenticity, AuthenticityWritten, Dns, DnsWritten, DoorRules, DoorRulesWritten, Limits,
-    LimitsWritten, Outgoing, OutgoingWritten, Store, StoreWritten,
+    LimitsWritten, Outgoing, OutgoingWritten, Store, StoreWritten, Transport, TransportWritten,
 };
 use self::names::Network;
 
@@ -65,6 +65,8 @@ pub struct Config {
     pub authenticity: Authenticity,
     /// How mail goes out.
     pub queue: Outgoing,
+    /// How other servers prove who they are.
+    pub transport: Transport,
     /// No configuration was found: loopback ports, a test domain, accounts made on first start.
     pub try_mode: bool,
 }
@@ -118,6 +120,7 @@ struct Written {
     dns: DnsWritten,
     authenticity: AuthenticityWritten,
     queue: OutgoingWritten,
+    transport: TransportWritten,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -186,6 +189,7 @@ impl Config {
             dns: Dns::check(&written.dns)?,
             authenticity: Authenticity::check(&written.authenticity)?,
             queue: Outgoing::check(&written.queue)?,
+            transport: Transport::check(&written.transport)?,
             try_mode: false,
         })
     }
@@ -214,6 +218,7 @@ impl Config {
             dns: Dns::default(),
             authenticity: Authenticity::default(),
             queue: Outgoing::default(),
+            transport: Transport::default(),
             try_mode: true,
         }
     }

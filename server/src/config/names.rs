@@ -1,8 +1,9 @@
 //! Kinds of values that settings hold as text: addresses of name servers, domains, networks, spans
-//! of time.
+//! of time, addresses to send from.
 //!
 //! Invariant: whoever holds one holds something that can be used as it is.
 
+use std::fmt;
 use std::net::{AddrParseError, IpAddr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 use std::time::Duration;
@@ -52,6 +53,73 @@ impl FromStr for Span {
         };
         let count: u64 = number.parse().map_err(|_| NoSpan)?;
         count.checked_mul(unit_s).map(|s| Self(Duration::from_secs(s))).ok_or(NoSpan)
+    }
+}
+
+/// An address of this machine that mail is sent from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// The address.
+    pub address: IpAddr,
+    /// What we call ourselves there (RFC 5321 4.1.1.1); none: what we do everywhere.
+    pub name: Option<String>,
+}
+
+/// A text that is no address to send from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NoSource;
+
+/// `192.0.2.1`, or `192.0.2.1=out.example.org`.
+impl FromStr for Source {
+    type Err = NoSource;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (address, name) = match text.split_once('=') {
+            Some((address, name)) => {
+                let name = address::Domain::parse(name, Charset::Ascii).map_err(|_| NoSource)?;
+                (address, Some(name.as_str().to_owned()))
+            }
+            None => (text, None),
+        };
+        let address: IpAddr = address.parse().map_err(|_| NoSource)?;
+        // From nowhere nothing can be sent, and what goes to many comes from none of them.
+        let is_one = !address.is_unspecified() && !address.is_multicast();
+        is_one.then_some(Self { address, name }).ok_or(NoSource)
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.name {
+            Some(name) => write!(f, "{}={name}", self.address),
+            None => self.address.fmt(f),
+        }
+    }
+}
+
+/// One of IPv4.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceV4(pub Source);
+
+impl FromStr for SourceV4 {
+    type Err = NoSource;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let source: Source = text.parse()?;
+        source.address.is_ipv4().then_some(Self(source)).ok_or(NoSource)
+    }
+}
+
+/// One of IPv6.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceV6(pub Source);
+
+impl FromStr for SourceV6 {
+    type Err = NoSource;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let source: Source = text.parse()?;
+        source.address.is_ipv6().then_some(Self(source)).ok_or(NoSource)
     }
 }
 
@@ -134,6 +202,21 @@ impl FromStr for Network {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sources_are_read_and_written() {
+        for text in ["192.0.2.1", "2001:db8::1", "192.0.2.1=out.example.org"] {
+            assert_eq!(
+                text.parse::<Source>().map(|source| source.to_string()),
+                Ok(text.to_owned())
+            );
+        }
+        for text in ["", "out.example.org", "192.0.2.1=", "192.0.2.1=a b", "0.0.0.0", "ff02::1"] {
+            assert_eq!(text.parse::<Source>(), Err(NoSource), "{text}");
+        }
+        assert!("192.0.2.1".parse::<SourceV4>().is_ok() && "::1".parse::<SourceV4>().is_err());
+        assert!("192.0.2.1".parse::<SourceV6>().is_err() && "::1".parse::<SourceV6>().is_ok());
+    }
 
     #[test]
     fn spans_are_read() {

@@ -119,7 +119,7 @@ impl Forwarding<'_> {
         let going =
             Going { id: new_number(), envelope: &envelope, message: &message, ..self.going };
         let asked: Vec<&EnvelopeRecipient> = recipients.iter().map(|(asked, _)| asked).collect();
-        let mut onward = going.rows(&self.services.config, &asked);
+        let mut onward = going.rows(&self.services.outgoing.settings().schedule, &asked);
         for (row, (_, leading)) in onward.recipients.iter_mut().zip(&recipients) {
             // Else a stranger could have us write to whom he likes. Where a copy is kept nothing
             // is lost, and nobody is asked.

@@ -379,7 +379,7 @@ impl Placed {
             message: &message,
             now_ms: now_ms(),
         };
-        let direct = going.direct(&services.config, &expansion);
+        let direct = going.direct(&services.outgoing.settings().schedule, &expansion);
         let testimony = testimony.as_ref();
         let (head, expansion) = (head.as_slice(), &expansion);
         let forwarding =

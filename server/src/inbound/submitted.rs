@@ -10,6 +10,7 @@ use grace_mail::date::Date;
 use grace_mail::header;
 use grace_mail::submitted::{SenderRule, Submission, repairs};
 use grace_queue::schedule::{DeliverBy as Deadline, Life};
+use grace_queue::settings::Schedule;
 use grace_queue::time::Time;
 use grace_smtp::dsn::{Notify, Return};
 use grace_smtp::parameters::{BodyType, ByMode};
@@ -17,12 +18,13 @@ use grace_smtp::path::Recipient;
 use grace_smtp::receiver::{Envelope, EnvelopeRecipient};
 
 use super::forwarded;
-use crate::config::Config;
 use crate::directory::expansion::{Expansion, Reached};
 use crate::mailbox::append::Uploaded;
 use crate::outgoing::{self, Success};
 use crate::services::Services;
-use crate::store::outgoing::{BodyKind, Onward, OutgoingRecipientRow, OutgoingRow, notify};
+use crate::store::outgoing::{
+    BodyKind, DeliverByRow, Onward, OutgoingRecipientRow, OutgoingRow, notify,
+};
 
 /// Who submitted a message: one of our people, or a machine of ours that may relay.
 #[derive(Debug, Clone)]
@@ -95,22 +97,23 @@ pub(super) struct Going<'a> {
 
 impl Going<'_> {
     /// The rows of the message and of these recipients.
-    pub(super) fn rows(&self, config: &Config, recipients: &[&EnvelopeRecipient]) -> Onward {
-        let life = self.life(config);
+    pub(super) fn rows(&self, schedule: &Schedule, recipients: &[&EnvelopeRecipient]) -> Onward {
+        let life = self.life(schedule);
         let rows = (0..).zip(recipients).filter_map(|(number, recipient)| {
             let Recipient::Mailbox(address) = &recipient.address else { return None };
             let row = outgoing::recipient(self.id, number, address, &life);
             Some(asked_for(row, recipient))
         });
-        Onward { message: self.message_row(), recipients: rows.collect() }
+        let (message, deliver_by) = (self.message_row(), self.deliver_by());
+        Onward { message, recipients: rows.collect(), deliver_by }
     }
 
     /// The rows of those recipients that are elsewhere themselves; `None`: there are none.
-    pub(super) fn direct(&self, config: &Config, expansion: &Expansion) -> Option<Onward> {
+    pub(super) fn direct(&self, schedule: &Schedule, expansion: &Expansion) -> Option<Onward> {
         let all = self.envelope.recipients.iter().zip(&expansion.recipients);
         let elsewhere = all.filter(|(_, reached)| **reached == Reached::Elsewhere);
         let elsewhere: Vec<_> = elsewhere.map(|(recipient, _)| recipient).collect();
-        (!elsewhere.is_empty()).then(|| self.rows(config, &elsewhere))
+        (!elsewhere.is_empty()).then(|| self.rows(schedule, &elsewhere))
     }
 
     /// Tells a sender who wants to hear of it that it arrived (RFC 3461 5.2.3), or that it went on
@@ -135,7 +138,7 @@ impl Going<'_> {
         }
         let told = [(Success::Arrived, arrived), (Success::Expanded, expanded)];
         for (success, asking) in told.into_iter().filter(|(_, asking)| !asking.is_empty()) {
-            let rows = self.rows(&services.config, &asking);
+            let rows = self.rows(&services.outgoing.settings().schedule, &asking);
             if !rows.recipients.is_empty() {
                 services.outgoing.succeeded(success, rows).await;
             }
@@ -165,21 +168,28 @@ impl Going<'_> {
         }
     }
 
-    fn life(&self, config: &Config) -> Life {
+    fn life(&self, schedule: &Schedule) -> Life {
         let accepted = Time::from_millis(self.now_ms);
-        let parameters = &self.envelope.parameters;
         let now_s = i64::try_from(self.now_ms / 1_000).unwrap_or(i64::MAX);
         let second = |s: i64| Time::from_secs(u64::try_from(s).unwrap_or_default());
-        let hold = parameters.hold.map(|hold| second(hold.release_s(now_s)));
-        let deadline = parameters.deliver_by.map(|by| {
-            let at = second(now_s.saturating_add(i64::from(by.time_s)));
-            match by.mode {
-                ByMode::Notify => Deadline::Notify(at),
-                ByMode::Return => Deadline::Return(at),
-            }
+        let hold = self.envelope.parameters.hold.map(|hold| second(hold.release_s(now_s)));
+        let deadline = self.deliver_by().map(|by| {
+            let at = Time::from_millis(by.deadline_ms);
+            if by.returns { Deadline::Return(at) } else { Deadline::Notify(at) }
         });
-        let schedule = outgoing::settings(&config.queue).schedule;
-        Life::new(&schedule, accepted, hold, deadline)
+        Life::new(schedule, accepted, hold, deadline)
+    }
+
+    /// When it is to arrive (RFC 2852), if its sender said so.
+    fn deliver_by(&self) -> Option<DeliverByRow> {
+        let by = self.envelope.parameters.deliver_by?;
+        let left_ms = i64::from(by.time_s) * 1_000;
+        Some(DeliverByRow {
+            message: self.id,
+            deadline_ms: self.now_ms.saturating_add_signed(left_ms),
+            returns: by.mode == ByMode::Return,
+            is_traced: by.trace,
+        })
     }
 }
 

@@ -140,8 +140,8 @@ impl Mailboxes {
         onward: impl IntoIterator<Item = &'a Onward>,
     ) -> Result<Vec<Placed>, Failure> {
         let pending = self.db.write(|tx| {
-            for Onward { message, recipients } in onward {
-                outgoing::enqueue(tx, message, recipients)?;
+            for onward in onward {
+                outgoing::enqueue(tx, onward)?;
             }
             deliver(tx, accounts, &message)
         })?;

@@ -4,6 +4,8 @@
 //! Not here: what is spoken (`inbound`, `imap`).
 
 pub mod bans;
+pub mod certificate;
+pub mod dial;
 pub mod door;
 pub mod gate;
 pub mod listener;

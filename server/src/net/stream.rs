@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use rustls::{ClientConfig, ProtocolVersion};
-use rustls_pki_types::ServerName;
+use rustls_pki_types::{CertificateDer, ServerName};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
@@ -118,6 +118,14 @@ impl Stream {
             exporter: exporter(&tls.stream),
             server_end_point: tls.end_point.as_deref().map(<[u8]>::to_vec),
         }
+    }
+
+    /// The certificates the other side showed, its own first.
+    #[must_use]
+    pub fn peer_certificates(&self) -> Vec<CertificateDer<'static>> {
+        let Wire::Tls(tls) = &self.wire else { return Vec::new() };
+        let shown = tls.stream.get_ref().1.peer_certificates().unwrap_or_default();
+        shown.iter().map(|certificate| certificate.clone().into_owned()).collect()
     }
 
     /// Asks the system to acknowledge at once what came. A client that keeps small writes back

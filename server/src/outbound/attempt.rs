@@ -5,28 +5,38 @@
 //!                                  └── the next one, while none came to speak of the message
 //! ```
 //! Invariants: every recipient of the batch gets a fate; none is tried at a second host once one
-//! has spoken of it.
-//! Not here: what a fate leads to (`settle`), when another attempt is made (`grace_queue`).
+//! has spoken of it; when the server stops, only an attempt that waits for the answer to the end of
+//! a message goes on.
+//! Not here: what a fate leads to (`settle`), when another attempt is made (`grace_queue`), how a
+//! server is called (`calls`).
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::net::SocketAddr;
 
 use gracedb::view::View as _;
-use rustls::ClientConfig;
+use tokio::sync::watch;
 
+use grace_ipc::event::{EventKind, TraceId};
 use grace_mail::address::{Charset, Mailbox};
 use grace_queue::capacity::Behavior;
 use grace_queue::queue::Batch;
 use grace_smtp::dsn::{Notify, OriginalRecipient, Return};
+use grace_smtp::parameters::{ByMode, DeliverBy};
 use grace_smtp::path::{Recipient, ReversePath};
 use grace_smtp::sender::job::{Content, Job, JobRecipient, Message};
 use grace_smtp::sender::outcome::{Cause, Failure as Refusal, Fault, Outcome, Reason, Stage};
-use grace_smtp::sender::settings::{Settings, TlsPolicy};
+use grace_smtp::sender::reply::PeerReply;
 
+use super::calls::{self, Caller};
 use super::connection::{Body, Connection, Sent};
-use crate::route::{Host, NoRoute};
+use super::now;
+use crate::route::rules::Way;
+use crate::route::{CIRCLE, Host, NoRoute};
 use crate::services::Services;
-use crate::store::outgoing::{BodyKind, OutgoingRecipientRow, OutgoingRow, notify};
+use crate::store::outgoing::{BodyKind, DeliverByRow, OutgoingRecipientRow, OutgoingRow, notify};
+use crate::telemetry::bus::claim;
+
+/// Most seconds that BY can say (RFC 2852 4: nine digits).
+const BY_SECONDS_MAX: i64 = 999_999_999;
 
 /// What became of one recipient.
 #[derive(Debug, Clone)]
@@ -41,6 +51,8 @@ pub(super) enum Fate {
         reply: String,
         /// Whether it notifies the sender of success, if he wants to hear of it.
         notifies: bool,
+        /// Whether the sender is to hear of it in any case (RFC 2852 4).
+        is_traced: bool,
     },
     /// It may yet work.
     Later(Trouble),
@@ -80,6 +92,8 @@ pub(super) struct Report {
     pub(super) reason: Option<String>,
     /// A connection that is still good.
     pub(super) connection: Option<Connection>,
+    /// The server stops: nothing happened, and nothing follows.
+    pub(super) is_stopped: bool,
 }
 
 impl Report {
@@ -91,6 +105,7 @@ impl Report {
             behavior: Behavior::Unknown,
             reason: Some(reason.to_owned()),
             connection: None,
+            is_stopped: false,
         }
     }
 }
@@ -99,6 +114,7 @@ impl Report {
 struct Mail {
     message: OutgoingRow,
     recipients: Vec<OutgoingRecipientRow>,
+    deliver_by: Option<DeliverByRow>,
     body: Body,
 }
 
@@ -111,10 +127,25 @@ pub(super) async fn run(services: Services, batch: Batch, idle: Option<Connectio
         }
         Err(error) => return Report::broken(&format!("it cannot be read here: {error}")),
     };
-    let tls = services.outgoing_tls.clone();
-    let mut attempt = Attempt { services, mail, tls, next_hop: batch.destination.to_string() };
-    let known: Vec<u32> = attempt.mail.recipients.iter().map(|row| row.number).collect();
-    let mut report = attempt.run(idle).await;
+    let Some(first) = mail.recipients.first() else { return Report::broken("it is for nobody") };
+    let way = services.router.way(&first.destination, &mail.message.sender);
+    // Routes may have changed since the queue was told.
+    let idle = idle.filter(|_| way.hop == *batch.destination);
+    let known: Vec<u32> = mail.recipients.iter().map(|row| row.number).collect();
+    let (stop, verdict) = (services.porter.stop.clone(), watch::Sender::new(false));
+    let mut awaits = verdict.subscribe();
+    let mut attempt = Attempt { services, mail, way, verdict };
+    let report = tokio::select! {
+        report = attempt.run(idle) => Some(report),
+        () = async {
+            stop.wait().await;
+            // What may have been delivered is waited for (RFC 1047).
+            drop(awaits.wait_for(|awaits| !awaits).await);
+        } => None,
+    };
+    let Some(mut report) = report else {
+        return Report { is_stopped: true, ..Report::broken("the server stops") };
+    };
     report.gone = batch.recipients.into_iter().filter(|number| !known.contains(number)).collect();
     report
 }
@@ -126,15 +157,17 @@ fn load(services: &Services, batch: &Batch) -> Result<Option<Mail>, gracedb::err
     for number in &batch.recipients {
         recipients.extend(snapshot.get::<OutgoingRecipientRow>(&(batch.message, *number))?);
     }
+    let deliver_by = snapshot.get::<DeliverByRow>(&batch.message)?;
     let body = Body::new(snapshot.open_large(&message.body));
-    Ok((!recipients.is_empty()).then_some(Mail { message, recipients, body }))
+    Ok((!recipients.is_empty()).then_some(Mail { message, recipients, deliver_by, body }))
 }
 
 struct Attempt {
     services: Services,
     mail: Mail,
-    tls: Arc<ClientConfig>,
-    next_hop: String,
+    way: Way,
+    /// Whether the end of the message waits for its answer.
+    verdict: watch::Sender<bool>,
 }
 
 /// How it went at one host.
@@ -143,6 +176,8 @@ enum Visit {
     Spoken(Box<Report>),
     /// Nobody there came to speak of it; the next host may.
     Silent(Trouble, Behavior),
+    /// It is this server: whoever comes after it is no better (RFC 5321 5.1).
+    Ourselves,
 }
 
 impl Attempt {
@@ -164,7 +199,7 @@ impl Attempt {
     /// Over a connection that waited. `None`: it was closed meanwhile, and nothing was sent.
     async fn reuse(&mut self, mut connection: Connection) -> Option<Report> {
         self.mail.body.rewind();
-        let sent = connection.send(self.job(), &mut self.mail.body).await?;
+        let sent = connection.send(self.job(), &mut self.mail.body, &self.verdict).await?;
         // A server that had waited long enough says so to MAIL, and means the session.
         let is_over = |outcome: &Outcome| match outcome {
             Outcome::Later(refusal) => {
@@ -177,13 +212,13 @@ impl Attempt {
         }
         match self.judge(connection, sent) {
             Visit::Spoken(report) => Some(*report),
-            Visit::Silent(..) => None,
+            Visit::Silent(..) | Visit::Ourselves => None,
         }
     }
 
     async fn try_hosts(&mut self) -> Report {
         let chance = self.mail.message.id ^ self.mail.message.trace;
-        let hosts = match self.services.router.hosts(&self.next_hop, chance).await {
+        let hosts = match self.services.router.hosts(&self.way.to, chance).await {
             Ok(hosts) => hosts,
             Err(no_route) => return self.unroutable(no_route),
         };
@@ -192,10 +227,11 @@ impl Attempt {
         for host in hosts {
             match self.services.router.addresses(&host).await {
                 Ok(addresses) => {
-                    for address in addresses {
+                    for address in self.way.sorted(addresses) {
                         match self.visit(&host, address).await {
                             Visit::Spoken(report) => return *report,
                             Visit::Silent(trouble, behavior) => last = Some((trouble, behavior)),
+                            Visit::Ourselves => return self.circle(&host, last),
                         }
                     }
                 }
@@ -214,19 +250,15 @@ impl Attempt {
     }
 
     /// One address, with TLS if it is offered; without it if that fails and it need not be.
-    async fn visit(&mut self, host: &Host, address: std::net::SocketAddr) -> Visit {
-        let policies: &[TlsPolicy] = if self.mail.message.require_tls {
-            &[TlsPolicy::Required]
-        } else {
-            &[TlsPolicy::Opportunistic, TlsPolicy::Never]
-        };
-        let patience = Duration::from_secs(self.services.config.queue.connect_s);
+    async fn visit(&mut self, host: &Host, address: SocketAddr) -> Visit {
         let mut silent = None;
-        for &policy in policies {
-            let settings = self.settings(policy);
-            let tls = Arc::clone(&self.tls);
-            let opened = Connection::open(&host.name, address, patience, settings, tls).await;
-            let connection = match opened {
+        let caller = Caller { services: &self.services, way: &self.way };
+        for call in caller.calls(host, address, self.mail.message.require_tls) {
+            let connection = match Connection::open(call).await {
+                Ok(connection) if calls::is_ourselves(&self.services, &connection) => {
+                    connection.part();
+                    return Visit::Ourselves;
+                }
                 Ok(connection) => connection,
                 Err(reason) => {
                     let trouble = Trouble::found((4, 4, 1), &reason);
@@ -241,7 +273,7 @@ impl Attempt {
                         break;
                     }
                 }
-                spoken @ Visit::Spoken(_) => return spoken,
+                ended @ (Visit::Spoken(_) | Visit::Ourselves) => return ended,
             }
         }
         silent.unwrap_or_else(|| {
@@ -252,7 +284,7 @@ impl Attempt {
 
     async fn speak(&mut self, mut connection: Connection) -> (Visit, bool) {
         self.mail.body.rewind();
-        let sent = connection.send(self.job(), &mut self.mail.body).await;
+        let sent = connection.send(self.job(), &mut self.mail.body, &self.verdict).await;
         let tls_failed = connection.tls_failed();
         let visit = match sent {
             Some(sent) => self.judge(connection, sent),
@@ -275,6 +307,11 @@ impl Attempt {
             Outcome::Later(refusal) | Outcome::Never(refusal) => Some(refusal),
             _ => None,
         });
+        match first.map(|refusal| &refusal.cause) {
+            Some(Cause::Found(Reason::OwnName)) => return Visit::Ourselves,
+            Some(Cause::Found(Reason::LoginRefused(reply))) => self.tell_refused(reply),
+            _ => {}
+        }
         if sent.outcomes.iter().all(is_host)
             && let Some(refusal) = first
             && may_ask_another(refusal)
@@ -289,12 +326,49 @@ impl Attempt {
             if sent.outcomes.iter().any(is_host) { Behavior::Busy } else { Behavior::Well };
         let reason = first.map(ToString::to_string);
         let tls = connection.tls();
-        let numbers = self.mail.recipients.iter().map(|row| row.number);
-        let fates = sent.outcomes.into_iter().map(|outcome| fate(outcome, &remote, &tls));
-        let fates = numbers.zip(fates).collect();
+        let fates = self.mail.recipients.iter().zip(sent.outcomes).map(|(row, outcome)| {
+            let is_traced = self.is_traced(row, &outcome);
+            (row.number, fate(outcome, &remote, &tls, is_traced))
+        });
+        let fates = fates.collect();
         let connection = sent.is_open.then_some(connection);
-        let gone = Vec::new();
-        Visit::Spoken(Box::new(Report { fates, gone, behavior, reason, connection }))
+        let report = Report::broken("");
+        Visit::Spoken(Box::new(Report { fates, behavior, reason, connection, ..report }))
+    }
+
+    /// Whether the sender is to hear that it went on: he asked to, or it went to who knows of no
+    /// deadline and he is to hear of delays (RFC 2852 4).
+    fn is_traced(&self, row: &OutgoingRecipientRow, outcome: &Outcome) -> bool {
+        let (Some(by), Outcome::Delivered { keeps_time, .. }) = (self.mail.deliver_by, outcome)
+        else {
+            return false;
+        };
+        by.is_traced || (!by.returns && !keeps_time && row.notify & notify::DELAY != 0)
+    }
+
+    /// A login of ours is for us to mend: an admin hears of it.
+    fn tell_refused(&self, reply: &PeerReply) {
+        let Some(smart) = &self.way.smart_host else { return };
+        let event = EventKind::SmartHostRefused {
+            host: smart.to_string(),
+            login: smart.login.as_ref().map(|login| login.name.clone()).unwrap_or_default(),
+            reason: claim(reply.to_string().as_bytes()),
+        };
+        self.services.porter.bus.emit(TraceId(self.mail.message.trace), event);
+    }
+
+    /// Mail that would come back to this server. Where a better server is only silent now it waits;
+    /// where a route leads here an admin is to mend that.
+    fn circle(&self, host: &Host, last: Option<(Trouble, Behavior)>) -> Report {
+        if self.way.smart_host.is_some() {
+            let reason = format!("the smart host {} is this server itself", host.name);
+            let trouble = Trouble::found((4, 4, 6), &reason);
+            return self.all(Behavior::Unreachable, &Fate::Later(trouble));
+        }
+        match last {
+            Some((trouble, behavior)) => self.all(behavior, &Fate::Later(trouble)),
+            None => self.all(Behavior::Unknown, &Fate::Never(Trouble::found((5, 4, 6), CIRCLE))),
+        }
     }
 
     fn job(&self) -> Job {
@@ -325,24 +399,7 @@ impl Attempt {
             returned: message.return_full.then_some(Return::Full),
             envelope_id: Some(message.envelope_id.clone()).filter(|id| !id.is_empty()),
             require_tls: message.require_tls,
-        }
-    }
-
-    fn settings(&self, policy: TlsPolicy) -> Settings {
-        let queue = &self.services.config.queue;
-        let command_timeout = Duration::from_secs(queue.command_s);
-        Settings {
-            recipients_max: usize::try_from(queue.recipients_per_transaction_max).unwrap_or(100),
-            greeting_timeout: Duration::from_secs(queue.greeting_s),
-            hello_timeout: command_timeout,
-            mail_timeout: command_timeout,
-            rcpt_timeout: command_timeout,
-            data_timeout: Duration::from_secs(queue.data_s),
-            block_timeout: Duration::from_secs(queue.body_s),
-            end_timeout: Duration::from_secs(queue.end_s),
-            // The connection waits in our hands, and is closed when we say so.
-            idle_timeout: Duration::from_secs(queue.idle_s + 5),
-            ..Settings::new(self.services.config.hostname.clone(), policy)
+            deliver_by: self.mail.deliver_by.as_ref().map(left),
         }
     }
 
@@ -364,13 +421,13 @@ impl Attempt {
             _ => None,
         };
         let fates = self.mail.recipients.iter().map(|row| (row.number, fate.clone())).collect();
-        Report { fates, gone: Vec::new(), behavior, reason, connection: None }
+        Report { fates, behavior, reason, ..Report::broken("") }
     }
 }
 
 /// Whether another host may be asked: not where this one may have taken the message, nor where it
 /// spoke of it.
-fn may_ask_another(refusal: &Refusal) -> bool {
+pub(super) fn may_ask_another(refusal: &Refusal) -> bool {
     match &refusal.cause {
         Cause::Reply(reply) => {
             matches!(reply.stage, Stage::Greeting | Stage::Hello | Stage::StartTls | Stage::Auth)
@@ -396,13 +453,23 @@ impl Trouble {
     }
 }
 
-fn fate(outcome: Outcome, remote: &str, tls: &str) -> Fate {
+/// How much is left of a message's time (RFC 2852 4): nine digits of seconds at most.
+fn left(by: &DeliverByRow) -> DeliverBy {
+    let signed = |ms: u64| i64::try_from(ms).unwrap_or(i64::MAX);
+    let left_s = (signed(by.deadline_ms) - signed(now().millis())) / 1_000;
+    let time_s = i32::try_from(left_s.clamp(-BY_SECONDS_MAX, BY_SECONDS_MAX)).unwrap_or_default();
+    let mode = if by.returns { ByMode::Return } else { ByMode::Notify };
+    DeliverBy { time_s, mode, trace: by.is_traced }
+}
+
+fn fate(outcome: Outcome, remote: &str, tls: &str, is_traced: bool) -> Fate {
     match outcome {
-        Outcome::Delivered { reply, notifies } => Fate::Sent {
+        Outcome::Delivered { reply, notifies, .. } => Fate::Sent {
             remote: remote.to_owned(),
             tls: tls.to_owned(),
             reply: reply.to_string(),
             notifies,
+            is_traced,
         },
         Outcome::Later(refusal) => Fate::Later(Trouble::of(&refusal, remote)),
         Outcome::Never(refusal) => Fate::Never(Trouble::of(&refusal, remote)),

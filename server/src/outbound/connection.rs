@@ -3,7 +3,8 @@
 //!
 //! ```text
 //!   disk ─▶ a piece ─▶ Sender ─▶ bytes to write ─┐
-//!                        ▲                       ├─ one poll: writes and reads at once
+//!                        ▲  └─▶ notes, for who     ├─ one poll: writes and reads at once
+//!                        │      watches a test     │
 //!                        └────── bytes read ◀────┘
 //! ```
 //! Invariants: what the peer says is read also while we write, so that two that both write first
@@ -13,7 +14,7 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -21,16 +22,17 @@ use std::time::{Duration, Instant};
 
 use gracedb::large::LargeReader;
 use rustls::ClientConfig;
-use rustls_pki_types::ServerName;
+use rustls_pki_types::{CertificateDer, ServerName};
 use tokio::io::{AsyncRead as _, AsyncWrite as _, AsyncWriteExt as _, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep_until, timeout};
 
 use grace_smtp::sender::job::Job;
 use grace_smtp::sender::outcome::Outcome;
 use grace_smtp::sender::settings::{BODY_PIECE_BYTES_MAX, Settings};
-use grace_smtp::sender::{Action, CloseReason, Sender, Tls};
+use grace_smtp::sender::{Action, CloseReason, Note, Sender, Tls};
 
+use crate::net::dial;
 use crate::net::stream::Stream;
 
 /// Memory to read replies into, in bytes.
@@ -38,14 +40,50 @@ const READ_BYTES: usize = 4 * 1_024;
 /// How long a server that we part from may take to hear it.
 const FAREWELL_WAIT: Duration = Duration::from_secs(5);
 
+/// How a server is called.
+pub(super) struct Call {
+    /// Its name.
+    pub(super) host: String,
+    /// Its address.
+    pub(super) peer: SocketAddr,
+    /// Where the connection comes from; `None`: from where the system likes.
+    pub(super) source: Option<IpAddr>,
+    /// How long it may take to accept the connection.
+    pub(super) patience: Duration,
+    /// How it is spoken to.
+    pub(super) settings: Settings,
+    /// How TLS is done.
+    pub(super) config: Arc<ClientConfig>,
+    /// Whether a handshake by that proves that it is the server that is meant.
+    pub(super) is_proof: bool,
+    /// Whether TLS comes first (RFC 8314 3.3).
+    pub(super) is_immediate: bool,
+    /// Who watches; only what tests of a delivery say is bounded.
+    pub(super) watcher: Option<Watcher>,
+}
+
+/// Is told what happens on a connection.
+pub(super) type Watcher = mpsc::UnboundedSender<Seen>;
+
+/// What happens on a connection.
+pub(super) enum Seen {
+    /// A line of the dialogue.
+    Note(Note),
+    /// A handshake ended so; with the certificates that were shown, the server's own first.
+    Handshake(Instant, Result<(Tls, Vec<CertificateDer<'static>>), String>),
+}
+
 /// A connection that is open, or was.
 pub(super) struct Connection {
     /// `None` while a handshake has it, and when that failed.
     stream: Option<Stream>,
     sender: Sender,
     config: Arc<ClientConfig>,
+    is_proof: bool,
     host: String,
     peer: SocketAddr,
+    local: Option<SocketAddr>,
+    watcher: Option<Watcher>,
     /// What is to be written, and how much of it is.
     output: Vec<u8>,
     written: usize,
@@ -74,15 +112,10 @@ impl Connection {
     /// Connects to an address of a host.
     ///
     /// # Errors
-    /// Nobody answers there, in words.
-    pub(super) async fn open(
-        host: &str,
-        peer: SocketAddr,
-        patience: Duration,
-        settings: Settings,
-        config: Arc<ClientConfig>,
-    ) -> Result<Self, String> {
-        let tcp = match timeout(patience, TcpStream::connect(peer)).await {
+    /// Nobody answers there, or TLS that is to come first does not come about; in words.
+    pub(super) async fn open(call: Call) -> Result<Self, String> {
+        let Call { host, peer, source, patience, settings, config, watcher, .. } = call;
+        let tcp = match timeout(patience, dial::connect(peer, source)).await {
             Ok(Ok(tcp)) => tcp,
             Ok(Err(e)) => return Err(format!("{peer} cannot be reached: {e}")),
             Err(_) => {
@@ -91,18 +124,39 @@ impl Connection {
         };
         // Commands are small and each waits for its reply; where that cannot be set they are slow.
         drop(tcp.set_nodelay(true));
-        Ok(Self {
+        let mut connection = Self {
+            local: tcp.local_addr().ok(),
             stream: Some(Stream::clear(tcp)),
-            sender: Sender::new(Instant::now(), settings, None),
+            sender: Sender::new(Instant::now(), settings.clone(), None),
             config,
-            host: host.to_owned(),
+            is_proof: call.is_proof,
+            host,
             peer,
+            watcher,
             output: Vec::new(),
             written: 0,
             is_flushed: true,
             is_ready: false,
             tls_failed: false,
-        })
+        };
+        if call.is_immediate {
+            let tls = match timeout(settings.tls_timeout, connection.handshake()).await {
+                Ok(done) => done.map_err(|e| format!("TLS with {peer} failed: {e}"))?,
+                Err(_) => return Err(format!("TLS with {peer} did not come about in time")),
+            };
+            connection.sender = Sender::new(Instant::now(), settings, Some(tls));
+        }
+        Ok(connection)
+    }
+
+    /// The far end.
+    pub(super) fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// The near end.
+    pub(super) fn local(&self) -> Option<SocketAddr> {
+        self.local
     }
 
     /// The server at the other end.
@@ -120,8 +174,14 @@ impl Connection {
         self.tls_failed
     }
 
-    /// Sends one message. `None`: this session takes none any more, and nothing was sent.
-    pub(super) async fn send(&mut self, job: Job, body: &mut Body) -> Option<Sent> {
+    /// Sends one message. `None`: this session takes none any more, and nothing was sent. `verdict`
+    /// says whether the end of the message waits for its answer.
+    pub(super) async fn send(
+        &mut self,
+        job: Job,
+        body: &mut Body,
+        verdict: &watch::Sender<bool>,
+    ) -> Option<Sent> {
         self.sender.deliver(Instant::now(), job).ok()?;
         self.is_ready = false;
         let (mut outcomes, mut wants_body) = (None, false);
@@ -133,10 +193,14 @@ impl Connection {
                     Action::NeedBody => wants_body = true,
                     Action::Settled(settled) => (outcomes, wants_body) = (Some(settled), false),
                     Action::Ready => self.is_ready = true,
-                    Action::Note(_) => {}
-                    Action::Close(_) => return self.ended(outcomes).await,
+                    Action::Note(note) => self.tell(|| Seen::Note(note)),
+                    Action::Close(_) => {
+                        self.tell_verdict(verdict);
+                        return self.ended(outcomes).await;
+                    }
                 }
             }
+            self.tell_verdict(verdict);
             if self.is_ready
                 && let Some(outcomes) = outcomes.take()
             {
@@ -146,10 +210,31 @@ impl Connection {
             if wants_body && self.written == self.output.len() {
                 wants_body = false;
                 self.give(body);
+                // Before a byte of the end is written.
+                self.tell_verdict(verdict);
             } else {
                 self.wait().await;
             }
         }
+    }
+
+    fn tell_verdict(&self, verdict: &watch::Sender<bool>) {
+        let awaits = self.sender.awaits_verdict();
+        verdict.send_if_modified(|told| std::mem::replace(told, awaits) != awaits);
+    }
+
+    fn tell(&self, seen: impl FnOnce() -> Seen) {
+        if let Some(watcher) = &self.watcher {
+            // Who watched may be gone.
+            drop(watcher.send(seen()));
+        }
+    }
+
+    /// Says goodbye, and waits until it is heard.
+    pub(super) async fn quit(mut self) {
+        let farewell = self.say_goodbye();
+        // Nothing depends on it: all that was sent is settled.
+        drop(timeout(FAREWELL_WAIT, farewell).await);
     }
 
     async fn ended(&mut self, outcomes: Option<Vec<Outcome>>) -> Option<Sent> {
@@ -158,25 +243,24 @@ impl Connection {
     }
 
     /// Says goodbye, in a task of its own.
-    pub(super) fn part(mut self) {
-        tokio::spawn(async move {
-            let farewell = async {
-                self.sender.quit(Instant::now());
-                loop {
-                    while let Some(action) = self.sender.poll() {
-                        match action {
-                            Action::Send(bytes) => self.queue(&bytes),
-                            Action::Close(CloseReason::Failed(_)) => return,
-                            Action::Close(_) => return self.close().await,
-                            _ => {}
-                        }
-                    }
-                    self.wait().await;
+    pub(super) fn part(self) {
+        tokio::spawn(self.quit());
+    }
+
+    async fn say_goodbye(&mut self) {
+        self.sender.quit(Instant::now());
+        loop {
+            while let Some(action) = self.sender.poll() {
+                match action {
+                    Action::Send(bytes) => self.queue(&bytes),
+                    Action::Note(note) => self.tell(|| Seen::Note(note)),
+                    Action::Close(CloseReason::Failed(_)) => return,
+                    Action::Close(_) => return self.close().await,
+                    _ => {}
                 }
-            };
-            // Nothing depends on it: all that was sent is settled.
-            drop(timeout(FAREWELL_WAIT, farewell).await);
-        });
+            }
+            self.wait().await;
+        }
     }
 
     fn queue(&mut self, bytes: &[u8]) {
@@ -194,7 +278,7 @@ impl Connection {
         match body.next() {
             Ok(Some(piece)) => self.sender.body(now, piece),
             Ok(None) => self.sender.body_end(now),
-            Err(_) => self.sender.body_failed(now),
+            Err(Unreadable) => self.sender.body_failed(now),
         }
     }
 
@@ -292,12 +376,20 @@ impl Connection {
         stream.write_all(left).await?;
         stream.flush().await?;
         (self.written, self.is_flushed) = (self.output.len(), true);
-        let name = ServerName::try_from(self.host.clone())
-            .unwrap_or_else(|_| ServerName::IpAddress(self.peer.ip().into()));
-        let stream = stream.connect_tls(Arc::clone(&self.config), name).await?;
+        let name = server_name(&self.host, self.peer);
+        let stream = match stream.connect_tls(Arc::clone(&self.config), name).await {
+            Ok(stream) => stream,
+            Err(error) => {
+                self.tell(|| Seen::Handshake(Instant::now(), Err(error.to_string())));
+                return Err(error);
+            }
+        };
         let info = stream.tls_info().ok_or_else(gone)?;
+        let tls = Tls { version: info.version, cipher: info.cipher, is_verified: self.is_proof };
+        let chain = || stream.peer_certificates();
+        self.tell(|| Seen::Handshake(Instant::now(), Ok((tls.clone(), chain()))));
         self.stream = Some(stream);
-        Ok(Tls { version: info.version, cipher: info.cipher, is_verified: false })
+        Ok(tls)
     }
 
     /// Writes what is left, and closes our side.
@@ -313,16 +405,31 @@ impl Connection {
     }
 }
 
+/// The name that a server's certificate is to have.
+pub(super) fn server_name(host: &str, peer: SocketAddr) -> ServerName<'static> {
+    ServerName::try_from(host.to_owned())
+        .unwrap_or_else(|_| ServerName::IpAddress(peer.ip().into()))
+}
+
 /// The bytes of a message, piece by piece.
 pub(super) struct Body {
-    reader: LargeReader,
+    /// `None`: there is no message, and a piece of it cannot be read.
+    reader: Option<LargeReader>,
     offset: u64,
     piece: Vec<u8>,
 }
 
+/// The message cannot be read.
+struct Unreadable;
+
 impl Body {
     pub(super) fn new(reader: LargeReader) -> Self {
-        Self { reader, offset: 0, piece: Vec::new() }
+        Self { reader: Some(reader), offset: 0, piece: Vec::new() }
+    }
+
+    /// That of no message, for who goes as far as RCPT.
+    pub(super) fn none() -> Self {
+        Self { reader: None, offset: 0, piece: Vec::new() }
     }
 
     /// Begins anew, for another try.
@@ -330,9 +437,10 @@ impl Body {
         self.offset = 0;
     }
 
-    fn next(&mut self) -> Result<Option<&[u8]>, gracedb::error::Error> {
+    fn next(&mut self) -> Result<Option<&[u8]>, Unreadable> {
+        let reader = self.reader.as_mut().ok_or(Unreadable)?;
         self.piece.resize(BODY_PIECE_BYTES_MAX / 2, 0);
-        let count = self.reader.read_at(self.offset, &mut self.piece)?;
+        let count = reader.read_at(self.offset, &mut self.piece).map_err(|_| Unreadable)?;
         self.offset += count as u64;
         let piece = self.piece.get(..count).unwrap_or_default();
         Ok((!piece.is_empty()).then_some(piece))

@@ -13,14 +13,17 @@
 //! (`route`).
 
 mod attempt;
+mod calls;
 mod connection;
 mod idle;
 mod notify;
 mod orders;
+mod probe;
 mod rows;
 mod settle;
 #[cfg(test)]
 mod tests;
+mod watched;
 
 use std::collections::HashMap;
 use std::future::pending;
@@ -30,17 +33,19 @@ use tokio::sync::mpsc;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{sleep, timeout};
 
+use grace_queue::admin::Which;
 use grace_queue::queue::{Batch, Lapse, Outcome, Queue};
 use grace_queue::time::Time;
 
 use self::attempt::{Fate, Report};
 use self::idle::Idle;
-use crate::outgoing::{self, Order};
+use crate::outgoing::{Order, new_number};
 use crate::services::Services;
 use crate::store::failure::Failure;
 use crate::telemetry::stop::Stop;
 
-/// Sends until told to stop, then waits for what is under way, as long as a stop may take.
+/// Sends until told to stop, then waits for the answers to messages that are sent to their end, as
+/// long as a stop may take.
 ///
 /// # Errors
 /// The database failed, or a part of this did: nothing is sent any more, and nothing is lost.
@@ -63,15 +68,19 @@ struct Runner {
     /// Which batch a task tries.
     batches: HashMap<Id, Batch>,
     settlements: JoinSet<Result<Vec<u64>, Failure>>,
+    /// Recipients that an admin gave up while they were tried, and whether their sender is told: it
+    /// is done when the attempt ends.
+    doomed: HashMap<(u64, u32), bool>,
+    /// Deliveries that an admin wants to see tried.
+    tests: JoinSet<()>,
     idle: Idle,
 }
 
 impl Runner {
     fn open(services: Services, orders: mpsc::Receiver<Order>) -> Result<Self, String> {
-        let settings = outgoing::settings(&services.config.queue);
-        let seed = outgoing::new_number();
-        let mut queue =
-            Queue::new(settings, seed).map_err(|e| format!("the settings in [queue]: {e}"))?;
+        let settings = services.outgoing.settings().clone();
+        let mut queue = Queue::new(settings, new_number())
+            .map_err(|e| format!("the settings in [queue]: {e}"))?;
         rows::load(&services, &mut queue, now());
         let keep = Duration::from_secs(services.config.queue.idle_s);
         Ok(Self {
@@ -81,6 +90,8 @@ impl Runner {
             attempts: JoinSet::new(),
             batches: HashMap::new(),
             settlements: JoinSet::new(),
+            doomed: HashMap::new(),
+            tests: JoinSet::new(),
             idle: Idle::new(keep),
         })
     }
@@ -97,6 +108,8 @@ impl Runner {
                 Some(order) = self.orders.recv() => self.order(order).await?,
                 Some(ended) = self.attempts.join_next_with_id() => self.ended(ended)?,
                 Some(settled) = self.settlements.join_next() => self.settled(settled).await?,
+                // Who asked for it has its answer.
+                Some(_) = self.tests.join_next() => {}
                 () = sleep_at_most(wake) => self.idle.tidy(),
             }
         }
@@ -144,7 +157,11 @@ impl Runner {
         let Some(batch) = self.batches.remove(&id) else {
             return Err("an attempt ended that nobody began".to_owned());
         };
-        let Report { fates, gone, behavior, reason, connection } = report;
+        let Report { fates, gone, behavior, reason, connection, is_stopped } = report;
+        if is_stopped {
+            // Its rows say what they said before, and the next start reads them.
+            return Ok(());
+        }
         if let Some(connection) = connection {
             self.idle.keep(&batch.destination, connection);
         }
@@ -156,9 +173,23 @@ impl Runner {
         let outcome =
             Outcome { behavior, settled: &settled, untried: &untried, reason: reason.as_deref() };
         let after = self.queue.finished(now(), batch.id, &outcome);
-        let settlement = settle::Settlement { batch, fates, after };
+        let doomed = self.take_doomed(&batch, &settled);
+        let settlement = settle::Settlement { batch, fates, after, doomed };
         self.settlements.spawn(settle::attempted(self.services.clone(), settlement));
         Ok(())
+    }
+
+    /// Those of an attempt whom an admin gave up meanwhile and whom it did not settle.
+    fn take_doomed(&mut self, batch: &Batch, settled: &[u32]) -> HashMap<u32, bool> {
+        let mut doomed = HashMap::new();
+        for &number in &batch.recipients {
+            let Some(is_told) = self.doomed.remove(&(batch.message, number)) else { continue };
+            if !settled.contains(&number) {
+                self.queue.remove(now(), Which::Recipient(batch.message, number));
+                doomed.insert(number, is_told);
+            }
+        }
+        doomed
     }
 
     /// A settlement is on disk; there may be notifications to send.
@@ -179,8 +210,10 @@ impl Runner {
         }
     }
 
-    /// Waits for what is under way, and ends what takes too long.
+    /// Waits for attempts that wait for the answer to a whole message, the others end by themselves;
+    /// and ends what takes too long.
     async fn close(mut self) {
+        self.tests.shutdown().await;
         let patience = Duration::from_secs(self.services.config.limits.shutdown_s);
         let work = async {
             while let Some(ended) = self.attempts.join_next_with_id().await {

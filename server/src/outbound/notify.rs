@@ -16,7 +16,7 @@ use grace_mail::address::{Charset, Mailbox};
 use grace_mail::date::Date;
 use grace_mail::dsn::notice::{self, Event, Notice, Sender, Wants};
 use grace_mail::dsn::status::{Action, Status};
-use grace_mail::dsn::{Body, Original, Recipient, Report, Return};
+use grace_mail::dsn::{Body, HEADER_BYTES_MAX, Original, Recipient, Report, Return};
 use grace_queue::schedule::Life;
 use grace_queue::time::Time;
 
@@ -33,9 +33,9 @@ use crate::store::outgoing::{
 };
 use crate::telemetry::bus::claim;
 
-/// Longest header block of a message that is given back, in bytes: what is longer is cut, for no
-/// person reads it.
-const HEADER_BYTES_MAX: usize = 256 * 1_024;
+/// How much of a header is read, in bytes: one more than is given back, so that a field that is cut
+/// here is left out.
+const HEADER_BYTES_READ: usize = HEADER_BYTES_MAX + 1;
 /// How much is read or written at once, in bytes.
 const PIECE_BYTES: usize = 64 * 1_024;
 
@@ -53,6 +53,8 @@ pub(super) enum What {
     Late(Time),
     /// It went to a server that tells nobody of success.
     Relayed { remote: String, reply: String },
+    /// It went on, and its sender wants to hear where in any case (RFC 2852 4).
+    Traced { remote: String, reply: String },
     /// It is in a mailbox here.
     Delivered,
     /// It goes on to several.
@@ -64,7 +66,7 @@ impl What {
         match self {
             Self::Failed(_) => Event::Failed,
             Self::Late(_) => Event::Late,
-            Self::Relayed { .. } => Event::Relayed,
+            Self::Relayed { .. } | Self::Traced { .. } => Event::Relayed,
             Self::Delivered => Event::Delivered,
             Self::Expanded => Event::Expanded,
         }
@@ -97,7 +99,7 @@ impl Notification {
     /// Puts it where it goes.
     pub(super) fn put(&self, tx: &mut WriteTx<'_>) -> Result<Vec<Placed>, Failure> {
         if let Some(onward) = &self.onward {
-            enqueue(tx, &onward.message, &onward.recipients)?;
+            enqueue(tx, onward)?;
         }
         append::deliver(tx, &self.accounts, &self.text)
     }
@@ -175,7 +177,9 @@ fn wanted<'a>(message: &OutgoingRow, told: &'a [Told]) -> (Vec<(&'a Told, Action
         let is_known = !message.sender.is_empty() && bits & notify::POSTMASTER == 0;
         let sender = if is_known { Sender::Known } else { Sender::Null };
         let wants = Wants {
-            success: bits & notify::SUCCESS != 0,
+            // Who wants to hear of nothing hears of nothing.
+            success: bits & notify::SUCCESS != 0
+                || (matches!(told.what, What::Traced { .. }) && bits != 0),
             failure: bits & notify::FAILURE != 0,
             delay: bits & notify::DELAY != 0,
         };
@@ -292,7 +296,9 @@ fn of(told: &Told, action: Action) -> Recipient<'_> {
         }
         // RFC 3463 3.5: "delivery time expired" is what 4.4.7 says; here it is not yet.
         What::Late(until) => ((4, 4, 1), row.remote.as_str(), row.reason.as_str(), Some(*until)),
-        What::Relayed { remote, reply } => ((2, 0, 0), remote.as_str(), reply.as_str(), None),
+        What::Relayed { remote, reply } | What::Traced { remote, reply } => {
+            ((2, 0, 0), remote.as_str(), reply.as_str(), None)
+        }
         What::Delivered | What::Expanded => ((2, 1, 5), "", "", None),
     };
     let (class, subject, detail) = status;
@@ -313,7 +319,7 @@ fn of(told: &Told, action: Action) -> Recipient<'_> {
 fn header(original: &mut LargeReader) -> Result<Vec<u8>, Failure> {
     let mut block = Vec::new();
     let mut piece = vec![0; PIECE_BYTES];
-    while block.len() < HEADER_BYTES_MAX {
+    while block.len() < HEADER_BYTES_READ {
         let count = original.read_at(block.len() as u64, &mut piece)?;
         if count == 0 {
             break;
@@ -326,7 +332,7 @@ fn header(original: &mut LargeReader) -> Result<Vec<u8>, Failure> {
             return Ok(block);
         }
     }
-    block.truncate(HEADER_BYTES_MAX);
+    block.truncate(HEADER_BYTES_READ);
     Ok(block)
 }
 
@@ -353,8 +359,7 @@ fn onward(
     shape: Shape,
 ) -> Onward {
     let at = now();
-    let schedule = outgoing::settings(&services.config.queue).schedule;
-    let life = Life::new(&schedule, at, None, None);
+    let life = Life::new(&services.outgoing.settings().schedule, at, None, None);
     let message = OutgoingRow {
         id: number,
         trace: about.trace,
@@ -373,7 +378,7 @@ fn onward(
     let row =
         |(at, to)| OutgoingRecipientRow { notify: 0, ..outgoing::recipient(number, at, to, &life) };
     let recipients = (0..).zip(to).map(row).collect();
-    Onward { message, recipients }
+    Onward { message, recipients, deliver_by: None }
 }
 
 fn date(at: Time) -> Date {

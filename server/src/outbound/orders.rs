@@ -1,16 +1,17 @@
 //! What the runner is told: mail that was taken, and changes of an admin.
 //!
-//! Invariant: a change stands in the rows before anybody hears that it was made.
+//! Invariant: a change stands in the rows before anybody hears that it was made; but who is being
+//! tried is given up when the attempt ends, for it may deliver.
 //! Not here: who may ask for it (`admin`).
 
 use grace_ipc::event::{EventKind, TraceId};
 use grace_ipc::queue::{QueueChange, QueueFilter};
 use grace_queue::admin::Which;
 
-use super::{Runner, now, rows, settle};
-use crate::outgoing::{self, Order, list};
+use super::{Runner, now, probe, rows, settle};
+use crate::outgoing::{self, Changed, Order, list};
 use crate::store::failure::Failure;
-use crate::store::outgoing::OutgoingRecipientRow;
+use crate::store::outgoing::{OutgoingRecipientRow, OutgoingRow};
 use gracedb::view::View as _;
 
 /// Recipients changed in one transaction.
@@ -29,10 +30,14 @@ impl Runner {
             }
             Order::Change { filter, change, by, reply } => {
                 let changed = self.change(&filter, &change).await;
-                if let Ok(recipients) = changed {
+                if let Ok(Changed { recipients, underway }) = changed {
+                    let done = change.done();
                     let event = EventKind::QueueChanged {
                         what: words(&filter),
-                        change: change.done().to_owned(),
+                        change: match underway {
+                            0 => done.to_owned(),
+                            some => format!("{done} ({some} of them when their attempt ends)"),
+                        },
                         recipients,
                         by,
                     };
@@ -42,15 +47,30 @@ impl Runner {
                 drop(reply.send(changed));
                 Ok(())
             }
+            Order::Test(test) => {
+                self.tests.spawn(probe::run(self.services.clone(), *test));
+                Ok(())
+            }
+            Order::Routes => rows::rerouted(&self.services, &mut self.queue, now()),
         }
     }
 
-    async fn change(&mut self, filter: &QueueFilter, change: &QueueChange) -> Result<u64, Failure> {
+    async fn change(
+        &mut self,
+        filter: &QueueFilter,
+        change: &QueueChange,
+    ) -> Result<Changed, Failure> {
         let mut chosen = Vec::new();
         list::walk(&self.services.db, filter, |message, recipient| {
             chosen.push((message.id, recipient.number));
             true
         })?;
+        // What is being tried is tried now; anything else comes after that.
+        let waits = |&&(message, number): &&(u64, u32)| self.queue.is_tried(message, number);
+        let underway = match change {
+            QueueChange::Retry | QueueChange::Release => 0,
+            _ => chosen.iter().filter(waits).count() as u64,
+        };
         for some in chosen.chunks(AT_ONCE) {
             match change {
                 QueueChange::Bounce => self.give_up(some, true).await?,
@@ -74,15 +94,17 @@ impl Runner {
                 QueueChange::Reroute { to } => self.reroute(some, to).await?,
             }
         }
-        Ok(chosen.len() as u64)
+        Ok(Changed { recipients: chosen.len() as u64, underway })
     }
 
     async fn reroute(&mut self, some: &[(u64, u32)], to: &str) -> Result<(), Failure> {
         const NONE: Failure = Failure::NotAllowed("that is neither a domain nor a server");
         let to = outgoing::destination(to).ok_or(NONE)?;
         self.rewrite(some, |row| row.destination.clone_from(&to)).await?;
-        let next_hop = self.services.router.next_hop(&to);
         for &(message, number) in some {
+            let row = self.services.db.snapshot().get::<OutgoingRow>(&message)?;
+            let sender = row.map(|row| row.sender).unwrap_or_default();
+            let next_hop = self.services.router.next_hop(&to, &sender);
             self.queue.reroute(now(), Which::Recipient(message, number), &next_hop);
         }
         Ok(())
@@ -109,7 +131,10 @@ impl Runner {
     async fn give_up(&mut self, some: &[(u64, u32)], is_told: bool) -> Result<(), Failure> {
         for group in some.chunk_by(|a, b| a.0 == b.0) {
             let Some(&(message, _)) = group.first() else { continue };
-            let numbers: Vec<u32> = group.iter().map(|&(_, number)| number).collect();
+            let numbers = group.iter().map(|&(_, number)| number);
+            let (tried, numbers): (Vec<u32>, Vec<u32>) =
+                numbers.partition(|&number| self.queue.is_tried(message, number));
+            self.doomed.extend(tried.into_iter().map(|number| ((message, number), is_told)));
             for &number in &numbers {
                 self.queue.remove(now(), Which::Recipient(message, number));
             }

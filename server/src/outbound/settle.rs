@@ -36,6 +36,8 @@ pub(super) struct Settlement {
     pub(super) batch: Batch,
     pub(super) fates: Vec<(u32, Fate)>,
     pub(super) after: After,
+    /// Whom an admin gave up meanwhile, and whether their sender is told.
+    pub(super) doomed: HashMap<u32, bool>,
 }
 
 /// Recipients whose mail is late.
@@ -52,7 +54,7 @@ pub(super) struct Late {
 #[derive(Clone)]
 enum Step {
     /// Another server has it.
-    Sent { remote: String, tls: String, reply: String, notifies: bool },
+    Sent { remote: String, tls: String, reply: String, notifies: bool, is_traced: bool },
     /// It is tried again.
     Deferred { trouble: Trouble, due: Time },
     /// It waits for an admin.
@@ -76,22 +78,26 @@ pub(super) async fn attempted(
     services: Services,
     settlement: Settlement,
 ) -> Result<Vec<u64>, Failure> {
-    let Settlement { batch, fates, after } = settlement;
+    let Settlement { batch, fates, after, doomed } = settlement;
     let mut fates: HashMap<u32, Fate> = fates.into_iter().collect();
     let unknown = || Fate::Later(Trouble::found((4, 3, 0), "the attempt broke"));
     let attempts = after.attempts;
     let steps = batch.recipients.iter().filter_map(|&number| {
         let step = match fates.remove(&number).unwrap_or_else(unknown) {
-            Fate::Sent { remote, tls, reply, notifies } => {
-                Step::Sent { remote, tls, reply, notifies }
+            Fate::Sent { remote, tls, reply, notifies, is_traced } => {
+                Step::Sent { remote, tls, reply, notifies, is_traced }
             }
             Fate::Never(trouble) => Step::Failed { trouble },
+            _ if doomed.contains_key(&number) => given_up(doomed.get(&number) == Some(&true)),
             _ if after.untried.contains(&number) => return None,
             Fate::Untried if after.expired.contains(&number) => {
                 Step::Failed { trouble: expired_trouble() }
             }
             Fate::Later(trouble) if after.expired.contains(&number) => Step::Failed { trouble },
             Fate::Later(trouble) if after.held.contains(&number) => Step::Held { trouble },
+            Fate::Later(trouble) if after.rerouted.contains(&number) => {
+                Step::Deferred { trouble, due: now() }
+            }
             Fate::Later(trouble) => Step::Deferred { trouble, due: after.at? },
             Fate::Untried => return None,
         };
@@ -125,10 +131,15 @@ pub(super) async fn dropped(
     recipients: Vec<u32>,
     is_told: bool,
 ) -> Result<Vec<u64>, Failure> {
-    let trouble = Trouble::found((5, 0, 0), "the administrator of this server gave it up");
-    let step = if is_told { Step::Failed { trouble } } else { Step::Dropped };
+    let step = given_up(is_told);
     let steps = recipients.into_iter().map(|number| (number, step.clone()));
     write(&services, message, steps.collect(), None).await
+}
+
+/// What an admin's order to give up comes to.
+fn given_up(is_told: bool) -> Step {
+    let trouble = Trouble::found((5, 0, 0), "the administrator of this server gave it up");
+    if is_told { Step::Failed { trouble } } else { Step::Dropped }
 }
 
 /// Tells a sender that mail arrived here, or goes on to several.
@@ -137,7 +148,7 @@ pub(super) async fn succeeded(
     success: Success,
     onward: Onward,
 ) -> Result<Vec<u64>, Failure> {
-    let Onward { message, recipients } = onward;
+    let Onward { message, recipients, .. } = onward;
     let what = || match success {
         Success::Arrived => What::Delivered,
         Success::Expanded => What::Expanded,
@@ -151,8 +162,10 @@ pub(super) async fn succeeded(
 }
 
 /// RFC 3463 3.5: "delivery time expired".
+const EXPIRED: (u16, u16, u16) = (4, 4, 7);
+
 fn expired_trouble() -> Trouble {
-    Trouble::found((4, 4, 7), "it could not be delivered in time")
+    Trouble::found(EXPIRED, "it could not be delivered in time")
 }
 
 /// Writes until it is written.
@@ -213,6 +226,9 @@ async fn write_once(
 /// What the sender may have to hear of it.
 fn told(change: &Change) -> Option<Told> {
     let what = match &change.step {
+        Step::Sent { remote, reply, is_traced: true, .. } => {
+            What::Traced { remote: remote.clone(), reply: reply.clone() }
+        }
         Step::Sent { remote, reply, notifies: false, .. } => {
             What::Relayed { remote: remote.clone(), reply: reply.clone() }
         }
@@ -225,13 +241,18 @@ fn told(change: &Change) -> Option<Told> {
 
 /// What went wrong; where it is only that time is over, what went wrong last.
 fn with_last(trouble: &Trouble, row: &OutgoingRecipientRow) -> Trouble {
-    if trouble.status != (4, 4, 7) || row.reason.is_empty() {
+    if trouble.status != EXPIRED {
         return trouble.clone();
+    }
+    // RFC 2852 4: it is the sender who set the time, so that nobody is to try again.
+    let status = if row.is_strict { (5, 4, 7) } else { trouble.status };
+    if row.reason.is_empty() {
+        return Trouble { status, ..trouble.clone() };
     }
     let said = if row.remote.is_empty() { "" } else { " said " };
     let last = format!("{}{said}{}", row.remote, row.reason);
     let reason = format!("{}; the last attempt: {last}", trouble.reason);
-    Trouble { reason, ..trouble.clone() }
+    Trouble { status, reason, ..trouble.clone() }
 }
 
 /// Changes one recipient's row.

@@ -1,9 +1,11 @@
 //! Mail on its way to servers that behave in every way there is: real sockets on loopback, names
 //! from a zone of the test's own, a real store.
 //!
+//! Smart hosts, sources, tests of a delivery and orders for mail under way: `routes`.
 //! Not here: the rules of SMTP (`grace_smtp::sender`), when what is tried (`grace_queue`).
 
 mod forwarded;
+mod routes;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -28,7 +30,7 @@ use crate::config::limits::{self, Limits, Store};
 use crate::dns::testing::{Server, Zone};
 use crate::net::stream::Stream;
 use crate::net::tls::{Current, Tls};
-use crate::outgoing::{list, new_number};
+use crate::outgoing::{self, Changed, list, new_number};
 use crate::store;
 use crate::store::outgoing::{Onward, OutgoingRow, notify};
 use crate::telemetry::bus::Bus;
@@ -48,11 +50,18 @@ struct House {
 impl House {
     /// A house that knows these names; other servers listen at `port`.
     async fn open(zone: Zone, port: u16, change: impl FnOnce(&mut limits::Outgoing)) -> Self {
+        Self::open_with(zone, |config| {
+            config.queue.port = u64::from(port);
+            change(&mut config.queue);
+        })
+        .await
+    }
+
+    /// The same with anything of its settings changed.
+    async fn open_with(zone: Zone, change: impl FnOnce(&mut Config)) -> Self {
         let folder = TempDir::new().unwrap();
         let names = Server::start(zone).await;
-        let mut queue = limits::Outgoing { port: u64::from(port), ..limits::Outgoing::default() };
-        change(&mut queue);
-        let (services, orders) = services(folder.path(), &names, queue);
+        let (services, orders) = services(folder.path(), &names, change);
         services.directory.create_domain("grace.test", "test").await.unwrap();
         for name in ["anna", "postmaster"] {
             let password = Zeroizing::new("correct horse".to_owned());
@@ -85,8 +94,8 @@ impl House {
         upload.write(text.as_bytes()).await.unwrap();
         let body = upload.finish().await.unwrap();
         let id = new_number();
-        let schedule = outgoing::settings(&self.services.config.queue).schedule;
-        let life = Life::new(&schedule, now(), None, None);
+        let schedule = &self.services.outgoing.settings().schedule;
+        let life = Life::new(schedule, now(), None, None);
         let message = OutgoingRow {
             id,
             trace: id,
@@ -105,7 +114,8 @@ impl House {
             let address = Mailbox::parse(address, Charset::Utf8).unwrap();
             outgoing::recipient(id, number, &address, &life)
         });
-        let mut onward = Onward { message, recipients: recipients.collect() };
+        let recipients = recipients.collect();
+        let mut onward = Onward { message, recipients, deliver_by: None };
         change(&mut onward);
         let mailboxes = &self.services.mailboxes;
         mailboxes.deliver(&[], body, Some(&onward)).await.unwrap();
@@ -158,8 +168,14 @@ impl House {
     }
 
     async fn change(&self, change: QueueChange) -> u64 {
-        let all = QueueFilter::default();
-        self.services.outgoing.change(all, change, "test").await.unwrap().unwrap()
+        let Changed { recipients, underway } =
+            self.change_some(QueueFilter::default(), change).await;
+        assert_eq!(underway, 0, "nobody is being tried");
+        recipients
+    }
+
+    async fn change_some(&self, some: QueueFilter, change: QueueChange) -> Changed {
+        self.services.outgoing.change(some, change, "test").await.unwrap().unwrap()
     }
 
     /// Stops, and waits until nothing of it is left.
@@ -174,10 +190,10 @@ impl House {
 fn services(
     folder: &Path,
     names: &Server,
-    queue: limits::Outgoing,
+    change: impl FnOnce(&mut Config),
 ) -> (Services, mpsc::Receiver<Order>) {
     let limits = Limits { shutdown_s: 1, ..Limits::default() };
-    let config = Config {
+    let mut config = Config {
         hostname: "mail.grace.test".to_owned(),
         data: folder.to_path_buf(),
         listen: Vec::new(),
@@ -188,11 +204,13 @@ fn services(
         limits,
         door: limits::DoorRules::default(),
         store: Store::default(),
-        queue,
+        queue: limits::Outgoing::default(),
         dns: names.settings(),
         authenticity: limits::Authenticity::default(),
+        transport: limits::Transport::default(),
         try_mode: false,
     };
+    change(&mut config);
     let bus = Bus::new(100_000);
     let db = Db::open(Options::new(folder.join("store")), store::SCHEMA).unwrap();
     Services::new(Arc::new(config), bus, db).unwrap()
@@ -286,6 +304,7 @@ fn certificate(folder: &Path) -> Current {
         queue: limits::Outgoing::default(),
         dns: limits::Dns::default(),
         authenticity: limits::Authenticity::default(),
+        transport: limits::Transport::default(),
         try_mode: false,
     };
     Tls::open(&names).unwrap().current()

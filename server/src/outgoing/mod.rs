@@ -18,17 +18,21 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::{mpsc, oneshot};
 
 use grace_ipc::queue::{QueueChange, QueueFilter};
+use grace_ipc::route::{DeliveryStep, DeliveryVerdict};
 use grace_mail::address::{Charset, Domain, Host, Mailbox};
 use grace_queue::schedule::Life;
+use grace_queue::settings::Settings;
 
-pub use self::settings::settings;
-
+use crate::config::limits;
 use crate::store::failure::Failure;
 use crate::store::outgoing::{Onward, OutgoingRecipientRow, notify};
 use crate::telemetry::bus::Moments;
 
 /// Orders that may wait for the sender of mail. It takes them at once; this is for a burst.
 const ORDERS_MAX: usize = 1_024;
+
+/// Steps of a test that may wait for who listens; then the test waits.
+const STEPS_MAX: usize = 64;
 
 /// What `outbound` is told.
 #[derive(Debug)]
@@ -46,8 +50,43 @@ pub enum Order {
         /// Who asks.
         by: String,
         /// How many there were, or why it was not done.
-        reply: oneshot::Sender<Result<u64, Failure>>,
+        reply: oneshot::Sender<Result<Changed, Failure>>,
     },
+    /// Mail goes other ways than before.
+    Routes,
+    /// An admin wants to know whether mail would arrive.
+    Test(Box<Test>),
+}
+
+/// A delivery to be tried up to RCPT.
+#[derive(Debug)]
+pub struct Test {
+    /// Whom to reach.
+    pub to: Mailbox,
+    /// From whom; `None`: nobody.
+    pub from: Option<Mailbox>,
+    /// Is told each step. Who listens no more wants no more.
+    pub steps: mpsc::Sender<DeliveryStep>,
+    /// What came of it.
+    pub reply: oneshot::Sender<Tested>,
+}
+
+/// What a test found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tested {
+    /// In a word.
+    pub verdict: DeliveryVerdict,
+    /// In a sentence.
+    pub text: String,
+}
+
+/// To how many recipients something was done.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Changed {
+    /// All of them.
+    pub recipients: u64,
+    /// Those among them that are being tried: it is done when their attempt ends.
+    pub underway: u64,
 }
 
 /// What a sender hears of who wants to hear of success (RFC 3461 4.1).
@@ -65,14 +104,23 @@ pub struct Outgoing {
     orders: mpsc::Sender<Order>,
     waiting: Arc<AtomicU64>,
     waiting_max: u64,
+    settings: Arc<Settings>,
 }
 
 impl Outgoing {
-    /// A desk, and where its orders come out. At most `waiting_max` recipients may wait.
+    /// A desk by these settings, and where its orders come out.
     #[must_use]
-    pub fn new(waiting_max: u64) -> (Self, mpsc::Receiver<Order>) {
+    pub fn new(settings: &limits::Outgoing) -> (Self, mpsc::Receiver<Order>) {
         let (orders, taken) = mpsc::channel(ORDERS_MAX);
-        (Self { orders, waiting: Arc::default(), waiting_max }, taken)
+        let waiting_max = settings.recipients_waiting_max;
+        let settings = Arc::new(settings::settings(settings));
+        (Self { orders, waiting: Arc::default(), waiting_max, settings }, taken)
+    }
+
+    /// What the queue goes by.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.settings
     }
 
     /// Whether one more recipient may wait.
@@ -104,13 +152,31 @@ impl Outgoing {
         drop(self.orders.send(Order::Succeeded(success, Box::new(message))).await);
     }
 
+    /// Has a delivery tried; gives its steps, and what comes of it. It ends when nobody listens.
+    pub async fn test(
+        &self,
+        to: Mailbox,
+        from: Option<Mailbox>,
+    ) -> (mpsc::Receiver<DeliveryStep>, oneshot::Receiver<Tested>) {
+        let ((steps, told), (reply, answer)) = (mpsc::channel(STEPS_MAX), oneshot::channel());
+        let test = Box::new(Test { to, from, steps, reply });
+        // Where nobody sends any more there is no answer.
+        drop(self.orders.send(Order::Test(test)).await);
+        (told, answer)
+    }
+
+    /// Tells that mail goes other ways than before, also what waits.
+    pub async fn routes_changed(&self) {
+        drop(self.orders.send(Order::Routes).await);
+    }
+
     /// Does something to recipients that wait; says to how many. `None`: the server stops.
     pub async fn change(
         &self,
         filter: QueueFilter,
         change: QueueChange,
         by: &str,
-    ) -> Option<Result<u64, Failure>> {
+    ) -> Option<Result<Changed, Failure>> {
         let (reply, answer) = oneshot::channel();
         let order = Order::Change { filter, change, by: by.to_owned(), reply };
         self.orders.send(order).await.ok()?;

@@ -7,8 +7,7 @@ use grace_queue::settings::{Limits, Schedule, Settings};
 use crate::config::limits::Outgoing;
 
 /// What the queue goes by.
-#[must_use]
-pub fn settings(settings: &Outgoing) -> Settings {
+pub(super) fn settings(settings: &Outgoing) -> Settings {
     let seconds = Duration::from_secs;
     let count = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
     let size = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);

@@ -3,19 +3,37 @@
 //! ```text
 //!   example.org ─▶ MX, or the domain itself ─▶ hosts in order ─▶ addresses of each, when tried
 //!   [mx.example.org]:2525, [192.0.2.1] ─▶ that host
-//!   anything, with a smart host ─▶ the smart host
+//!   anything, with a smart host ─▶ the smart host            which: `rules`
 //! ```
 //! Invariants: a domain that surely takes no mail is told from one that nobody could tell us about;
 //! mail that should come to this server is not sent in circles.
 //! Not here: connections (`outbound`), questions and answers (`dns`).
 
+pub mod change;
 mod order;
+pub mod rules;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, PoisonError, RwLock};
 
-use crate::config::limits::Outgoing;
+use gracedb::db::Db;
+use gracedb::view::View as _;
+
+use grace_ipc::event::Service;
+
+use self::rules::{Rules, SmartHost, Way};
+use crate::config::names::Source;
+use crate::config::{Config, Door};
 use crate::dns::{Cause, Resolver};
+use crate::store::failure::Failure;
+use crate::store::routes::RouteRow;
+use crate::telemetry::bus::Bus;
+
+/// What is said of mail that would come back to this server (RFC 5321 5.1).
+pub const CIRCLE: &str = "the domain's mail should come to this server, which does not know it";
 
 /// Why mail for a destination cannot go anywhere.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,15 +81,22 @@ pub struct Router {
     own_name: String,
     port: u16,
     hosts_max: usize,
-    smart_host: Option<Host>,
+    /// Where other servers bring mail to this one.
+    doors: Arc<[Door]>,
+    /// What the settings say, where no route does.
+    usual: (Option<Arc<SmartHost>>, Arc<[Source]>),
+    rules: Arc<RwLock<Arc<Rules>>>,
+    db: Db,
+    bus: Bus,
 }
 
 impl Router {
-    /// A router by the settings; `own_name` is this server's.
+    /// A router by the settings and the routes kept in `db`.
     ///
     /// # Errors
-    /// The smart host is none.
-    pub fn new(resolver: Resolver, own_name: &str, settings: &Outgoing) -> Result<Self, String> {
+    /// The smart host is none, or the routes cannot be read.
+    pub fn new(resolver: Resolver, config: &Config, db: Db, bus: Bus) -> Result<Self, String> {
+        let settings = &config.queue;
         let port = u16::try_from(settings.port).unwrap_or(25);
         let smart_host = match settings.smart_host.as_str() {
             "none" => None,
@@ -82,35 +107,88 @@ impl Router {
             })?),
         };
         let hosts_max = usize::try_from(settings.hosts_max).unwrap_or(usize::MAX);
-        Ok(Self { resolver, own_name: own_name.to_owned(), port, hosts_max, smart_host })
+        let smart_host = smart_host.map(|host| Arc::new(SmartHost::plain(host)));
+        let four = settings.source_ipv4.iter().map(|source| &source.0);
+        let six = settings.source_ipv6.iter().map(|source| &source.0);
+        let sources: Arc<[Source]> = four.chain(six).cloned().collect();
+        let doors = config.listen.iter().filter(|door| door.service == Service::Smtp);
+        let router = Self {
+            resolver,
+            own_name: config.hostname.clone(),
+            port,
+            hosts_max,
+            doors: doors.copied().collect(),
+            usual: (smart_host, sources),
+            rules: Arc::default(),
+            db,
+            bus,
+        };
+        router.reload().map_err(|e| format!("the routes of outgoing mail cannot be read: {e}"))?;
+        Ok(router)
     }
 
-    /// What mail for a destination has in common: it goes to the same servers.
+    /// Goes by what is in the database from now on.
+    fn reload(&self) -> Result<(), Failure> {
+        // Held while the rows are read: who reads later ones also writes later.
+        let mut rules = self.rules.write().unwrap_or_else(PoisonError::into_inner);
+        let rows = self.db.snapshot().scan::<RouteRow>().collect::<Result<Vec<_>, _>>()?;
+        let (smart_host, sources) = self.usual.clone();
+        *rules = Arc::new(Rules::new(rows, smart_host, sources));
+        Ok(())
+    }
+
+    fn rules(&self) -> Arc<Rules> {
+        Arc::clone(&self.rules.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The way to a destination for mail of a sender; empty: nobody's.
     #[must_use]
-    pub fn next_hop(&self, destination: &str) -> String {
-        match &self.smart_host {
-            Some(host) if !destination.starts_with('[') => {
-                format!("[{}]:{}", host.name, host.port)
-            }
-            _ => destination.to_owned(),
-        }
+    pub fn way(&self, destination: &str, sender: &str) -> Way {
+        self.rules().way(destination, sender)
     }
 
-    /// The servers to try for a next hop, in order; `chance` decides between equals.
+    /// What mail for a destination from a sender has in common with other mail: it goes the same
+    /// way.
+    #[must_use]
+    pub fn next_hop(&self, destination: &str, sender: &str) -> String {
+        self.way(destination, sender).hop
+    }
+
+    /// Our name, where a server at this port may be this one: one that calls itself so is.
+    #[must_use]
+    pub fn own_name_at(&self, port: u16) -> Option<String> {
+        self.has_door(port).then(|| self.own_name.clone())
+    }
+
+    fn has_door(&self, port: u16) -> bool {
+        self.doors.iter().any(|door| door.address.port() == port)
+    }
+
+    /// Whether a connection goes to a door of this server. `local` is its near end.
+    #[must_use]
+    pub fn is_ourselves(&self, peer: SocketAddr, local: SocketAddr) -> bool {
+        self.doors.iter().any(|door| {
+            let (at, is_any) = (door.address.ip(), door.address.ip().is_unspecified());
+            let is_here = at == peer.ip() || (is_any && peer.ip() == local.ip());
+            door.address.port() == peer.port() && is_here
+        })
+    }
+
+    /// The servers to try for the end of a way, in order; `chance` decides between equals.
     ///
     /// # Errors
     /// There are none, for good or for now.
-    pub async fn hosts(&self, next_hop: &str, chance: u64) -> Result<Vec<Host>, NoRoute> {
-        if next_hop.starts_with('[') {
-            let host = server(next_hop, self.port);
-            let words = || format!("{next_hop} is no server");
+    pub async fn hosts(&self, to: &str, chance: u64) -> Result<Vec<Host>, NoRoute> {
+        if to.starts_with('[') {
+            let host = server(to, self.port);
+            let words = || format!("{to} is no server");
             return Ok(vec![host.ok_or_else(|| NoRoute::never((5, 1, 2), words()))?]);
         }
-        let names = match self.resolver.mx(next_hop).await {
+        let names = match self.resolver.mx(to).await {
             Ok(exchanges) => order::order(exchanges, &self.own_name, chance)?,
             Err(failure) => match failure.cause {
                 // RFC 5321 5.1: without MX the domain itself is the server.
-                Cause::NoRecord => vec![next_hop.to_owned()],
+                Cause::NoRecord => vec![to.to_owned()],
                 Cause::NotThere | Cause::NoName => {
                     return Err(NoRoute::never((5, 1, 2), failure.to_string()));
                 }
@@ -161,26 +239,4 @@ fn smart_host(text: &str, port: u16) -> Option<Host> {
     let is_name = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
     let is_host = !name.is_empty() && name.chars().all(is_name);
     is_host.then(|| Host { name: name.to_lowercase(), port })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn servers_are_read() {
-        let host = |text| server(text, 25).map(|host| (host.name, host.port));
-        let found = |name: &str, port| Some((name.to_owned(), port));
-        assert_eq!(host("[mx.example.org]"), found("mx.example.org", 25));
-        assert_eq!(host("[mx.example.org]:2525"), found("mx.example.org", 2525));
-        assert_eq!(host("[192.0.2.1]"), found("192.0.2.1", 25));
-        assert_eq!(host("[IPv6:2001:db8::1]"), found("2001:db8::1", 25));
-        for text in ["mx", "[]", "[mx", "[mx]:", "[mx]:0x", "[mx]:70000"] {
-            assert_eq!(host(text), None, "{text}");
-        }
-        let smart = |text| smart_host(text, 25).map(|host| (host.name, host.port));
-        assert_eq!(smart("Relay.example.org"), found("relay.example.org", 25));
-        assert_eq!(smart("relay.example.org:587"), found("relay.example.org", 587));
-        assert_eq!(smart("relay example:587"), None);
-    }
 }

@@ -3,7 +3,7 @@
 //! Invariant: pure; chance comes in as a number.
 //! Not here: asking the DNS (`route`).
 
-use super::NoRoute;
+use super::{CIRCLE, NoRoute};
 use crate::dns::Mx;
 
 /// The servers to try, the best first; those of one preference in an order that chance decides.
@@ -25,8 +25,7 @@ pub(super) fn order(
     if let Some(limit) = own.map(|exchange| exchange.preference).min() {
         exchanges.retain(|exchange| exchange.preference < limit);
         if exchanges.is_empty() {
-            let words = "the domain's mail should come to this server, which does not know it";
-            return Err(NoRoute::never((5, 4, 6), words));
+            return Err(NoRoute::never((5, 4, 6), CIRCLE));
         }
     }
     exchanges.sort_by_key(|exchange| (exchange.preference, mixed(&exchange.host, chance)));
@@ -35,7 +34,7 @@ pub(super) fn order(
 }
 
 /// A number that looks like chance, another one for each name.
-fn mixed(name: &str, chance: u64) -> u64 {
+pub(super) fn mixed(name: &str, chance: u64) -> u64 {
     // FNV-1a, and the finish of SplitMix64, which spreads its last steps.
     let hash = name.bytes().fold(chance ^ 0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)

@@ -11,6 +11,7 @@
 //!  33 traced     34 trace_word    35 trace_later
 //!  25 grey_waiting  26 grey_known  27 grey_secret
 //!  30 alias_target  31 forward  32 srs_key
+//!  23 route      24 deliver_by
 //! ```
 //! Invariant: a table's id and name never change meaning; a table that is given up keeps its id:
 //! 6, `body`.
@@ -32,6 +33,7 @@ pub mod outgoing;
 pub mod refusal;
 pub mod removal;
 pub mod report;
+pub mod routes;
 pub mod seed;
 pub mod settings;
 pub mod statistics;
@@ -47,7 +49,8 @@ use self::forwards::{AliasTargets, ForwardRow, SrsKeyRow};
 use self::greylist::{GreyKnownRow, GreySecretRow, GreyWaitingRow};
 use self::logins::{AppPasswordRow, ScramKeyRow};
 use self::messages::{MailboxRow, MessageRow, Subscription, UidValidity, Vanished};
-use self::outgoing::{OutgoingRecipientRow, OutgoingRow};
+use self::outgoing::{DeliverByRow, OutgoingRecipientRow, OutgoingRow};
+use self::routes::RouteRow;
 use self::settings::{AddressSettings, DomainSettings};
 use self::statistics::StatisticRow;
 use self::traces::{TraceLaterRow, TracePage, TraceRow, TraceWordRow, TracedRow};
@@ -81,4 +84,6 @@ pub const SCHEMA: Schema = Schema::new(&[
     AliasTargets::DEF,
     ForwardRow::DEF,
     SrsKeyRow::DEF,
+    RouteRow::DEF,
+    DeliverByRow::DEF,
 ]);

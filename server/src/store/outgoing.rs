@@ -2,9 +2,10 @@
 //!
 //! ```text
 //!   outgoing ──▶ bytes in the journal, shared with what was delivered here
+//!      ├──▶ deliver_by: where its sender set a time
 //!      └──▶ outgoing_recipient (message, number): one row each until it is settled
 //! ```
-//! Invariants: a message's row goes with the last of its recipients, in the same transaction; a
+//! Invariants: a message's rows go with the last of its recipients, in the same transaction; a
 //! recipient's row changes only when an attempt has ended or an admin says so.
 //! Not here: when it is tried (`grace_queue`), who tries it (`outbound`).
 
@@ -88,6 +89,21 @@ pub struct OutgoingRecipientRow {
     pub reason: String,
 }
 
+/// The time a sender set for a message to arrive (RFC 2852).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Table, Serialize, Deserialize)]
+#[table(id = 24, name = "deliver_by")]
+pub struct DeliverByRow {
+    /// The message.
+    #[key]
+    pub message: u64,
+    /// Until when, milliseconds since 1970 UTC.
+    pub deadline_ms: u64,
+    /// By-mode R: it comes back then. Else N: its sender is told.
+    pub returns: bool,
+    /// The sender wants to hear where it goes on to.
+    pub is_traced: bool,
+}
+
 /// A message and its recipients elsewhere, to be written.
 #[derive(Debug, Clone)]
 pub struct Onward {
@@ -95,6 +111,8 @@ pub struct Onward {
     pub message: OutgoingRow,
     /// Its recipients, one at least.
     pub recipients: Vec<OutgoingRecipientRow>,
+    /// When it is to arrive, if its sender said so.
+    pub deliver_by: Option<DeliverByRow>,
 }
 
 /// What the body of a message holds.
@@ -137,14 +155,13 @@ pub mod notify {
 ///
 /// # Errors
 /// The number is in use, or the database failed.
-pub(crate) fn enqueue(
-    tx: &mut WriteTx<'_>,
-    message: &OutgoingRow,
-    recipients: &[OutgoingRecipientRow],
-) -> Result<(), Failure> {
-    tx.insert(message)?;
-    for recipient in recipients {
+pub(crate) fn enqueue(tx: &mut WriteTx<'_>, onward: &Onward) -> Result<(), Failure> {
+    tx.insert(&onward.message)?;
+    for recipient in &onward.recipients {
         tx.insert(recipient)?;
+    }
+    if let Some(by) = &onward.deliver_by {
+        tx.insert(by)?;
     }
     Ok(())
 }
@@ -158,6 +175,7 @@ pub(crate) fn settle(tx: &mut WriteTx<'_>, message: u64, number: u32) -> Result<
     tx.delete::<OutgoingRecipientRow>(&(message, number))?;
     if tx.prefix::<OutgoingRecipientRow>(&(message,)).next().transpose()?.is_none() {
         tx.delete::<OutgoingRow>(&message)?;
+        tx.delete::<DeliverByRow>(&message)?;
     }
     Ok(was_there)
 }

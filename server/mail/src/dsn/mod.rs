@@ -28,6 +28,8 @@ use crate::date::Date;
 use crate::header;
 use status::{Action, Status};
 
+/// How much of a header is given back, in bytes: whole fields. Real ones have 2 to 20 KiB.
+pub const HEADER_BYTES_MAX: usize = 64 * 1_024;
 /// Longest part of an identifier that is used, in bytes. With what we put around it a boundary
 /// stays below the 70 of RFC 2046 5.1.1.
 const UNIQUE_BYTES_MAX: usize = 48;

@@ -4,10 +4,9 @@
 //! delimiter; lines end in CRLF and are at most 998 bytes long; without NUL and lone CR, which no
 //! encoding but binary may have (RFC 2045 2.8).
 
+use super::HEADER_BYTES_MAX;
 use crate::header;
 
-/// How much of a header is given back, in bytes. Real ones have 2 to 20 KiB.
-const HEADER_BYTES_MAX: usize = 64 * 1_024;
 /// Longest line, in bytes (RFC 5322 2.1.1).
 const LINE_BYTES_MAX: usize = 998;
 

@@ -123,10 +123,9 @@ impl Sender {
     /// The reply to the whole message. With LMTP (RFC 2033 4.2) there would be one for each
     /// accepted recipient, each with its own `Asked::End`.
     pub(super) fn end_answered(&mut self, reply: PeerReply) {
-        let notifies = self.extensions.dsn;
         match (reply.class(), &mut self.transaction) {
             (2, Some(transaction)) => {
-                transaction.deliver(&reply, notifies);
+                transaction.deliver(&reply, &self.extensions);
                 self.settle();
                 self.next_job();
             }

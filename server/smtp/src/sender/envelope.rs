@@ -5,7 +5,7 @@
 //!   DATA accepted, somebody got in        the body
 //!   DATA accepted, nobody got in          a lone dot, whose reply means nothing (RFC 2920 3.1)
 //!   somebody got in, chunks are wanted    the body, in chunks
-//!   anything else                         settled; RSET if the peer has a transaction open
+//!   anything else, or the envelope only   settled; RSET if the peer has a transaction open
 //! ```
 //! Invariants: with PIPELINING a group of commands goes out in one piece and ends with DATA;
 //! without it, every command waits for the reply to the one before.
@@ -58,7 +58,9 @@ impl Sender {
                 self.enter(Phase::Clearing);
                 self.command(Asked::LoneDot, ".", ".");
             }
-            (Progress::Unsent, true) => self.begin_body(Framing::Chunks),
+            (Progress::Unsent, true) if !self.settings.envelope_only => {
+                self.begin_body(Framing::Chunks);
+            }
             _ => {
                 let is_open = transaction.mail() == Progress::Accepted;
                 self.settle();

@@ -28,8 +28,10 @@ pub struct Extensions {
     pub require_tls: bool,
     /// ENHANCEDSTATUSCODES (RFC 2034).
     pub enhanced_codes: bool,
-    /// DELIVERBY (RFC 2852). Known, not used.
+    /// DELIVERBY (RFC 2852).
     pub deliver_by: bool,
+    /// The shortest time it takes with by-mode R, in seconds, if it said so (RFC 2852 3).
+    pub deliver_by_min_s: Option<u32>,
     /// MT-PRIORITY (RFC 6710). Known, not used.
     pub priority: bool,
     /// FUTURERELEASE (RFC 4865). Known, not used.
@@ -84,7 +86,10 @@ impl Extensions {
             "DSN" => self.dsn = true,
             "REQUIRETLS" => self.require_tls = true,
             "ENHANCEDSTATUSCODES" => self.enhanced_codes = true,
-            "DELIVERBY" => self.deliver_by = true,
+            "DELIVERBY" => {
+                self.deliver_by = true;
+                self.deliver_by_min_s = words.next().and_then(|word| word.parse().ok());
+            }
             "MT-PRIORITY" => self.priority = true,
             "FUTURERELEASE" => self.future_release = true,
             "LIMITS" => words.for_each(|word| self.limits.add(word)),
@@ -157,6 +162,7 @@ mod tests {
                 require_tls: true,
                 enhanced_codes: true,
                 deliver_by: true,
+                deliver_by_min_s: Some(240),
                 priority: true,
                 future_release: true,
                 auth_plain: true,

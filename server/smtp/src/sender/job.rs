@@ -4,6 +4,7 @@
 //! hands over piece by piece.
 
 use crate::dsn::{Notify, OriginalRecipient, Return};
+use crate::parameters::DeliverBy;
 use crate::path::{Recipient, ReversePath};
 
 /// One message for some recipients at one host.
@@ -22,6 +23,8 @@ pub struct Job {
     pub envelope_id: Option<String>,
     /// Whether it may only travel encrypted, here and from there on (REQUIRETLS, RFC 8689).
     pub require_tls: bool,
+    /// Until when it must have arrived (BY, RFC 2852), counted from now.
+    pub deliver_by: Option<DeliverBy>,
 }
 
 /// One recipient of a job.

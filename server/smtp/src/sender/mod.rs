@@ -266,6 +266,12 @@ impl Sender {
         self.tls.as_ref()
     }
 
+    /// Whether a message is sent to its end and not answered: it may have been delivered, and who
+    /// hangs up now delivers it twice (RFC 1047).
+    pub fn awaits_verdict(&self) -> bool {
+        self.unanswered.contains(&Asked::End)
+    }
+
     /// How many bytes [`receive`](Self::receive) takes now. Read no more than this from the peer,
     /// and nothing while it is zero: then TLS is to be started, or the session is over.
     pub fn room(&self) -> usize {

@@ -67,6 +67,10 @@ impl Sender {
                 if asked == Asked::Ehlo {
                     self.extensions = Extensions::parse(&raw.lines);
                 }
+                let own_name = self.settings.own_name.as_deref();
+                if own_name.is_some_and(|own| name.eq_ignore_ascii_case(own)) {
+                    return self.give_up(Failure::found(Reason::OwnName));
+                }
                 self.encrypt();
             }
             // RFC 5321 3.2: a server that does not know EHLO is asked with HELO.

@@ -26,6 +26,8 @@ pub enum Outcome {
         /// Whether it took the duty to notify, too. If not, and the sender asked to hear of
         /// success, tell that the message was relayed (RFC 3461 5.2.2).
         notifies: bool,
+        /// Whether it took the duty to deliver in time, if there was one (RFC 2852).
+        keeps_time: bool,
     },
     /// It may yet work.
     Later(Failure),
@@ -143,6 +145,12 @@ pub enum Reason {
     NoRequireTls,
     /// The message could not be read from our own disk.
     BodyFailed,
+    /// The message is to come back if it is late, and the peer does not promise that (RFC 2852).
+    NoDeliverBy,
+    /// Less time is left than the peer needs, in seconds (RFC 2852 3).
+    TooLate(u32),
+    /// The peer calls itself by our own name: we talk to ourselves.
+    OwnName,
 }
 
 impl Outcome {
@@ -225,6 +233,8 @@ impl Reason {
             Self::NoUtf8                       => (5, 6, 7, Fault::Message),
             Self::NoRequireTls                 => (5, 7, 30, Fault::Message),
             Self::BodyFailed                   => (4, 3, 0, Fault::Message),
+            Self::NoDeliverBy | Self::TooLate(_) => (5, 4, 7, Fault::Message),
+            Self::OwnName                      => (5, 4, 6, Fault::Host),
         }
     }
 }
@@ -262,6 +272,11 @@ impl fmt::Display for Reason {
             Self::NoUtf8 => f.write_str("the host takes no international addresses or headers"),
             Self::NoRequireTls => f.write_str("the host does not promise to keep TLS (REQUIRETLS)"),
             Self::BodyFailed => f.write_str("the message could not be read here"),
+            Self::NoDeliverBy => {
+                f.write_str("the host does not promise to deliver in time (DELIVERBY)")
+            }
+            Self::TooLate(seconds) => write!(f, "the host needs {seconds} s, and less is left"),
+            Self::OwnName => f.write_str("the host calls itself by our name: it is ourselves"),
         }
     }
 }

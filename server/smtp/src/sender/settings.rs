@@ -69,6 +69,12 @@ pub struct Settings {
     pub login: Option<Login>,
     /// Whether the password may cross an unencrypted connection. Only ever for loopback.
     pub login_without_tls: bool,
+    /// Our name, where the peer may be this very server: one that calls itself so gets no mail, for
+    /// it would come back to us (RFC 5321 6.3).
+    pub own_name: Option<String>,
+    /// Go as far as RCPT and send no message: who is accepted there comes back as
+    /// [`NotAttempted`](crate::sender::outcome::Outcome::NotAttempted).
+    pub envelope_only: bool,
     /// BDAT wherever it is offered, instead of only for binary messages. Off: DATA is what every
     /// server has been tested with.
     pub chunking_preferred: bool,
@@ -119,6 +125,8 @@ impl Settings {
             tls,
             login: None,
             login_without_tls: false,
+            own_name: None,
+            envelope_only: false,
             chunking_preferred: false,
             recipients_max: 100,
             transactions_max: 100,

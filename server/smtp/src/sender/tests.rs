@@ -16,6 +16,7 @@ use grace_mail::address::{Charset, Mailbox};
 use super::*;
 use crate::dsn::{Notify, OriginalRecipient, Return};
 use crate::login::Secret;
+use crate::parameters::{ByMode, DeliverBy};
 use crate::path::{Recipient, ReversePath};
 use crate::sender::job::{Content, JobRecipient, Message};
 use crate::sender::outcome::{Cause, Fault};
@@ -218,6 +219,7 @@ fn job(words: &str, size_bytes: u64) -> Job {
         returned: None,
         envelope_id: None,
         require_tls: false,
+        deliver_by: None,
     };
     for word in words {
         match word.split_once('=').unwrap_or((word, "")) {
@@ -226,6 +228,7 @@ fn job(words: &str, size_bytes: u64) -> Job {
             ("utf8", "") => job.message.utf8 = true,
             ("size", bytes) => job.message.size_bytes = bytes.parse().unwrap(),
             ("requiretls", "") => job.require_tls = true,
+            ("by", value) => job.deliver_by = Some(deliver_by(value)),
             ("ret", value) => job.returned = Return::parse(value),
             ("envid", value) => job.envelope_id = Some(value.to_owned()),
             ("notify", value) => {
@@ -240,6 +243,16 @@ fn job(words: &str, size_bytes: u64) -> Job {
         }
     }
     job
+}
+
+/// `120;R`, as BY has it.
+fn deliver_by(value: &str) -> DeliverBy {
+    let (time, mode) = value.split_once(';').expect("a time and a mode");
+    DeliverBy {
+        time_s: time.parse().expect("seconds"),
+        mode: if mode.starts_with('R') { ByMode::Return } else { ByMode::Notify },
+        trace: mode.ends_with('T'),
+    }
 }
 
 fn shown(outcome: &Outcome) -> String {
@@ -257,8 +270,11 @@ fn shown(outcome: &Outcome) -> String {
         format!("{word} {} ({fault}): {cause}", failure.status)
     };
     match outcome {
-        Outcome::Delivered { reply, notifies: false } => format!("delivered: {reply}"),
-        Outcome::Delivered { reply, notifies: true } => format!("delivered, notifies: {reply}"),
+        Outcome::Delivered { reply, notifies, keeps_time } => {
+            let notifies = if *notifies { ", notifies" } else { "" };
+            let in_time = if *keeps_time { ", in time" } else { "" };
+            format!("delivered{notifies}{in_time}: {reply}")
+        }
         Outcome::Later(failure) => failed("later", failure),
         Outcome::Never(failure) => failed("never", failure),
         Outcome::NotAttempted => "not attempted".to_owned(),

@@ -16,6 +16,7 @@ use std::time::Instant;
 use grace_mail::address::Host;
 
 use crate::dsn::{self, ENVELOPE_ID_BYTES_MAX, ORIGINAL_RECIPIENT_BYTES_MAX, OriginalRecipient};
+use crate::parameters::ByMode;
 use crate::path::{Recipient, ReversePath};
 use crate::sender::extensions::Extensions;
 use crate::sender::job::{Content, Job, JobRecipient};
@@ -152,7 +153,18 @@ impl Transaction {
                 Some(Reason::NoEightBit)
             }
             _ if (message.utf8 || !sender_is_ascii) && !extensions.utf8 => Some(Reason::NoUtf8),
-            _ => None,
+            _ => self.refused_in_time(extensions),
+        }
+    }
+
+    /// RFC 2852 4: what comes back when it is late goes on only to who does the same, in time.
+    fn refused_in_time(&self, extensions: &Extensions) -> Option<Reason> {
+        let by = self.job.deliver_by.filter(|by| by.mode == ByMode::Return)?;
+        let needs_s = extensions.deliver_by_min_s.unwrap_or_default().max(1);
+        match extensions.deliver_by {
+            false => Some(Reason::NoDeliverBy),
+            true if i64::from(by.time_s) < i64::from(needs_s) => Some(Reason::TooLate(needs_s)),
+            true => None,
         }
     }
 
@@ -187,14 +199,15 @@ impl Transaction {
         // RFC 2920 3.1: DATA may go out before the replies to RCPT have come, if it is the last of
         // the group. A chunk would be sent in vain if nobody got in.
         let may_get_in = self.has_accepted() || unanswered > 0;
-        if self.data != Progress::Unsent || !may_get_in || self.is_chunked(extensions, settings) {
+        let is_in_vain = !may_get_in || settings.envelope_only;
+        if self.data != Progress::Unsent || is_in_vain || self.is_chunked(extensions, settings) {
             return None;
         }
         self.data = Progress::Sent;
         Some((Asked::Data, "DATA".to_owned()))
     }
 
-    /// `MAIL FROM:<a@x> SIZE=.. BODY=.. SMTPUTF8 RET=.. ENVID=.. REQUIRETLS`
+    /// `MAIL FROM:<a@x> SIZE=.. BODY=.. SMTPUTF8 RET=.. ENVID=.. REQUIRETLS BY=..`
     fn mail_command(&self, extensions: &Extensions) -> String {
         let job = &self.job;
         let mut command = format!("MAIL FROM:<{}>", job.sender);
@@ -220,6 +233,9 @@ impl Transaction {
         }
         if job.require_tls {
             command.push_str(" REQUIRETLS");
+        }
+        if let Some(by) = job.deliver_by.filter(|_| extensions.deliver_by) {
+            let _ = write!(command, " BY={by}");
         }
         command
     }
@@ -275,8 +291,9 @@ impl Transaction {
     }
 
     /// Those who were waiting for the body have it.
-    pub(super) fn deliver(&mut self, reply: &PeerReply, notifies: bool) {
-        self.settle_accepted(&Outcome::Delivered { reply: reply.clone(), notifies });
+    pub(super) fn deliver(&mut self, reply: &PeerReply, extensions: &Extensions) {
+        let (notifies, keeps_time) = (extensions.dsn, extensions.deliver_by);
+        self.settle_accepted(&Outcome::Delivered { reply: reply.clone(), notifies, keeps_time });
     }
 
     /// Those who were waiting for the body do not get it.

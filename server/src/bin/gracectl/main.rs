@@ -17,7 +17,9 @@ mod forward;
 mod password;
 mod print;
 mod queue;
+mod route;
 mod settings;
+mod test;
 mod trace;
 mod units;
 mod watch;
@@ -58,6 +60,12 @@ enum Command {
     /// Outgoing mail that waits
     #[command(subcommand)]
     Queue(queue::Queue),
+    /// Ways mail goes out: smart hosts, addresses to send from
+    #[command(subcommand)]
+    Route(route::Route),
+    /// Try things without doing them
+    #[command(subcommand)]
+    Test(test::Test),
     /// Keys that sign mail, and the records to publish for them
     #[command(subcommand)]
     Dkim(dkim::Dkim),
@@ -184,9 +192,11 @@ fn run(arguments: Arguments) -> Result<ExitCode, String> {
     let connect = |role| find::connect(socket.as_deref(), role);
     let done = match command {
         Command::Db(command) => return db::run(command, form, &connect),
+        Command::Test(command) => return test::run(command, form, &connect),
         Command::Domain(command) => return domain(command, form, &connect),
         Command::Account(command) => account(command, form, &connect),
         Command::Queue(command) => queue::run(command, form, &connect),
+        Command::Route(command) => route::run(command, form, &connect),
         Command::Trace(command) => trace::run(command, form, &connect),
         Command::Alias(command) => alias::run(command, form, &connect),
         Command::Dkim(command) => dkim::run(command, form, &connect),

@@ -93,16 +93,23 @@ pub(crate) fn run(
     let done = change.done();
     let body = RequestBody::QueueChange { filter, change };
     let answer = connect(Role::Operator)?.request(body).map_err(|e| e.to_string())?.answer;
-    let Answer::QueueChanged { recipients } = answer else {
-        return Err("the daemon gave an answer that does not fit".into());
+    let (recipients, underway) = match answer {
+        Answer::QueueOrdered { recipients, underway } => (recipients, underway),
+        // What an older daemon says.
+        Answer::QueueChanged { recipients } => (recipients, 0),
+        _ => return Err("the daemon gave an answer that does not fit".into()),
     };
     match form {
-        Form::Json => {
-            print::json_line(&serde_json::json!({ "change": done, "recipients": recipients }))
-        }
+        Form::Json => print::json_line(&serde_json::json!({
+            "change": done, "recipients": recipients, "underway": underway
+        })),
         Form::Text => {
             let what = if recipients == 1 { "recipient" } else { "recipients" };
-            print::line(&format!("{recipients} {what} {done}"))
+            let when = match underway {
+                0 => String::new(),
+                some => format!(", {some} of them when their attempt ends"),
+            };
+            print::line(&format!("{recipients} {what} {done}{when}"))
         }
     }
 }

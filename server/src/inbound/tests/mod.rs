@@ -163,6 +163,7 @@ fn config(folder: &Path) -> Config {
         queue: limits::Outgoing::default(),
         dns: Dns { resolvers: vec!["127.0.0.1".parse().unwrap()], ..Dns::default() },
         authenticity: limits::Authenticity::default(),
+        transport: limits::Transport::default(),
         try_mode: false,
     }
 }

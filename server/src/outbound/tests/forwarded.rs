@@ -73,7 +73,7 @@ async fn who_asks_hears_that_it_went_on_to_several() {
     let message = snapshot.get::<OutgoingRow>(&id).unwrap().unwrap();
     let recipients = snapshot.prefix::<store::outgoing::OutgoingRecipientRow>(&(id,));
     let recipients = recipients.map(Result::unwrap).collect();
-    let told = Onward { message, recipients };
+    let told = Onward { message, recipients, deliver_by: None };
     house.services.outgoing.succeeded(Success::Expanded, told).await;
     house.send();
     let letter = house.letter("anna@grace.test").await;

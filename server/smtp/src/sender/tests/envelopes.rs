@@ -530,3 +530,108 @@ fn jobs_for_nobody_and_jobs_at_the_wrong_time() {
     assert_eq!(world.sender.deliver(world.now, job.clone()), Ok(()));
     assert_eq!(world.sender.deliver(world.now, job.clone()), Err(job));
 }
+
+#[test]
+fn a_deadline_goes_on_with_the_message() {
+    for (by, command) in [("120;R", "BY=120;R"), ("-5;NT", "BY=-5;NT"), ("240;RT", "BY=240;RT")] {
+        check_offered(
+            "DELIVERBY 120",
+            &format!(
+                "> send a@x.example b@y.example by={by} | Hi\\r\\n
+                 C: MAIL FROM:<a@x.example> {command}
+                 S: 250 ok
+                 C: RCPT TO:<b@y.example>
+                 S: 250 ok
+                 C: DATA
+                 S: 354 go on
+                 C: Hi
+                 C: .
+                 S: 250 2.0.0 queued
+                 -- b@y.example delivered, in time: 250 2.0.0 queued
+                 -- ready"
+            ),
+        );
+    }
+}
+
+#[test]
+fn what_is_to_come_back_in_time_goes_to_who_promises_that() {
+    let promises = "the host does not promise to deliver in time (DELIVERBY)";
+    for (offered, by, reason) in [
+        ("DSN", "120;R", promises),
+        ("DELIVERBY 240", "239;R", "the host needs 240 s, and less is left"),
+        ("DELIVERBY", "0;R", "the host needs 1 s, and less is left"),
+    ] {
+        check_offered(
+            offered,
+            &format!(
+                "> send a@x.example b@y.example by={by}
+                 -- b@y.example never 5.4.7 (message): {reason}
+                 -- ready"
+            ),
+        );
+    }
+    // Who only wants to hear of it may be told by us.
+    check_offered(
+        "SIZE",
+        "> send a@x.example b@y.example by=10;N | Hi\\r\\n
+         C: MAIL FROM:<a@x.example> SIZE=4
+         S: 550 5.7.1 no
+         -- b@y.example never 5.7.1 (message): \"550 5.7.1 no\"
+         -- ready",
+    );
+}
+
+/// As far as RCPT and no further, whatever the peer offers.
+#[test]
+fn a_try_sends_no_message() {
+    let only = Settings { envelope_only: true, ..settings() };
+    for offered in ["PIPELINING", "PIPELINING, CHUNKING"] {
+        check_offered_with(
+            &Settings { chunking_preferred: true, ..only.clone() },
+            offered,
+            "> send a@x.example b@y.example,c@y.example
+             C: MAIL FROM:<a@x.example>
+             C: RCPT TO:<b@y.example>
+             C: RCPT TO:<c@y.example>
+             S: 250 2.1.0 ok
+             S: 250 2.1.5 ok
+             S: 550 5.1.1 no such user
+             -- b@y.example not attempted
+             -- c@y.example never 5.1.1 (recipient): \"550 5.1.1 no such user\"
+             C: RSET
+             S: 250 2.0.0 ok
+             -- ready
+             > quit
+             C: QUIT
+             S: 221 bye
+             -- closed: quit",
+        );
+    }
+    check_offered_with(
+        &only,
+        "SIZE",
+        "> send a@x.example b@y.example
+         C: MAIL FROM:<a@x.example> SIZE=4
+         S: 250 ok
+         C: RCPT TO:<b@y.example>
+         S: 450 4.2.1 greylisted
+         -- b@y.example later 4.2.1 (recipient): \"450 4.2.1 greylisted\"
+         C: RSET",
+    );
+}
+
+/// From the end of a message to its answer nobody may hang up.
+#[test]
+fn the_end_of_a_message_is_waited_for() {
+    let mut world = open(settings(), 4, &[]);
+    world.command("send a@x.example b@y.example by-hand | Hi");
+    world.hear(b"250 ok\r\n250 ok\r\n354 go on\r\n", 8);
+    assert!(!world.sender.awaits_verdict());
+    world.command("body Hi\\r\\n");
+    assert!(!world.sender.awaits_verdict());
+    world.command("end");
+    assert!(world.sender.awaits_verdict());
+    world.hear(b"250 queued\r\n", 4);
+    assert!(!world.sender.awaits_verdict());
+}

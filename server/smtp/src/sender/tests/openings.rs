@@ -448,3 +448,27 @@ fn what_is_known_of_the_peer() {
     assert_eq!(world.sender.peer_name(), Some("b.example?"));
     assert!(world.sender.extensions().dsn && world.sender.tls().is_none());
 }
+
+#[test]
+fn we_do_not_talk_to_ourselves() {
+    let own_name = Some("mail.grace.test".to_owned());
+    let settings = Settings { hostname: "out.grace.test".to_owned(), own_name, ..settings() };
+    check_with(
+        &settings,
+        "> send a@x.example b@y.example
+         S: 220 Mail.grace.test
+         C: EHLO out.grace.test
+         S: 250 MAIL.grace.test
+         -- b@y.example never 5.4.6 (host): the host calls itself by our name: it is ourselves
+         C: QUIT
+         S: 221 bye
+         -- closed: failed: 5.4.6 the host calls itself by our name: it is ourselves",
+    );
+    check_with(
+        &settings,
+        "S: 220 mail.grace.test
+         C: EHLO out.grace.test
+         S: 250 mail2.grace.test
+         -- ready",
+    );
+}
