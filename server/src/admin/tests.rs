@@ -19,7 +19,9 @@ use grace_ipc::message::{
     Secret, ServerMessage,
 };
 use grace_ipc::role::Role;
-use grace_ipc::route::{DeliveryVerdict, RouteOf, RouteTls, RouteTo, StepKind};
+use grace_ipc::route::{
+    DeliveryStep, DeliveryVerdict, RouteOf, RouteTls, RouteTo, StepKind, StepResult,
+};
 use gracedb::db::Db;
 use gracedb::options::Options;
 use gracedb::view::View as _;
@@ -28,13 +30,15 @@ use tokio::task::spawn_blocking;
 
 use super::{open, serve};
 use crate::config::Config;
-use crate::outbound;
-use crate::outgoing::Order;
+use crate::outgoing::{Order, Tested};
 use crate::services::Services;
 use crate::store;
 use crate::store::accounts::Account;
 use crate::store::dkim::DkimKeyRow;
 use crate::telemetry::bus::Bus;
+
+/// Steps of a test of a delivery here.
+const STEPS: u64 = 1_000;
 
 /// Copying goes on at this rate, so that there is time to interfere.
 const COPY_BYTES_S: u64 = 8 << 20;
@@ -62,15 +66,35 @@ async fn check(test: impl FnOnce(&Services) + Send + 'static) {
     std::fs::create_dir(&data).unwrap();
     let (services, orders) = services(&data);
     let serving = tokio::spawn(serve(open(&services).unwrap(), services.clone()));
-    let stop = services.porter.stop.clone();
-    let sending = tokio::spawn(outbound::run(services.clone(), orders, stop));
+    let sending = tokio::spawn(play_sender(orders));
     let theirs = services.clone();
     spawn_blocking(move || test(&theirs)).await.unwrap();
     services.porter.stop.say();
     tokio::time::timeout(Duration::from_secs(10), serving).await.expect("it stops").unwrap();
-    sending.await.unwrap().unwrap();
+    sending.abort();
     assert!(!services.config.admin.exists(), "the socket goes with its server");
     services.db.close();
+}
+
+/// Answers tests of a delivery as who sends mail would, with more steps than may wait at once.
+async fn play_sender(mut orders: Receiver<Order>) {
+    while let Some(order) = orders.recv().await {
+        let Order::Test(test) = order else { continue };
+        for at_us in 0..STEPS {
+            let (kind, result) = (StepKind::Recipient, StepResult::Good);
+            let (host, text) = (String::new(), test.to.to_string());
+            let step = DeliveryStep { at_us, took_us: 1, kind, result, host, text };
+            if test.steps.send(step).await.is_err() {
+                break;
+            }
+        }
+        if test.to.to_string() == "endless@example.org" {
+            test.steps.closed().await;
+            continue;
+        }
+        let (verdict, text) = (DeliveryVerdict::Later, "because".to_owned());
+        drop(test.reply.send(Tested { verdict, text }));
+    }
 }
 
 fn connect_as(services: &Services, role: Role) -> Result<Client, ClientError> {
@@ -241,31 +265,43 @@ async fn routes_are_set_listed_and_removed() {
     .await;
 }
 
-/// A test of a delivery: its steps come as parts before its answer, and it takes no turn.
+/// A test of a delivery: its steps come as parts before its answer, it takes no turn, and it ends
+/// when it is cancelled.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_delivery_is_tried_for_who_asks() {
     check(|services| {
-        let mut client = connect(services);
-        client.order(domain("example.org")).unwrap();
-        client.order(account("info@example.org")).unwrap();
         let test = |to: &str| RequestBody::DeliveryTest { to: to.to_owned(), from: None };
         let mut operator = connect_as(services, Role::Operator).unwrap();
-        let mut steps = Vec::new();
+        let mut next = 0;
         let tested = operator.work(test("info@example.org"), &mut |rows| {
-            if let Rows::DeliverySteps(rows) = rows {
-                steps.extend(rows);
+            for step in steps(rows) {
+                assert_eq!((step.at_us, step.text.as_str()), (next, "info@example.org"));
+                next += 1;
             }
             true
         });
         let Ok(Answer::DeliveryTested { verdict, text }) = tested else { panic!("{tested:?}") };
-        assert_eq!(verdict, DeliveryVerdict::Local);
-        assert_eq!(text, "info@example.org is the account info@example.org here");
-        assert_eq!((steps.len(), steps[0].kind), (1, StepKind::Recipient));
+        assert_eq!((verdict, text.as_str(), next), (DeliveryVerdict::Later, "because", STEPS));
+        let mut seen = 0;
+        let cancelled = operator.work(test("endless@example.org"), &mut |rows| {
+            seen += steps(rows).len() as u64;
+            seen < STEPS
+        });
+        assert_eq!(code(cancelled.map(drop)), Code::Cancelled);
         assert_eq!(code(operator.order(test("no address"))), Code::Invalid);
         let mut viewer = connect_as(services, Role::Viewer).unwrap();
         assert_eq!(code(viewer.order(test("info@example.org"))), Code::Forbidden);
     })
     .await;
+}
+
+/// Steps of a part; none where it only says how far it is.
+fn steps(rows: Rows) -> Vec<DeliveryStep> {
+    match rows {
+        Rows::DeliverySteps(steps) => steps,
+        Rows::DbProgress(_) => Vec::new(),
+        other => panic!("{other:?}"),
+    }
 }
 
 /// A list longer than what may wait to be sent comes in parts, complete and in order.

@@ -217,6 +217,8 @@ impl Attempt {
     }
 
     async fn try_hosts(&mut self) -> Report {
+        // Whatever came of a connection that waited, nothing was delivered over it.
+        self.verdict.send_replace(false);
         let chance = self.mail.message.id ^ self.mail.message.trace;
         let hosts = match self.services.router.hosts(&self.way.to, chance).await {
             Ok(hosts) => hosts,
@@ -268,6 +270,8 @@ impl Attempt {
             let (visit, tls_failed) = self.speak(connection).await;
             match visit {
                 Visit::Silent(trouble, behavior) => {
+                    // Nothing was delivered: what comes next need not be waited for.
+                    self.verdict.send_replace(false);
                     silent = Some(Visit::Silent(trouble, behavior));
                     if !tls_failed {
                         break;

@@ -175,7 +175,7 @@ impl Connection {
     }
 
     /// Sends one message. `None`: this session takes none any more, and nothing was sent. `verdict`
-    /// says whether the end of the message waits for its answer.
+    /// says whether the end of the message waits for its answer, or the answer for its reader.
     pub(super) async fn send(
         &mut self,
         job: Job,
@@ -195,12 +195,12 @@ impl Connection {
                     Action::Ready => self.is_ready = true,
                     Action::Note(note) => self.tell(|| Seen::Note(note)),
                     Action::Close(_) => {
-                        self.tell_verdict(verdict);
+                        self.tell_verdict(verdict, outcomes.is_some());
                         return self.ended(outcomes).await;
                     }
                 }
             }
-            self.tell_verdict(verdict);
+            self.tell_verdict(verdict, outcomes.is_some());
             if self.is_ready
                 && let Some(outcomes) = outcomes.take()
             {
@@ -211,15 +211,16 @@ impl Connection {
                 wants_body = false;
                 self.give(body);
                 // Before a byte of the end is written.
-                self.tell_verdict(verdict);
+                self.tell_verdict(verdict, false);
             } else {
                 self.wait().await;
             }
         }
     }
 
-    fn tell_verdict(&self, verdict: &watch::Sender<bool>) {
-        let awaits = self.sender.awaits_verdict();
+    /// An outcome that is heard but not handed over yet must not get lost either.
+    fn tell_verdict(&self, verdict: &watch::Sender<bool>, has_outcome: bool) {
+        let awaits = self.sender.awaits_verdict() || has_outcome;
         verdict.send_if_modified(|told| std::mem::replace(told, awaits) != awaits);
     }
 
