@@ -1,5 +1,5 @@
-//! What a session asks about whoever it speaks with: how much it may send, and of strangers, whether
-//! a list has them, whether their names fit, and whether they come again.
+//! What a session asks about whoever it speaks with: how much it may send, and of strangers,
+//! whether a list has them, whether their names fit, and whether they come again.
 //!
 //! ```text
 //!   EHLO ─▶ the questions begin, beside the dialogue ─▶ RCPT waits for what was found
