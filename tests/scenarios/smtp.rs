@@ -304,7 +304,8 @@ fn more_recipients_than_allowed() {
 #[test]
 fn limits_at_the_door_and_patience_inside() {
     let house = House::start_with(
-        "[limits]\nconnections_per_address_max = 3\nsmtp_idle_probe_s = 5\nimap_login_s = 10\n",
+        "[limits]\nconnections_per_address_max = 3\nsmtp_idle_probe_s = 5\nimap_login_s = 10\n\
+         [door]\ntrusted_networks = []\nhelo_mismatch = \"ignore\"\n",
     );
     let mut first = greeted(&house);
     let _second = greeted(&house);

@@ -12,10 +12,11 @@
 
 use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader, ErrorKind, Write as _};
-use std::net::{Ipv4Addr, Shutdown, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use serde_json::Value;
+use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::house::{Account, House};
 
@@ -36,7 +37,20 @@ impl Wire {
     /// When nobody listens there.
     #[must_use]
     pub fn connect(port: u16) -> Self {
-        let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("the port is open");
+        Self::connect_from(Ipv4Addr::LOCALHOST, port)
+    }
+
+    /// The same from another address of loopback, as if it were somebody else.
+    ///
+    /// # Panics
+    /// When nobody listens there.
+    #[must_use]
+    pub fn connect_from(from: Ipv4Addr, port: u16) -> Self {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        let at = |address: Ipv4Addr, port: u16| SockAddr::from(SocketAddr::from((address, port)));
+        socket.bind(&at(from, 0)).expect("all of 127.0.0.0/8 is this machine");
+        socket.connect(&at(Ipv4Addr::LOCALHOST, port)).expect("the port is open");
+        let stream = TcpStream::from(socket);
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
         stream.set_nodelay(true).expect("a socket option can be set");
         Self { stream: BufReader::new(stream), said: String::new() }

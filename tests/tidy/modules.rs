@@ -8,7 +8,7 @@ use crate::tree::{self, nothing_breaks};
 const LEVELS: &[&[&str]] = &[
     &["config", "signals", "telemetry"],
     &["dkim", "dns", "net", "store"],
-    &["authenticity", "mailbox", "directory", "history", "outgoing", "route", "signing"],
+    &["authenticity", "guard", "mailbox", "directory", "history", "outgoing", "route", "signing"],
     &["services"],
     &["domain_dns"],
     &["inbound", "outbound", "imap", "admin", "welcome"],

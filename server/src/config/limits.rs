@@ -312,7 +312,7 @@ settings! {
         counted_max = 100_000, 1_000..=10_000_000, "addresses",
             "Addresses, networks and accounts that each of these limits remembers: some 60 bytes each. Those beyond are not limited by it until there is room again, a minute later at most.";
         list_time_max_ms = 5_000, 100..=60_000, "milliseconds",
-            "How long a recipient waits for what DNS lists say. Who has not answered by then has not listed.";
+            "How long a recipient waits for what DNS lists say, and for the names of the peer. Who has not answered by then has not listed, and a name is not known.";
         list_failures_max = 3, 1..=1_000, "questions",
             "Questions in a row that a DNS list does not answer before it is left alone.";
         list_pause_s = 600, 1..=86_400, "seconds",

@@ -25,7 +25,9 @@ this file: use `gracectl` or the console.
 | `listen.submissions` | port 465 likewise | mail from users, TLS at once (RFC 8314) |
 | `listen.imap` | port 143 likewise | mail to users, STARTTLS (RFC 9051) |
 | `listen.imaps` | port 993 likewise | mail to users, TLS at once (RFC 8314) |
-| `listen.proxy_networks` | none | proxies in front of us, each a network such as `192.0.2.0/24` or one address: their connections to the doors above must begin with a header of the PROXY protocol, version 2; the address in it is the peer's from then on |
+| `listen.proxy_networks` | none | proxies in front of us, each a network such as \
+`192.0.2.0/24` or one address: their connections to the doors above must begin with a header of \
+the PROXY protocol, version 2; the address in it is the peer's from then on |
 | `listen.admin` | `/run/grace/admin.sock` | Unix socket or named pipe of the admin protocol |
 | `admin.group` | none | system group whose members may use the socket as operators |
 | `tls.certificate` | self-signed, made in `data` | PEM file: certificate chain, leaf first |

@@ -107,7 +107,8 @@ impl Greylist {
         self.touch(now_s, row).await.map(|()| true)
     }
 
-    /// What is done about a recipient. An empty sender is one as any other (RFC 6647 2.2).
+    /// What is done about a recipient. An empty sender is one as any other
+    /// (RFC 6647 2.4).
     ///
     /// # Errors
     /// The database failed.

@@ -168,13 +168,12 @@ impl Guard {
         let peer = peer.to_canonical();
         let (asks_lists, asks_helo) = (!self.is_allowed(peer), rules.helo_mismatch != "ignore");
         let asks_iprev = rules.iprev_missing == "refuse";
+        let time_max = Duration::from_millis(rules.list_time_max_ms);
         let (listed, allowed, helo, iprev) = tokio::join!(
             async { if asks_lists { block_lists.ask(peer).await } else { Vec::new() } },
             async { if asks_lists { allow_lists.ask(peer).await } else { Vec::new() } },
-            async {
-                if asks_helo { names::helo(resolver, peer, &helo).await } else { Fit::Unknown }
-            },
-            async { if asks_iprev { names::iprev(resolver, peer).await } else { Fit::Unknown } },
+            names::in_time(time_max, asks_helo, names::helo(resolver, peer, &helo)),
+            names::in_time(time_max, asks_iprev, names::iprev(resolver, peer)),
         );
         Findings { listed, allowed: allowed.into_iter().next(), helo, iprev }
     }

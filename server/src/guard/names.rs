@@ -4,6 +4,9 @@
 //! Not here: names that no host can have (`grace_smtp::receiver`), what follows ([`super`]).
 
 use std::net::IpAddr;
+use std::time::Duration;
+
+use tokio::time::timeout;
 
 use grace_mail::address::{Charset, Host};
 
@@ -22,6 +25,15 @@ pub enum Fit {
     /// Nobody asked, or nobody could say.
     #[default]
     Unknown,
+}
+
+/// What is found in time; nothing is, unless it is asked for.
+pub(super) async fn in_time(
+    time_max: Duration,
+    is_asked: bool,
+    question: impl Future<Output = Fit>,
+) -> Fit {
+    if is_asked { timeout(time_max, question).await.unwrap_or_default() } else { Fit::Unknown }
 }
 
 /// Whether the name in EHLO has the peer's address.

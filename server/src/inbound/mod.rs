@@ -282,8 +282,8 @@ impl Received {
 }
 
 /// The signatures of a message of one of our own people (RFC 6376): by the author's domain, if that
-/// is the one the submitter may speak for, else by that of the envelope. A machine of ours may speak
-/// for every domain of ours.
+/// is the one the submitter may speak for, else by that of the envelope. A machine of ours may
+/// speak for every domain of ours.
 fn signature(
     services: &Services,
     submitter: &Submitter,

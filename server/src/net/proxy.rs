@@ -4,8 +4,9 @@
 //!   0D 0A 0D 0A 00 0D 0A 51 55 49 54 0A │ 2, command │ family, kind │ length │ addresses │ TLVs
 //!                                    12 │          1 │            1 │      2 │         length
 //! ```
-//! Invariants: what is read is a header, or nothing of the connection is believed; not a byte behind
-//! the header is taken, for there begins TLS or the dialogue; memory is bounded by `REST_BYTES_MAX`.
+//! Invariants: what is read is a header, or nothing of the connection is believed; not a byte
+//! behind it is taken, for there begins TLS or the dialogue; memory is bounded by
+//! `REST_BYTES_MAX`.
 //! Not here: who may say it (`listen.proxy_networks`), what follows from the address (`listener`).
 
 use std::fmt;

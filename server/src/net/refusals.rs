@@ -4,9 +4,9 @@
 //!   refused ── the first of its kind ──▶ told at once
 //!      └─────── again within a minute ──▶ counted ── the minute is over ──▶ told with the count
 //! ```
-//! A kind is a door, an address and a reason. Invariants: whatever is refused is told of, in the end
-//! with its number; each kind is told of once a minute at most; memory is bounded by `KINDS_MAX`,
-//! and those beyond are told of together.
+//! A kind is a door, an address and a reason. Invariants: whatever is refused is told of, in the
+//! end with its number; each kind is told of once a minute at most; memory is bounded by
+//! `KINDS_MAX`, and those beyond are told of together.
 //! Not here: deciding (`gate`, `guard`), counting (`telemetry::counters`, by what is told).
 
 use std::collections::HashMap;

@@ -6,8 +6,8 @@
 //! ```
 //! A generation is the second when it began, a whole number of its length since 1970. A row that is
 //! used moves to the generation of today; those of the one before the last go at once, as a range.
-//! Invariant: addresses are kept as keyed hashes alone, so that the tables tell nobody who writes to
-//! whom.
+//! Invariant: addresses are kept as keyed hashes alone, so that the tables tell nobody who writes
+//! to whom.
 //! Not here: who writes and reads them (`guard`).
 
 use std::fmt;

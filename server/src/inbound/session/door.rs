@@ -1,5 +1,5 @@
-//! What a session asks about whoever it speaks with: how much it may send, and of strangers, whether
-//! a list has them, whether their names fit, and whether they come again.
+//! What a session asks about whoever it speaks with: how much it may send, and of strangers,
+//! whether a list has them, whether their names fit, and whether they come again.
 //!
 //! ```text
 //!   EHLO ─▶ the questions begin, beside the dialogue ─▶ RCPT waits for what was found
@@ -161,7 +161,7 @@ impl Session {
         match self.judge(greylist, recipient).await {
             Ok(Judgement::Pass) => Ok(()),
             Ok(Judgement::Wait(wait_s)) => {
-                // RFC 6647 2.3: the code says that it is policy and for now.
+                // The code says that it is for now (RFC 6647 2), and policy (RFC 3463 3.8).
                 let words = format!("you are new here, please come again in {wait_s} s");
                 Err(self.refused(
                     "RCPT",
@@ -228,7 +228,7 @@ impl Session {
         let mut results: Vec<Extra> = listed
             .iter()
             .map(|listing| of_list("x-dnsbl", Outcome::Fail, listing))
-            // RFC 8904 3.
+            // RFC 8904 has the method.
             .chain(allowed.iter().map(|listing| of_list("dnswl", Outcome::Pass, listing)))
             .collect();
         let claim = self.receiver.session().hello.as_ref().map(|hello| hello.claim.clone());

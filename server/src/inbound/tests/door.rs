@@ -312,7 +312,8 @@ async fn a_proxy_that_does_not_say_it_is_not_listened_to() {
     let told = async |part: &str| {
         house
             .event(|event| {
-                matches!(event, EventKind::ConnectionRefused { reason, .. } if reason.contains(part))
+                let EventKind::ConnectionRefused { reason, .. } = event else { return false };
+                reason.contains(part)
             })
             .await
     };
