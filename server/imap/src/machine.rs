@@ -158,7 +158,7 @@ pub enum Answer {
     Done,
     /// It was not done.
     Refused(Why),
-    /// To [`Request::SaslBegin`] and [`Request::SaslLine`]: what the client is to answer, in base64.
+    /// To [`Request::SaslBegin`] and [`Request::SaslLine`]: what the client must answer, as base64.
     Challenge(String),
     /// To [`Request::Mailboxes`], in any order.
     Mailboxes(Vec<Listed>),
