@@ -210,8 +210,8 @@ pub enum RequestBody {
         /// The account's address.
         account: String,
     },
-    /// Makes an application password. Answered with [`Answer::AppPassword`], which has it this once.
-    /// Version 4.
+    /// Makes an application password. Answered with [`Answer::AppPassword`], which has it this
+    /// once. Version 4.
     AppPasswordCreate {
         /// The account's address.
         account: String,

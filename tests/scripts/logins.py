@@ -57,6 +57,17 @@ def scram(client, login, password, header="n,,", binding=b""):
         return (code, text.decode().split()[0]), None
     challenge = base64.b64decode(text).decode()
     nonce, salt, iterations = challenge.split(",")
+    last, expected = proof(bare, challenge, password, header, binding)
+    code, text = client.docmd(b64(last))
+    if code == 334:
+        assert base64.b64decode(text).decode() == expected, text
+        code, text = client.docmd("")
+    return (code, text.decode().split()[0]), base64.b64decode(challenge.split(",")[1][2:])
+
+
+def proof(bare, challenge, password, header, binding):
+    """The client's last message, and the server's (RFC 5802 3)."""
+    nonce, salt, iterations = challenge.split(",")
     assert nonce.startswith("r=rOprNGfwEbeRWgbNEkqO") and len(nonce) > 40, nonce
     salt, iterations = base64.b64decode(salt[2:]), int(iterations[2:])
     assert iterations >= 4096, iterations
@@ -65,13 +76,31 @@ def scram(client, login, password, header="n,,", binding=b""):
     signed = f"{bare},{challenge},{stem}".encode()
     client_key = mac(salted, b"Client Key")
     signature = mac(hashlib.sha256(client_key).digest(), signed)
-    proof = bytes(a ^ b for a, b in zip(client_key, signature))
-    code, text = client.docmd(b64(f"{stem},p={b64(proof)}"))
-    if code == 334:
-        expected = "v=" + b64(mac(mac(salted, b"Server Key"), signed))
-        assert base64.b64decode(text).decode() == expected, text
-        code, text = client.docmd("")
-    return (code, text.decode().split()[0]), salt
+    mixed = bytes(a ^ b for a, b in zip(client_key, signature))
+    return f"{stem},p={b64(mixed)}", "v=" + b64(mac(mac(salted, b"Server Key"), signed))
+
+
+def imap_scram(client, login, password, header="n,,", binding=b""):
+    """The same over IMAP; the answer's text if it is refused."""
+    mechanism = "SCRAM-SHA-256-PLUS" if header.startswith("p=") else "SCRAM-SHA-256"
+    bare = f"n={login},r=rOprNGfwEbeRWgbNEkqO"
+    expected = []
+
+    def answer(challenge):
+        if not challenge:
+            return (header + bare).encode()
+        if expected:
+            assert challenge.decode() == expected[0], challenge
+            return b""
+        last, signature = proof(bare, challenge.decode(), password, header, binding)
+        expected.append(signature)
+        return last.encode()
+
+    try:
+        clients.ok(client.authenticate(mechanism, answer))
+    except imaplib.IMAP4.error as error:
+        return str(error)
+    return "OK"
 
 
 @check
@@ -153,6 +182,38 @@ def application_passwords():
         assert "AUTHENTICATIONFAILED" in str(error), error
     clients.ok(reader.login(ANN["address"], TOLD["reads"]))
     reader.logout()
+
+
+@check
+def imap():
+    def reader():
+        return imaplib.IMAP4_SSL(clients.HOST, TOLD["imaps"], ssl_context=clients.tls(),
+                                 timeout=60)
+
+    client = reader()
+    offered = [name for name in client.capabilities if name.startswith("AUTH=")]
+    assert offered == ["AUTH=SCRAM-SHA-256-PLUS", "AUTH=SCRAM-SHA-256", "AUTH=PLAIN",
+                       "AUTH=LOGIN"], offered
+    for login, password in (ANN["address"], "not hers"), ("nobody@grace.test", "x"):
+        assert "AUTHENTICATIONFAILED" in imap_scram(client, login, password)
+    assert "AUTHENTICATIONFAILED" in imap_scram(client, ANN["address"], TOLD["sends"])
+    assert imap_scram(client, ANN["address"], TOLD["reads"]) == "OK"
+    client.logout()
+    client = reader()
+    binding = end_point(client)
+    wrong = imap_scram(client, ANN["address"], ANN["password"], END_POINT, binding[::-1])
+    assert "channel binding" in wrong, wrong
+    hidden = imap_scram(client, ANN["address"], ANN["password"], "y,,")
+    assert "channel binding" in hidden, hidden
+    assert imap_scram(client, ANN["address"], ANN["password"], END_POINT, binding) == "OK"
+    clients.ok(client.select("INBOX"))
+    client.logout()
+    client = imaplib.IMAP4(clients.HOST, TOLD["imap"], timeout=60)
+    assert "AUTH=SCRAM-SHA-256-PLUS" not in client.capabilities
+    client.starttls(ssl_context=clients.tls())
+    assert "AUTH=SCRAM-SHA-256-PLUS" in client.capabilities
+    assert imap_scram(client, ANN["address"], ANN["password"], END_POINT, binding) == "OK"
+    client.logout()
 
 
 clients.run_checks()

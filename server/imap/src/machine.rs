@@ -53,6 +53,16 @@ pub enum Request {
         /// How it came: `LOGIN`, `PLAIN`.
         mechanism: &'static str,
     },
+    /// Begin a login by one of [`Settings::sasl`](crate::session::Settings::sasl). Challenge, Done
+    /// or Refused; after Done the account is the session's.
+    SaslBegin {
+        /// Which.
+        mechanism: &'static str,
+        /// The initial response (RFC 4959), as it was sent.
+        initial: Option<Vec<u8>>,
+    },
+    /// Go on with the client's answer to a challenge, as it was sent. The same.
+    SaslLine(Vec<u8>),
     /// Every mailbox and subscription of the account. Mailboxes.
     Mailboxes,
     /// Figures of one mailbox. Status.
@@ -148,6 +158,8 @@ pub enum Answer {
     Done,
     /// It was not done.
     Refused(Why),
+    /// To [`Request::SaslBegin`] and [`Request::SaslLine`]: what the client must answer, as base64.
+    Challenge(String),
     /// To [`Request::Mailboxes`], in any order.
     Mailboxes(Vec<Listed>),
     /// To [`Request::Status`].

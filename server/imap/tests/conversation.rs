@@ -117,12 +117,51 @@ fn before_the_login() {
     check(&format!(
         "{GREETING}
         C: a AUTHENTICATE CRAM-MD5
-        S: a NO [CANNOT] the mechanisms are PLAIN and LOGIN
+        S: a NO [CANNOT] this mechanism is not offered
         C: b AUTHENTICATE PLAIN !!!
         S: b BAD expected base64 of UTF-8
         C: c AUTHENTICATE PLAIN AGFubg==
         S: c BAD expected a user name and a password after NULs"
     ));
+}
+
+/// The driver's own way, of two lines: "who" and "right".
+#[test]
+fn the_driver_may_know_more_ways_to_log_in() {
+    let mut settings = settings();
+    settings.sasl = vec!["X-TWO-LINES"];
+    check_with(
+        &settings,
+        store,
+        "S: * OK [CAPABILITY IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID ENABLE IDLE STARTTLS \
+            AUTH=X-TWO-LINES AUTH=PLAIN AUTH=LOGIN] mail.example.org Grace ready
+        T: * OK …
+        C: a AUTHENTICATE X-TWO-LINES
+        S: + 
+        C: d2hv
+        S: + YW5k
+        C: *
+        S: a BAD AUTHENTICATE was cancelled
+        C: b AUTHENTICATE x-two-lines d2hv
+        S: + YW5k
+        C: d3Jvbmc=
+        S: b NO [AUTHENTICATIONFAILED] the user name or password is wrong
+        C: c AUTHENTICATE X-TWO-LINES d2hv
+        S: + YW5k
+        C: cmlnaHQ=
+        S: c OK [CAPABILITY IMAP4rev1 …
+        C: d AUTHENTICATE X-TWO-LINES d2hv
+        S: d BAD you are logged in already",
+    );
+    settings.plain_login = false;
+    check_with(
+        &settings,
+        store,
+        "S: * OK …
+        T: * OK …
+        C: a AUTHENTICATE X-TWO-LINES d2hv
+        S: a NO [PRIVACYREQUIRED] begin TLS before you log in",
+    );
 }
 
 #[test]

@@ -42,6 +42,11 @@ impl Reply {
         self.code
     }
 
+    /// The text behind the codes.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
     /// Whether the peer was told no, for now (4xx) or for good (5xx).
     pub fn is_refusal(&self) -> bool {
         self.code >= 400

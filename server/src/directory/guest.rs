@@ -173,8 +173,8 @@ impl Guest {
         Verdict::Limited
     }
 
-    /// Makes guessing slow: each wrong password of a session, or of its address, waits twice as long
-    /// as the one before.
+    /// Makes guessing slow: each wrong password of a session, or of its address, waits twice as
+    /// long as the one before.
     async fn slow_down(&mut self, of_address: u32) {
         let first_ms = self.porter.limits.login_failure_delay_ms;
         let doublings = self.failures.max(of_address).min(DELAY_DOUBLINGS_MAX);

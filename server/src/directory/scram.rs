@@ -1,5 +1,5 @@
-//! What logins by SCRAM need: the salts, the keys of accounts, and those that are made up for logins
-//! that nobody has.
+//! What logins by SCRAM need: the salts, the keys of accounts, and those that are made up for
+//! logins that nobody has.
 //!
 //! ```text
 //!   secret ─▶ salt of a login, whoever has it ─▶ keys of the account's password, and of its

@@ -20,6 +20,7 @@ use grace_imap::machine::{Answer, Listed, Message, Need, Opened, Request, Why};
 use grace_imap::name::MailboxName;
 use grace_ipc::event::{EventKind, Service, TraceId};
 
+use super::sasl::Sasl;
 use super::translate;
 use crate::directory::Person;
 use crate::directory::guest::{Guest, Verdict};
@@ -37,7 +38,8 @@ const HEADER_BYTES: usize = 16 * 1024;
 pub(super) struct Desk {
     services: Services,
     trace: TraceId,
-    guest: Guest,
+    pub(super) guest: Guest,
+    pub(super) sasl: Sasl,
     person: Option<Person>,
     /// Theirs, for as long as they may be in.
     ticket: Option<Ticket>,
@@ -74,6 +76,7 @@ impl Desk {
             services,
             trace,
             guest,
+            sasl: Sasl::default(),
             person: None,
             ticket: None,
             selected: None,
@@ -119,6 +122,10 @@ impl Desk {
             Request::Login { login, password, mechanism } => {
                 return self.login(&login, password, mechanism).await;
             }
+            Request::SaslBegin { mechanism, initial } => {
+                return self.sasl_begin(mechanism, initial).await;
+            }
+            Request::SaslLine(line) => return self.sasl_line(&line).await,
             Request::Leave => {
                 self.leave();
                 Ok(Answer::Done)
@@ -160,7 +167,13 @@ impl Desk {
 
     async fn login(&mut self, login: &str, password: Secret, mechanism: &str) -> Answer {
         let password = Zeroizing::new(password.0.into_bytes());
-        match self.guest.password(mechanism, login, password).await {
+        let verdict = self.guest.password(mechanism, login, password).await;
+        self.admit(verdict)
+    }
+
+    /// Lets in who may.
+    pub(super) fn admit(&mut self, verdict: Verdict) -> Answer {
+        match verdict {
             Verdict::Welcome(person, ticket) => {
                 (self.person, self.ticket) = (Some(person), Some(ticket));
                 Answer::Done

@@ -9,5 +9,6 @@
 pub mod session;
 
 mod desk;
+mod sasl;
 mod translate;
 mod wire;

@@ -13,6 +13,7 @@ use grace_imap::session::{Session, Settings};
 use grace_ipc::event::EventKind;
 
 use super::desk::Desk;
+use super::sasl::Sasl;
 use super::wire::Wire;
 use crate::net::Visit;
 use crate::net::listener::{Ended, secure};
@@ -72,6 +73,7 @@ impl Driver {
     fn new(services: Services, visit: Visit) -> Self {
         let Visit { service, peer, trace, stream, .. } = visit;
         let limits = &services.config.limits;
+        let sasl = Sasl::new(stream.bindings());
         let settings = Settings {
             hostname: services.config.hostname.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -79,6 +81,7 @@ impl Driver {
             offers_starttls: true,
             // Nobody can listen in on a connection that never leaves this machine.
             plain_login: peer.ip().to_canonical().is_loopback(),
+            sasl: sasl.offered(),
             append_bytes_max: limits.message_bytes_max,
             login_s: limits.imap_login_s,
             silence_s: limits.imap_idle_s,
@@ -86,7 +89,8 @@ impl Driver {
             login_failures_max: limits.login_failures_max,
         };
         let wire = Wire::new(stream, limits.write_s);
-        let desk = Desk::new(services.clone(), service, peer, trace);
+        let mut desk = Desk::new(services.clone(), service, peer, trace);
+        desk.sasl = sasl;
         let session = Session::new(settings);
         Self { services, session, desk, wire, visit: About { service, peer, trace } }
     }
@@ -211,7 +215,9 @@ impl Driver {
         let About { service, peer, trace } = self.visit;
         let stream = self.wire.take().ok_or("the connection is gone")?;
         let stream = secure(&self.services.porter, service, peer, trace, stream).await?;
+        self.desk.sasl = Sasl::new(stream.bindings());
         self.wire.put(stream);
+        self.session.offer_sasl(self.desk.sasl.offered());
         self.session.tls_started();
         Ok(())
     }

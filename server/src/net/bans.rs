@@ -6,12 +6,12 @@
 //!      └── succeeded: guesses for this login go ──────┤
 //!                     and it is known here ──────────▶└── may log in from here all the same
 //! ```
-//! A guess is a login with a password. The same one again is no other guess: a mail program that has
-//! an old password tries it all day. Who logged in from an address lately is not kept from it by
-//! what others do there, unless the guesses are at that very login.
-//! Invariants: what one address does costs no other one anything, nor any login elsewhere; memory is
-//! bounded; neither logins nor passwords are kept, only hashes with a key of this process; loopback
-//! is never banned, for all who come through a proxy on this machine come from there.
+//! A guess is a login with a password. The same one again is no other guess: a mail program that
+//! has an old password tries it all day. Who logged in from an address lately is not kept from it
+//! by what others do there, unless the guesses are at that very login.
+//! Invariants: what one address does costs no other one anything, nor any login elsewhere; memory
+//! is bounded; neither logins nor passwords are kept, only hashes with a key of this process;
+//! loopback is never banned, for all who come through a proxy on this machine come from there.
 //! Not here: what a session does about wrong passwords (`directory::guest`).
 
 use std::collections::HashMap;
@@ -23,8 +23,8 @@ use std::time::{Duration, Instant};
 use super::gate::network;
 use crate::config::limits::Limits;
 
-/// Addresses whose guesses are remembered: some 20 MB, and 60 MB if each has guessed much. An attack
-/// from more of them is slowed down by each of its sessions all the same.
+/// Addresses whose guesses are remembered: some 20 MB, and 90 MB if each has guessed much. An
+/// attack from more of them is slowed down by each of its sessions all the same.
 const ADDRESSES_MAX: usize = 100_000;
 
 /// Guesses of one address that are told apart; what comes after counts each time.

@@ -12,8 +12,8 @@ use gracedb::write::WriteTx;
 
 use super::failure::Failure;
 
-/// The account that nobody has. Its row in [`ScramKeyRow`] holds the secret that salts, and keys for
-/// logins that nobody has, are made of.
+/// The account that nobody has. Its row in [`ScramKeyRow`] holds the secret that salts, and keys
+/// for logins that nobody has, are made of.
 pub const NOBODY: u64 = 0;
 
 /// What is kept of an account's password for SCRAM (RFC 5802 3). Accounts whose password cannot be

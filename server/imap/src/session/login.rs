@@ -34,6 +34,8 @@ enum SaslStep {
     LoginPassword {
         login: String,
     },
+    /// The driver reads the lines.
+    Driver,
 }
 
 /// What every session may use, whoever it is.
@@ -56,8 +58,14 @@ impl Session {
             names.push_str(" STARTTLS");
         }
         // RFC 9051 6.2.3: LOGINDISABLED where a password would travel in the clear.
-        let login = if self.may_login() { " AUTH=PLAIN AUTH=LOGIN" } else { " LOGINDISABLED" };
-        names + login
+        if !self.may_login() {
+            return names + " LOGINDISABLED";
+        }
+        for name in self.settings.sasl.iter().chain(&["PLAIN", "LOGIN"]) {
+            names.push_str(" AUTH=");
+            names.push_str(name);
+        }
+        names
     }
 
     fn may_login(&self) -> bool {
@@ -109,6 +117,11 @@ impl Session {
                 let code = Code::Capability(self.capabilities());
                 self.ok(&job.tag, Some(&code), job.done);
             }
+            Some(Answer::Challenge(text)) => {
+                self.out.say(&format!("+ {text}"));
+                let sasl = Sasl { tag: job.tag.clone(), step: SaslStep::Driver };
+                self.job = Some(Job::Sasl(sasl));
+            }
             answer => {
                 self.misanswered(&job.tag, answer);
                 self.logins_failed += 1;
@@ -123,11 +136,14 @@ impl Session {
         if !self.may_login() {
             return self.no(&tag, Some(&Code::PrivacyRequired), "begin TLS before you log in");
         }
+        if let Some(&mechanism) = self.settings.sasl.iter().find(|name| **name == mechanism) {
+            return self.ask_sasl(tag, Request::SaslBegin { mechanism, initial });
+        }
         let (step, prompt) = match mechanism {
             "PLAIN" => (SaslStep::Plain, "+ "),
             // "Username:" in base64, as clients of this undocumented mechanism expect.
             "LOGIN" => (SaslStep::LoginName, "+ VXNlcm5hbWU6"),
-            _ => return self.no(&tag, Some(&Code::Cannot), "the mechanisms are PLAIN and LOGIN"),
+            _ => return self.no(&tag, Some(&Code::Cannot), "this mechanism is not offered"),
         };
         match initial {
             // RFC 4959 3: `=` is an empty initial response.
@@ -155,8 +171,16 @@ impl Session {
         Progress::Made
     }
 
+    fn ask_sasl(&mut self, tag: String, request: Request) {
+        self.ask = Some(request);
+        self.job = Some(Job::Login(LoginJob { tag, done: "AUTHENTICATE done" }));
+    }
+
     fn sasl_line(&mut self, sasl: Sasl, line: &[u8]) {
         let Sasl { tag, step } = sasl;
+        if matches!(step, SaslStep::Driver) {
+            return self.ask_sasl(tag, Request::SaslLine(line.to_vec()));
+        }
         let decoded = STANDARD.decode(line).ok();
         let Some(text) = decoded.and_then(|bytes| String::from_utf8(bytes).ok()) else {
             return self.bad(&tag, "expected base64 of UTF-8");
@@ -186,6 +210,8 @@ impl Session {
             SaslStep::LoginPassword { login } => {
                 self.ask_login(tag, login, Secret(text), "LOGIN", done);
             }
+            // It went to the driver as it came.
+            SaslStep::Driver => {}
         }
     }
 

@@ -50,6 +50,9 @@ pub struct Settings {
     pub offers_starttls: bool,
     /// Passwords may come without TLS: the connection stays on this machine.
     pub plain_login: bool,
+    /// Ways to log in that the driver knows, beyond PLAIN and LOGIN: the names of their mechanisms
+    /// in capitals, the strongest first.
+    pub sasl: Vec<&'static str>,
     /// Largest message APPEND takes, in bytes.
     pub append_bytes_max: u64,
     /// How long a client may take to log in, in seconds.
@@ -186,6 +189,11 @@ impl Session {
     /// TLS is up.
     pub fn tls_started(&mut self) {
         self.settings.tls = true;
+    }
+
+    /// The ways to log in that the driver knows from now on: TLS brings more.
+    pub fn offer_sasl(&mut self, names: Vec<&'static str>) {
+        self.settings.sasl = names;
     }
 
     /// The selected mailbox changed. Only IDLE hears of it at once; other commands look when they

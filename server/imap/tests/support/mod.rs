@@ -110,6 +110,7 @@ pub(crate) fn settings() -> Settings {
         tls: false,
         offers_starttls: true,
         plain_login: true,
+        sasl: Vec::new(),
         append_bytes_max: 1_000_000,
         login_s: 60,
         silence_s: 1_800,
@@ -176,6 +177,14 @@ impl Client {
                 match login == "ann" && password.0 == "secret \"word\"" {
                     true => Answer::Done,
                     false => Answer::Refused(Why::WrongPassword),
+                }
+            }
+            Request::SaslBegin { initial: None, .. } => Answer::Challenge(String::new()),
+            Request::SaslBegin { initial: Some(line), .. } | Request::SaslLine(line) => {
+                match line.as_slice() {
+                    b"d2hv" => Answer::Challenge("YW5k".to_owned()),
+                    b"cmlnaHQ=" => Answer::Done,
+                    _ => Answer::Refused(Why::WrongPassword),
                 }
             }
             Request::Mailboxes => self.mailboxes(),

@@ -54,8 +54,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         self.ask(&format!("AUTH PLAIN {message}")).await
     }
 
-    /// Logs in (RFC 5802 3), and checks that the server knows the password, too. Gives the salt with
-    /// the last answer.
+    /// Logs in (RFC 5802 3), and checks that the server knows the password, too. Gives the salt
+    /// with the last answer.
     async fn scram(
         &mut self,
         (mechanism, header, binding): (&str, &str, &[u8]),

@@ -1,0 +1,78 @@
+//! Logins by SCRAM over IMAP (RFC 5802 in the AUTHENTICATE of RFC 9051 6.2.2).
+//!
+//! Not here: the messages (`grace_smtp::scram`), whether a proof is right for somebody
+//! (`directory::guest`), the words of IMAP around it (`grace_imap`).
+
+use grace_imap::machine::{Answer, Why};
+use grace_smtp::channel_binding::ChannelBindings;
+use grace_smtp::login::Mechanism;
+use grace_smtp::sasl::{self, Turn, Waiting};
+
+use super::desk::Desk;
+
+/// What a session knows of logins by SCRAM.
+#[derive(Debug, Default)]
+pub(super) struct Sasl {
+    /// What ties a login to the connection.
+    bindings: ChannelBindings,
+    /// The login that waits for its client's next line.
+    waiting: Option<Waiting>,
+}
+
+impl Sasl {
+    /// For a connection with these bindings.
+    pub(super) fn new(bindings: ChannelBindings) -> Self {
+        Self { bindings, waiting: None }
+    }
+
+    /// The names of the ways there are, the strongest first.
+    pub(super) fn offered(&self) -> Vec<&'static str> {
+        sasl::mechanisms(&self.bindings).into_iter().map(Mechanism::name).collect()
+    }
+}
+
+impl Desk {
+    /// Begins a login, with the initial response if there was one.
+    pub(super) async fn sasl_begin(&mut self, name: &str, initial: Option<Vec<u8>>) -> Answer {
+        let known = sasl::mechanisms(&self.sasl.bindings);
+        let Some(way) = known.into_iter().find(|way| way.name() == name) else {
+            return Answer::Refused(Why::NotAllowed("this mechanism is not offered".to_owned()));
+        };
+        // What is no UTF-8 is no base64 either, and is refused as such.
+        let initial = initial.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        let turn = sasl::begin(way, initial.as_deref(), &self.sasl.bindings);
+        self.sasl_turn(turn).await
+    }
+
+    /// Goes on with the client's next line.
+    pub(super) async fn sasl_line(&mut self, line: &[u8]) -> Answer {
+        match self.sasl.waiting.take() {
+            Some(waiting) => self.sasl_turn(waiting.answer(line)).await,
+            None => Answer::Refused(Why::Broken),
+        }
+    }
+
+    async fn sasl_turn(&mut self, mut turn: Turn) -> Answer {
+        loop {
+            match turn {
+                Turn::Challenge(text, waiting) => {
+                    self.sasl.waiting = Some(waiting);
+                    return Answer::Challenge(text);
+                }
+                Turn::FindKeys(wanted, asking) => {
+                    let found = self.guest.keys(wanted.mechanism.name(), &wanted.login).await;
+                    let Some((keys, nonce)) = found else {
+                        return Answer::Refused(Why::LoginLimited);
+                    };
+                    turn = asking.keys(keys, &nonce);
+                }
+                Turn::Proven(proof) => {
+                    let (way, login) = (proof.mechanism.name(), proof.login.as_str());
+                    let verdict = self.guest.proof(way, login, proof.right).await;
+                    return self.admit(verdict);
+                }
+                Turn::Refused(text) => return Answer::Refused(Why::NotAllowed(text)),
+            }
+        }
+    }
+}
