@@ -5,7 +5,7 @@
 //!   grace.test ──ann──▶ b.test ──in ann's place: SRS, sealed: ARC──▶ c.test
 //!        ◀──────────────── notifications, the way back ◀────────────────┘
 //! ```
-//! Not here: what a seal and a rewritten sender look like (`grace_mail::srs`, `server/src/signing`).
+//! Not here: what a seal (`server/src/signing`) and a rewritten sender (`grace_mail::srs`) are.
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
