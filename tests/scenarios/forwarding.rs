@@ -5,7 +5,7 @@
 //!   grace.test ──ann──▶ b.test ──in ann's place: SRS, sealed: ARC──▶ c.test
 //!        ◀──────────────── notifications, the way back ◀────────────────┘
 //! ```
-//! Not here: what a seal and a rewritten sender look like (`grace_mail::srs`, `server/src/signing`).
+//! Not here: what a seal (`server/src/signing`) and a rewritten sender (`grace_mail::srs`) are.
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -67,7 +67,7 @@ impl World {
         let submission = self.first.port("Submission");
         let order = json!({ "do": "send", "submission": submission, "to": to, "count": 1 });
         let sent = partner.ask(&order);
-        assert_eq!(sent["acknowledged"], json!([0]), "{sent}");
+        assert_eq!(sent.get("acknowledged"), Some(&json!([0])), "{sent}");
     }
 
     /// Waits until ann gets a message, which nobody writes to her but servers.
@@ -80,10 +80,11 @@ impl World {
 
 /// A port that is free at all addresses.
 fn free_port() -> u16 {
+    let [first, others @ ..] = ADDRESSES;
     loop {
-        let first = TcpListener::bind((ADDRESSES[0], 0)).expect("loopback has a free port");
-        let port = first.local_addr().expect("a bound socket").port();
-        if ADDRESSES[1..].iter().all(|ip| TcpListener::bind((*ip, port)).is_ok()) {
+        let held = TcpListener::bind((first, 0)).expect("loopback has a free port");
+        let port = held.local_addr().expect("a bound socket").port();
+        if others.iter().all(|ip| TcpListener::bind((*ip, port)).is_ok()) {
             return port;
         }
     }

@@ -1,5 +1,5 @@
-//! A message on its way to those elsewhere whom people here stand for: whose name it goes on in, the
-//! lines it is given, and rows for its recipients.
+//! A message on its way to those elsewhere whom people here stand for: whose name it goes on in,
+//! the lines it is given, and rows for its recipients.
 //!
 //! ```text
 //!   ARC set           what we found out about its sender, sealed (RFC 8617)

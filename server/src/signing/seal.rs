@@ -80,13 +80,16 @@ struct Chain<'a> {
     next: u32,
 }
 
+/// Signs bytes.
+type Sign<'a> = &'a dyn Fn(&[u8]) -> Result<Vec<u8>, Failure>;
+
 /// Who signs a set.
 struct Sealer<'a> {
     domain: &'a str,
     selector: &'a str,
     /// Seconds since 1970 UTC.
     now_s: u64,
-    sign: &'a dyn Fn(&[u8]) -> Result<Vec<u8>, Failure>,
+    sign: Sign<'a>,
 }
 
 impl Signing {

@@ -174,7 +174,8 @@ async fn who_is_named_himself_gets_it_as_himself() {
         .say(
             format!(
                 "{LOGIN}MAIL FROM:<anna@grace.test>\r\nRCPT TO:<all@grace.test>\r\n\
-                 RCPT TO:<carl@far.test>\r\nDATA\r\nFrom: anna@grace.test\r\n\r\nhi\r\n.\r\nQUIT\r\n"
+                 RCPT TO:<carl@far.test>\r\nDATA\r\nFrom: anna@grace.test\r\n\r\nhi\r\n.\r\n\
+                 QUIT\r\n"
             )
             .as_bytes(),
         )
