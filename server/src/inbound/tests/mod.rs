@@ -3,6 +3,7 @@
 //! Not here: the rules of SMTP (`grace_smtp`), clients that others wrote (`tests/`).
 
 mod aliases;
+mod names;
 mod senders;
 mod submissions;
 
