@@ -39,7 +39,10 @@ fn verdict(row: &Value) -> &str {
 fn publish(zone: &Zone, row: &Value) {
     let (name, value) = (log::text(row, "name"), log::text(row, "value"));
     let words: Vec<&str> = value.split(' ').collect();
-    let number = |at: usize| words[at].parse::<u16>().expect("a number");
+    let number = |at: usize| {
+        let word = words.get(at).expect("as many words as the type has");
+        word.parse::<u16>().expect("a number")
+    };
     let last = words.last().copied().unwrap_or_default();
     match log::text(row, "record_type") {
         "A" => zone.a(name, value),
@@ -49,9 +52,11 @@ fn publish(zone: &Zone, row: &Value) {
         "MX" => zone.mx(name, number(0), last),
         "SRV" => zone.srv(name, (number(0), number(1), number(2)), last),
         "TLSA" => {
-            let pairs = (0..last.len() / 2).map(|at| &last[2 * at..2 * at + 2]);
-            let bytes: Vec<u8> =
-                pairs.map(|pair| u8::from_str_radix(pair, 16).expect("hexadecimal")).collect();
+            let byte = |pair: &[u8]| {
+                let pair = std::str::from_utf8(pair).expect("ASCII");
+                u8::from_str_radix(pair, 16).expect("hexadecimal")
+            };
+            let bytes: Vec<u8> = last.as_bytes().chunks(2).map(byte).collect();
             zone.tlsa(name, (3, 1, 1), &bytes);
         }
         "file" => {}
