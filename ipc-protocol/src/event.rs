@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::version::Version;
 
 /// Longest text an event carries from a peer, in bytes. A refused command needs no more to be
-/// understood, and a thousand kept events then stay under a megabyte.
+/// understood, and a thousand kept events then stay under a few megabytes.
 pub const TEXT_MAX: usize = 512;
 
 /// Recipients that one [`EventKind::MessageIdentified`] names: nearly every message has fewer.

@@ -1,8 +1,9 @@
 //! The runtime of Grace's daemon: sockets, TLS and storage wired around the pure protocol machines.
 //!
 //! ```text
-//! house → inbound | outbound | imap | admin → mailbox | directory | history | authenticity
-//!       | guard | outgoing | route | signing → store | net | dns | dkim → config | telemetry
+//! house → inbound | outbound | imap | admin → domain_dns → mailbox | directory | history
+//!       | authenticity | guard | outgoing | route | signing → store | net | dns | dkim
+//!       → config | telemetry
 //! ```
 //! Siblings do not import each other; they meet in the store or through an event.
 

@@ -1,7 +1,8 @@
 //! A name server on loopback for daemons under test: a zone of their own, over UDP.
 //!
 //! ```text
-//!   Zone: name, kind ─▶ records; nothing of that name ─▶ NXDOMAIN; another kind only ─▶ none
+//!   Zone: name, kind ─▶ records, those of what it is an alias of, too
+//!         nothing of that name ─▶ NXDOMAIN; another kind only ─▶ none
 //! ```
 //! Invariants: it ends with its handle; a question that is no question is not answered.
 //! Not here: anything that a real one does beyond that: recursion, TCP, DNSSEC.
@@ -13,8 +14,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
 const A: u16 = 1;
+const CNAME: u16 = 5;
+const PTR: u16 = 12;
 const MX: u16 = 15;
 const TXT: u16 = 16;
+const SRV: u16 = 33;
+const TLSA: u16 = 52;
 const IN: u16 = 1;
 /// How long answers may be kept, in seconds: not at all, for tests change them.
 const TTL_S: u32 = 0;
@@ -76,6 +81,29 @@ impl Zone {
         self.add(name, TXT, strings.collect());
     }
 
+    /// Makes a name another one of a host.
+    pub fn cname(&self, alias: &str, host: &str) {
+        self.add(alias, CNAME, encoded(host));
+    }
+
+    /// Adds the name of an address, by the name below `arpa` that the address has.
+    pub fn ptr(&self, address: &str, host: &str) {
+        self.add(address, PTR, encoded(host));
+    }
+
+    /// Adds where a service is (RFC 2782): priority, weight, port, host.
+    pub fn srv(&self, name: &str, (priority, weight, port): (u16, u16, u16), host: &str) {
+        let mut data: Vec<u8> =
+            [priority, weight, port].iter().flat_map(|n| n.to_be_bytes()).collect();
+        data.extend(encoded(host));
+        self.add(name, SRV, data);
+    }
+
+    /// Adds a record of a server's certificate (RFC 6698): usage, selector, matching type, data.
+    pub fn tlsa(&self, name: &str, (usage, selector, matching): (u8, u8, u8), data: &[u8]) {
+        self.add(name, TLSA, [&[usage, selector, matching], data].concat());
+    }
+
     /// Forgets everything about a name.
     pub fn forget(&self, name: &str) {
         self.records().retain(|(known, _), _| !known.eq_ignore_ascii_case(name));
@@ -120,7 +148,7 @@ fn reply(question: &[u8], records: &Records) -> Option<Vec<u8>> {
     let (name, rest) = name(question.get(12..)?)?;
     let kind = u16::from_be_bytes([*rest.first()?, *rest.get(1)?]);
     let asked_bytes = question.len() - rest.len() + 4;
-    let found = records.get(&(name.clone(), kind)).cloned().unwrap_or_default();
+    let found = found(records, &name, kind);
     let below = format!(".{name}");
     let exists = records.keys().any(|(known, _)| *known == name || known.ends_with(&below));
     let mut reply = question.get(..2)?.to_vec();
@@ -130,9 +158,8 @@ fn reply(question: &[u8], records: &Records) -> Option<Vec<u8>> {
     reply.extend(u16::try_from(found.len()).ok()?.to_be_bytes());
     reply.extend([0; 4]);
     reply.extend(question.get(12..asked_bytes)?);
-    for data in found {
-        // The name is that of the question, which stands at byte 12.
-        reply.extend([0xC0, 12]);
+    for (name, kind, data) in found {
+        reply.extend(encoded(&name));
         reply.extend(kind.to_be_bytes());
         reply.extend(IN.to_be_bytes());
         reply.extend(TTL_S.to_be_bytes());
@@ -140,6 +167,22 @@ fn reply(question: &[u8], records: &Records) -> Option<Vec<u8>> {
         reply.extend(data);
     }
     Some(reply)
+}
+
+/// The records of a name, or those of what it is an alias of behind that it is one: name, kind and
+/// data.
+fn found(records: &Records, name: &str, kind: u16) -> Vec<(String, u16, Vec<u8>)> {
+    let of = |name: &str, kind: u16| {
+        let data = records.get(&(name.to_owned(), kind)).cloned().unwrap_or_default();
+        data.into_iter().map(|data| (name.to_owned(), kind, data)).collect::<Vec<_>>()
+    };
+    let mut found = of(name, kind);
+    if found.is_empty() {
+        found = of(name, CNAME);
+        let host = found.first().and_then(|(_, _, data)| self::name(data));
+        found.extend(host.map(|(host, _)| of(&host, kind)).unwrap_or_default());
+    }
+    found
 }
 
 /// The name at the start of some bytes, lower case, and what follows it.

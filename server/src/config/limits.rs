@@ -239,7 +239,7 @@ settings! {
         mailboxes_per_account_max = 10_000, 10..=1_000_000, "mailboxes",
             "Mailboxes one account may have.";
         events_kept = 1_000, 100..=1_000_000, "events",
-            "Events kept in memory for a console that connects late or reads slowly; at most half a kilobyte each.";
+            "Events kept in memory for a console that connects late or reads slowly; some 200 bytes each, and a few kilobytes at most.";
         admin_sessions_max = 32, 1..=1_000, "sessions",
             "Open admin sessions: consoles, command lines and scripts.";
         shutdown_s = 10, 1..=600, "seconds",

@@ -87,10 +87,12 @@ fn zone(published: &Published) -> Zone {
                 zone.with(name, RData::SRV(SRV::new(priority, weight, port, target)))
             }
             "TLSA" => {
-                let [usage, selector, matching] = [number(), number(), number()].map(|n| n as u8);
+                let mut byte = || u8::try_from(number()).unwrap();
+                let (usage, selector, matching) = (byte(), byte(), byte());
                 let hex = words.next().unwrap().as_bytes().chunks(2);
-                let byte = |pair| u8::from_str_radix(str::from_utf8(pair).unwrap(), 16).unwrap();
-                let data = hex.map(byte).collect();
+                let hex_byte =
+                    |pair| u8::from_str_radix(str::from_utf8(pair).unwrap(), 16).unwrap();
+                let data = hex.map(hex_byte).collect();
                 let (usage, selector) = (usage.into(), selector.into());
                 zone.with(name, RData::TLSA(TLSA::new(usage, selector, matching.into(), data)))
             }
@@ -141,42 +143,40 @@ async fn what_is_missing_is_named() {
     }
 }
 
-/// What is published instead of a record, and what is said of that.
-#[rustfmt::skip]
-const OTHERWISE: &[(&str, &str, &[&str], DnsVerdict, &str)] = &[
-    // type   name                  instead of it                        verdict            advice
-    ("MX",   "grace.test",         &["10 mx.far.test."],                DnsVerdict::Wrong, "other servers than mail.grace.test"),
-    ("MX",   "grace.test",         &["0 ."],                            DnsVerdict::Wrong, "takes no mail"),
-    ("MX",   "grace.test",         &["5 mx.far.test.", "9 mail.grace.test."], DnsVerdict::Found, "mx.far.test is asked before"),
-    ("MX",   "grace.test",         &["9 mx.far.test.", "5 Mail.Grace.test."], DnsVerdict::Found, ""),
-    ("A",    HOST,                 &["192.0.2.26"],                     DnsVerdict::Wrong, "another address than its own"),
-    ("A",    HOST,                 &["192.0.2.26", "192.0.2.25"],       DnsVerdict::Found, "the other addresses"),
-    ("TXT",  "grace.test",         &["hello"],                          DnsVerdict::Missing, "publish it"),
-    ("TXT",  "grace.test",         &["v=spf1 mx a:x.test -all"],        DnsVerdict::Found, ""),
-    ("TXT",  "grace.test",         &["hello", "V=SPF1 ip4:192.0.2.0/24 ip6:2001:db8::/32 ?all"], DnsVerdict::Found, ""),
-    ("TXT",  "grace.test",         &["v=spf1 ip4:192.0.2.25 -all"],     DnsVerdict::Wrong, "does not let 2001:db8::25 send"),
-    ("TXT",  "grace.test",         &["v=spf1 -all"],                    DnsVerdict::Wrong, "does not let 192.0.2.25 send"),
-    ("TXT",  "grace.test",         &["v=spf1 +all"],                    DnsVerdict::Wrong, "lets everybody"),
-    ("TXT",  "grace.test",         &["v=spf1 mx -all", "v=spf1 a -all"], DnsVerdict::Wrong, "more than one record"),
-    ("TXT",  "grace.test",         &["v=spf1 ip4:none -all"],           DnsVerdict::Wrong, "makes no sense"),
-    ("TXT",  "_dmarc.grace.test",  &["v=DMARC1; p=reject"],             DnsVerdict::Found, ""),
-    ("TXT",  "_dmarc.grace.test",  &["v=DMARC1;p=none;rua=mailto:a@b.test"], DnsVerdict::Found, "p=none"),
-    ("TXT",  "_dmarc.grace.test",  &["v=DMARC1; p=refuse"],             DnsVerdict::Wrong, "p=refuse is no policy"),
-    ("TXT",  "_dmarc.grace.test",  &["v=DMARC1; rua=mailto:a@b.test"],  DnsVerdict::Wrong, "no policy, p="),
-    ("TXT",  "_dmarc.grace.test",  &["v=DMARC1; p=none", "v=DMARC1; p=reject"], DnsVerdict::Wrong, "there are 2"),
-    ("TXT",  "_dmarc.grace.test",  &["p=reject"],                       DnsVerdict::Wrong, "no text there begins with v=DMARC1"),
-    ("TXT",  "_mta-sts.grace.test", &["v=STSv1; id=20261130"],          DnsVerdict::Found, ""),
-    ("TXT",  "_mta-sts.grace.test", &["v=STSv1; id=2026-11-30"],        DnsVerdict::Wrong, "id is not"),
-    ("TXT",  "_smtp._tls.grace.test", &["v=TLSRPTv1; rua=https://r.test/"], DnsVerdict::Found, ""),
-    ("TXT",  "_smtp._tls.grace.test", &["v=TLSRPTv1; rua=here"],        DnsVerdict::Wrong, "no place for reports"),
-    ("TLSA", "_25._tcp.mail.grace.test", &["3 1 1 00ff"],               DnsVerdict::Wrong, "no record has the key in use"),
-    ("SRV",  "_imaps._tcp.grace.test", &["0 1 993 imap.far.test."],     DnsVerdict::Wrong, "in another place"),
-    ("SRV",  "_imaps._tcp.grace.test", &["0 1 994 mail.grace.test."],   DnsVerdict::Wrong, "in another place"),
-    ("SRV",  "_imaps._tcp.grace.test", &["0 0 0 ."],                    DnsVerdict::Wrong, "not offered, and it is"),
-    ("SRV",  "_pop3._tcp.grace.test",  &["0 1 110 mail.grace.test."],   DnsVerdict::Wrong, "not offered here"),
-    ("PTR",  "25.2.0.192.in-addr.arpa", &["host.far.test."],            DnsVerdict::Wrong, "does not have this address"),
-    ("PTR",  "25.2.0.192.in-addr.arpa", &["autoconfig.grace.test."],    DnsVerdict::Found, "its name is autoconfig.grace.test"),
-    ("CNAME", "autoconfig.grace.test", &["web.grace.test."],            DnsVerdict::Found, "another server"),
+/// Type and name of a record, what is published instead of it, and what is said of that.
+const OTHERWISE: &[&str] = &[
+    "MX | grace.test | 10 mx.far.test. | wrong | other servers than mail.grace.test",
+    "MX | grace.test | 0 . | wrong | takes no mail",
+    "MX | grace.test | 5 mx.far.test. & 9 mail.grace.test. | found | mx.far.test is asked before",
+    "MX | grace.test | 9 mx.far.test. & 5 Mail.Grace.test. | found | ",
+    "A | mail.grace.test | 192.0.2.26 | wrong | another address than its own",
+    "A | mail.grace.test | 192.0.2.26 & 192.0.2.25 | found | the other addresses",
+    "TXT | grace.test | hello | missing | publish it",
+    "TXT | grace.test | v=spf1 mx a:x.test -all | found | ",
+    "TXT | grace.test | hello & V=SPF1 ip4:192.0.2.0/24 ip6:2001:db8::/32 ?all | found | ",
+    "TXT | grace.test | v=spf1 ip4:192.0.2.25 -all | wrong | does not let 2001:db8::25 send",
+    "TXT | grace.test | v=spf1 -all | wrong | does not let 192.0.2.25 send",
+    "TXT | grace.test | v=spf1 +all | wrong | lets everybody",
+    "TXT | grace.test | v=spf1 mx -all & v=spf1 a -all | wrong | more than one record",
+    "TXT | grace.test | v=spf1 ip4:none -all | wrong | makes no sense",
+    "TXT | _dmarc.grace.test | v=DMARC1; p=reject | found | ",
+    "TXT | _dmarc.grace.test | v=DMARC1;p=none;rua=mailto:a@b.test | found | p=none",
+    "TXT | _dmarc.grace.test | v=DMARC1; p=refuse | wrong | p=refuse is no policy",
+    "TXT | _dmarc.grace.test | v=DMARC1; rua=mailto:a@b.test | wrong | no policy, p=",
+    "TXT | _dmarc.grace.test | v=DMARC1; p=none & v=DMARC1; p=reject | wrong | there are 2",
+    "TXT | _dmarc.grace.test | p=reject | wrong | no text there begins with v=DMARC1",
+    "TXT | _mta-sts.grace.test | v=STSv1; id=20261130 | found | ",
+    "TXT | _mta-sts.grace.test | v=STSv1; id=2026-11-30 | wrong | id is not",
+    "TXT | _smtp._tls.grace.test | v=TLSRPTv1; rua=https://r.test/ | found | ",
+    "TXT | _smtp._tls.grace.test | v=TLSRPTv1; rua=here | wrong | no place for reports",
+    "TLSA | _25._tcp.mail.grace.test | 3 1 1 00ff | wrong | no record has the key in use",
+    "SRV | _imaps._tcp.grace.test | 0 1 993 imap.far.test. | wrong | in another place",
+    "SRV | _imaps._tcp.grace.test | 0 1 994 mail.grace.test. | wrong | in another place",
+    "SRV | _imaps._tcp.grace.test | 0 0 0 . | wrong | not offered, and it is",
+    "SRV | _pop3._tcp.grace.test | 0 1 110 mail.grace.test. | wrong | not offered here",
+    "PTR | 25.2.0.192.in-addr.arpa | host.far.test. | wrong | does not have this address",
+    "PTR | 25.2.0.192.in-addr.arpa | autoconfig.grace.test. | found | its name is autoconfig.grace.test",
+    "CNAME | autoconfig.grace.test | web.grace.test. | found | another server",
 ];
 
 #[tokio::test]
@@ -184,18 +184,20 @@ async fn what_is_otherwise_is_judged_by_what_it_does() {
     let house = House::open(PUBLIC).await;
     let mut wanted = house.wanted().await;
     wanted.push(("A".to_owned(), "web.grace.test".to_owned(), "192.0.2.80".to_owned()));
-    for (kind, name, instead, verdict, advice) in OTHERWISE {
+    for line in OTHERWISE {
+        let parts: Vec<&str> = line.split('|').map(str::trim).collect();
+        let [kind, name, instead, verdict, advice] = parts[..] else { panic!("{line}") };
         let mut published = wanted.clone();
-        published.retain(|(k, n, _)| (k.as_str(), n.as_str()) != (*kind, *name));
-        let more = instead.iter();
-        published.extend(more.map(|v| ((*kind).to_owned(), (*name).to_owned(), (*v).to_owned())));
+        published.retain(|(k, n, _)| (k.as_str(), n.as_str()) != (kind, name));
+        let values = instead.split(" & ").map(str::to_owned);
+        published.extend(values.map(|value| (kind.to_owned(), name.to_owned(), value)));
         let rows = house.check(zone(&published)).await;
         let row = row(&rows, kind, name);
-        assert_eq!(row.verdict, *verdict, "{instead:?}: {row:#?}");
-        assert!(row.advice.contains(advice), "{instead:?}: {row:#?}");
-        assert_eq!(row.advice.is_empty(), advice.is_empty(), "{instead:?}: {row:#?}");
-        let nothing_found = *verdict == DnsVerdict::Missing;
-        assert_eq!(row.found.is_empty(), nothing_found, "{instead:?}: {row:#?}");
+        assert_eq!(row.verdict.name(), verdict, "{line}: {row:#?}");
+        assert!(row.advice.contains(advice), "{line}: {row:#?}");
+        assert_eq!(row.advice.is_empty(), advice.is_empty(), "{line}: {row:#?}");
+        let nothing_found = row.verdict == DnsVerdict::Missing;
+        assert_eq!(row.found.is_empty(), nothing_found, "{line}: {row:#?}");
     }
 }
 

@@ -357,3 +357,94 @@ fn settings(facts: &Facts) -> Vec<Wanted> {
     });
     rows.collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::signing::Key;
+    use crate::signing::record::Record;
+    use crate::store::dkim::KeyAlgorithm;
+
+    #[test]
+    fn the_zone_of_a_domain() {
+        let key = Key {
+            domain: "example.org".to_owned(),
+            selector: "g1".to_owned(),
+            algorithm: KeyAlgorithm::Ed25519,
+            state: KeyState::Signing,
+            created_us: 0,
+            changed_us: 0,
+            record: Record {
+                name: "g1._domainkey.example.org".to_owned(),
+                text: "v=DKIM1; k=ed25519; p=AA==".to_owned(),
+            },
+        };
+        let facts = Facts {
+            domain: "example.org".to_owned(),
+            hostname: "mail.example.net".to_owned(),
+            addresses: Addresses::Known(vec![
+                "192.0.2.25".parse().unwrap(),
+                "2001:db8::25".parse().unwrap(),
+            ]),
+            sending: Vec::new(),
+            relay: Some("192.0.2.99".to_owned()),
+            keys: vec![key],
+            key_sha256: Some([0xAB; 32]),
+            is_self_signed: false,
+            offered: vec![(Service::Submissions, 465), (Service::Imaps, 9_930)],
+        };
+        let zone = records(&facts).into_iter().map(|wanted| wanted.row.zone_line());
+        let zone: Vec<String> = zone.collect();
+        let hash = "ab".repeat(32);
+        let nibbles = "5.2.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2";
+        let policy = "; a file at https://mta-sts.example.org/.well-known/mta-sts.txt:\n\
+                      ;   version: STSv1\n;   mode: enforce\n;   mx: mail.example.net\n\
+                      ;   max_age: 604800";
+        let expected = format!(
+            r#"example.org. 3600 IN MX 10 mail.example.net.
+mail.example.net. 3600 IN A 192.0.2.25
+mail.example.net. 3600 IN AAAA 2001:db8::25
+example.org. 3600 IN TXT "v=spf1 mx ip4:192.0.2.99 ~all"
+mail.example.net. 3600 IN TXT "v=spf1 a -all"
+g1._domainkey.example.org. 3600 IN TXT "v=DKIM1; k=ed25519; p=AA=="
+_dmarc.example.org. 3600 IN TXT "v=DMARC1; p=quarantine; rua=mailto:postmaster@example.org"
+25.2.0.192.in-addr.arpa. 3600 IN PTR mail.example.net.
+{nibbles}.ip6.arpa. 3600 IN PTR mail.example.net.
+_submissions._tcp.example.org. 3600 IN SRV 0 1 465 mail.example.net.
+_submission._tcp.example.org. 3600 IN SRV 0 0 0 .
+_imaps._tcp.example.org. 3600 IN SRV 0 1 9930 mail.example.net.
+_imap._tcp.example.org. 3600 IN SRV 0 0 0 .
+_pop3s._tcp.example.org. 3600 IN SRV 0 0 0 .
+_pop3._tcp.example.org. 3600 IN SRV 0 0 0 .
+_mta-sts.example.org. 3600 IN TXT "v=STSv1; id=POLICY"
+mta-sts.example.org. 3600 IN CNAME mail.example.net.
+{policy}
+_smtp._tls.example.org. 3600 IN TXT "v=TLSRPTv1; rua=mailto:postmaster@example.org"
+_25._tcp.mail.example.net. 3600 IN TLSA 3 1 1 {hash}
+autoconfig.example.org. 3600 IN CNAME mail.example.net.
+autodiscover.example.org. 3600 IN CNAME mail.example.net."#
+        );
+        let id = id_of(&zone);
+        assert_eq!(zone.join("\n"), expected.replace("POLICY", &id));
+        assert!(id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_alphanumeric()), "{id}");
+        let other = records(&Facts { is_self_signed: true, ..facts.clone() });
+        let other: Vec<String> = other.into_iter().map(|wanted| wanted.row.zone_line()).collect();
+        assert!(other.iter().any(|line| line.contains("mode: testing")));
+        assert_ne!(id_of(&other), id, "another policy");
+
+        let unknown = Facts { addresses: Addresses::Unknown, keys: Vec::new(), ..facts };
+        let comments = records(&unknown).into_iter().map(|wanted| wanted.row.zone_line());
+        let comments: Vec<String> =
+            comments.filter(|line| line.starts_with("; ") && !line.contains('\n')).collect();
+        let expected = [
+            "; mail.example.net. A: the address by which others reach this server",
+            "; _domainkey.example.org. TXT: make keys: gracectl dkim create example.org",
+        ];
+        assert_eq!(comments, expected);
+    }
+
+    fn id_of(zone: &[String]) -> String {
+        let line = zone.iter().find(|line| line.starts_with("_mta-sts.")).unwrap();
+        line.split("id=").nth(1).unwrap().trim_end_matches('"').to_owned()
+    }
+}

@@ -2,9 +2,9 @@
 //! its words.
 //!
 //! ```text
-//!   events of a page ─▶ note: of which message? ─▶ what they say of it ─┬─▶ traced, merged with
-//!                         │  by number, else by the                     │   what stands there
-//!                         └─ message its connection is at               └─▶ trace_word, trace_later
+//!   events of a page ─▶ of which message? ─▶ what they say of it ─┬─▶ traced, merged with what
+//!                       by number, else by the message            │   stands there
+//!                       that their connection is at               └─▶ trace_word, trace_later
 //! ```
 //! Invariants: an event changes the rows of its own page only; memory is one entry for a connection
 //! that is in the middle of a message, and no more than [`OPEN_MAX`] of them.
@@ -235,7 +235,6 @@ fn words(kind: &EventKind) -> Vec<(WordKind, String)> {
     let mut sender = |text: &str| words.push((WordKind::Sender, address_word(text)));
     match kind {
         EventKind::MessageIdentified { sender: from, .. }
-        | EventKind::MessageAccepted { sender: from, .. }
         | EventKind::MessageRefused { sender: from, .. }
         | EventKind::RecipientRefused { sender: from, .. } => sender(from),
         EventKind::CommandRefused { command, .. } => {

@@ -29,6 +29,9 @@ use crate::store::traces::{StoryId, TraceLaterRow, TracePage, TraceWordRow, Trac
 const STORIES_MAX: usize = 50_000;
 /// Stories whose rows are read for one answer: a second of work.
 const READ_MAX: usize = 20_000;
+/// Events on pages whose rows are looked through for one time and outcome; a row stands for some
+/// six of them, so this is a second of work.
+const SCANNED_MAX: u64 = 2_000_000;
 /// Events of one story. A message to a thousand recipients, tried for days, has fewer.
 const EVENTS_MAX: usize = 20_000;
 
@@ -166,6 +169,12 @@ impl Stories {
         }
     }
 
+    /// Lets go of all before a story.
+    fn cut(&mut self, floor: u64) {
+        self.floor = self.floor.max(floor);
+        self.held = self.held.split_off(&self.floor);
+    }
+
     /// Whether nothing that began before a story is wanted any more.
     fn is_beyond(&self, story: u64) -> bool {
         story < self.floor
@@ -246,11 +255,18 @@ impl Past {
         range: &Range<u64>,
         max: usize,
     ) -> Result<Stories, Failure> {
-        let mut stories = Stories::new(max);
+        let (mut stories, mut scanned) = (Stories::new(max), 0);
         for page in self.pages_back(range) {
-            if stories.is_beyond(StoryId::first_of(page.newest_us + 1).number()) {
+            // Nothing on this page and on older ones began later.
+            let end = StoryId::first_of(page.newest_us + 1).number();
+            if stories.is_beyond(end) {
                 break;
             }
+            if scanned >= SCANNED_MAX {
+                stories.cut(end);
+                break;
+            }
+            scanned += u64::from(page.rows);
             let rows = (page.began_us, range.start)..(page.began_us, range.end);
             for row in self.view.range::<TracedRow>(rows).rev() {
                 let row = row?;

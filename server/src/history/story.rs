@@ -1,9 +1,9 @@
 //! Which of a connection's events belong to one message.
 //!
 //! ```text
-//!   opened  TLS  │ identified A … accepted A │ identified B … refused │  A sent  A failed
-//!                │                           │                        │  notified ─▶ identified N
-//!   of A:   ✓ ✓  │   ✓             ✓         │                        │   ✓  ✓  ✓  ✓ (N is about A)
+//!   opened  TLS │ identified A … accepted A │ identified B … refused │ A sent  A failed
+//!               │                           │                        │ notified ─▶ identified N
+//!   of A: ✓ ✓   │      ✓            ✓       │                        │ ✓  ✓  ✓  ✓ (N is about A)
 //! ```
 //! What names no message belongs to the one the connection is at, and to all when it is at none. A
 //! notification belongs to the message it is about, and tells of it.

@@ -314,7 +314,13 @@ fn tell(services: &Services, message: &OutgoingRow, change: &Change, attempts: O
             remote: trouble.remote.clone(),
             reason: claim(with_last(trouble, &change.row).reason.as_bytes()),
         },
-        Step::Held { .. } | Step::Dropped | Step::Late { .. } => return,
+        Step::Dropped => EventKind::RecipientFailed {
+            queue_id,
+            recipient,
+            remote: String::new(),
+            reason: "the administrator of this server took it out".to_owned(),
+        },
+        Step::Held { .. } | Step::Late { .. } => return,
     };
     services.porter.bus.emit(TraceId(message.trace), event);
 }

@@ -672,7 +672,10 @@ async fn what_is_late_and_what_expires_is_told() {
         }
     };
     house.take_with("anna@grace.test", &["over@far.test"], LETTER, over).await;
-    let failed = |kind: &EventKind| matches!(kind, EventKind::RecipientFailed { .. });
+    let failed = |kind: &EventKind| match kind {
+        EventKind::RecipientFailed { recipient, .. } => recipient == "over@far.test",
+        _ => false,
+    };
     let failed = house.events(1, failed).await;
     let EventKind::RecipientFailed { reason, .. } = &failed[0] else { unreachable!() };
     assert!(reason.ends_with("the last attempt: mx.far.test said 450 4.2.1 not now"), "{reason}");

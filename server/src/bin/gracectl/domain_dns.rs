@@ -40,13 +40,12 @@ pub(crate) fn run(
         };
         rows.extend(part);
     }
-    match form {
-        Form::Json => print::json_line(&rows)?,
-        Form::Text if zone => {
-            rows.iter().map(zone_lines).try_for_each(|text| print::line(&text))?
-        }
-        Form::Text => lines(&rows).iter().try_for_each(|line| print::line(line))?,
-    }
+    let printed = match form {
+        Form::Json => print::json_line(&rows),
+        Form::Text if zone => rows.iter().map(zone_lines).try_for_each(|text| print::line(&text)),
+        Form::Text => lines(&rows).iter().try_for_each(|line| print::line(line)),
+    };
+    printed?;
     Ok(if rows.iter().any(is_fault) { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 

@@ -215,8 +215,8 @@ mod tests {
             ..sent.clone()
         };
         let expected = [
-            "ID                              BEGAN            FROM                     TO  BYTES    OUTCOME",
-            "1jw2aa3bbcc       2026-09-21 14:13:20  ann@grace.test        bob@far.test +2   4190  delivered",
+            "ID                              BEGAN            FROM                   TO  BYTES    OUTCOME",
+            "1jw2aa3bbcc       2026-09-21 14:13:20  ann@grace.test      bob@far.test +2   4190  delivered",
             "1790000000000000  2026-09-21 14:13:20              <>  no\\nbody@grace.test      0    refused",
             "1790000000000000: 550 5.1.1 no mailbox here",
         ];
@@ -241,7 +241,7 @@ mod tests {
         ];
         let expected = [
             "2026-09-21 14:13:20.000        +0 ms  smtp connection from 192.0.2.1:4711",
-            "2026-09-21 15:13:20.250     +1 h  4f2a to bob@far.test given up: mx.far.test: 550 5.1.1 no",
+            "2026-09-21 15:13:20.250         +1 h  4f2a to bob@far.test given up: mx.far.test: 550 5.1.1 no",
         ];
         assert_eq!(tell(&events), expected);
     }

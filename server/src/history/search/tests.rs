@@ -314,6 +314,9 @@ fn more_stories_than_are_held_are_the_newest() {
     assert_eq!(stories.held.iter().copied().collect::<Vec<_>>(), [5, 7, 9]);
     assert_eq!(stories.floor, 4);
     assert!(stories.is_beyond(3) && !stories.is_beyond(4));
+    stories.cut(6);
+    stories.hold(5);
+    assert_eq!(stories.held.iter().copied().collect::<Vec<_>>(), [7, 9]);
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod aliases;
 mod door;
 mod forwards;
 mod logins;
+mod names;
 mod senders;
 mod settings;
 mod submissions;
