@@ -40,7 +40,7 @@ impl World {
             far.certificate().display(),
         ));
         let ann = near.account("ann");
-        far.account("ann");
+        let _ = far.account("ann");
         Self { near, far, _zone: zone, ann, bob }
     }
 

@@ -207,7 +207,8 @@ struct Session {
     is_sender_null: bool,
     /// One of its recipients leads elsewhere.
     goes_on: bool,
-    body: Option<Incoming>,
+    /// The message that comes in; on the heap, for most sessions have none most of the time.
+    body: Option<Box<Incoming>>,
     /// The envelope sender that was named last.
     sender: String,
     /// The names of a message whose body is not wanted any more. On the heap: hardly any session
@@ -268,7 +269,8 @@ impl Session {
         Ok(())
     }
 
-    /// Does one thing that the machine asks for.
+    /// Does one thing that the machine asks for. What takes much memory to wait for is put on the
+    /// heap, for as long as it takes: each session would have room for it else, idle or not.
     async fn act(&mut self, action: Action) -> Result<(), Lost> {
         match action {
             Action::Send(bytes) => self.send(&bytes).await?,
@@ -278,27 +280,28 @@ impl Session {
                 self.receiver.answer_sender(Instant::now(), answer);
             }
             Action::CheckRecipient(recipient) => {
-                let answer = self.check_recipient(&recipient).await;
+                let answer = Box::pin(self.check_recipient(&recipient)).await;
                 if let Err(reply) = &answer {
                     self.recipient_refused(&recipient, reply);
                 }
                 self.receiver.answer_recipient(Instant::now(), answer);
             }
-            Action::Authenticate(credentials) => self.log_in(credentials).await,
+            Action::Authenticate(credentials) => Box::pin(self.log_in(credentials)).await,
             Action::FindKeys(KeysWanted { mechanism, login }) => {
-                let found = self.guest.keys(mechanism.name(), &login).await;
+                let found = Box::pin(self.guest.keys(mechanism.name(), &login)).await;
                 let answer =
                     found.map_or(KeysAnswer::Later, |(k, nonce)| KeysAnswer::Keys(k, nonce));
                 self.receiver.answer_keys(Instant::now(), answer);
             }
             Action::ProofChecked(Proof { mechanism, login, right }) => {
-                let verdict = self.guest.proof(mechanism.name(), &login, right).await;
+                let proof = self.guest.proof(mechanism.name(), &login, right);
+                let verdict = Box::pin(proof).await;
                 self.answer_login(verdict);
             }
             // Not offered, so never asked.
             Action::CheckToken(token) => {
                 let (way, login) = (Mechanism::OauthBearer.name(), token.login.unwrap_or_default());
-                let verdict = self.guest.unknown_way(way, &login).await;
+                let verdict = Box::pin(self.guest.unknown_way(way, &login)).await;
                 self.answer_login(verdict);
             }
             Action::Wait(time) => self.pause(time).await,
@@ -308,11 +311,11 @@ impl Session {
             }
             Action::Body(bytes) => self.keep(&bytes).await,
             Action::BodyEnd => {
-                let answer = self.end_body().await;
+                let answer = Box::pin(self.end_body()).await;
                 self.receiver.answer_end(Instant::now(), answer);
             }
             Action::BodyDropped => self.drop_body(),
-            Action::StartTls => self.start_tls().await?,
+            Action::StartTls => Box::pin(self.start_tls()).await?,
             Action::Note(note) => self.tell(note),
             Action::Close(_) => {}
         }
@@ -507,7 +510,7 @@ impl Session {
         let limit = self.services.porter.limits.header_bytes_max;
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let incoming = Incoming::new(queue_id, envelope, lines, upload, limit);
-        self.body = Some(match (facts, &self.person) {
+        self.body = Some(Box::new(match (facts, &self.person) {
             (Some(facts), _) => {
                 let checked = incoming.checked(self.services.authenticity.clone(), facts);
                 if self.goes_on { checked.passed_on() } else { checked }
@@ -517,7 +520,7 @@ impl Session {
             }
             (None, None) if self.is_machine => incoming.submitted(Submitter::machine()),
             (None, None) => incoming,
-        });
+        }));
     }
 
     /// What is known of the sender, where it is to be checked: of mail from other servers.
