@@ -5,10 +5,14 @@
 //! messages mean the mailbox of the last successful [`Request::Open`].
 //! Not here: the machine (`session`), the driver (`server::imap`).
 
+use std::ops::RangeInclusive;
+
 use crate::command::{Secret, SpecialUse};
 use crate::date::DateTime;
 use crate::flags::{FlagOperation, Flags};
+use crate::keys::Keys;
 use crate::name::MailboxName;
+use crate::url::ImapUrl;
 use crate::view::{Changes, Row};
 
 /// What the driver is to do next.
@@ -28,6 +32,10 @@ pub enum Action {
     },
     /// Begin TLS as the server, then call `tls_started`.
     StartTls,
+    /// From here on, what is sent and what is received is compressed with DEFLATE (RFC 4978).
+    StartCompression,
+    /// Let the client have now what was sent so far: the command goes on for long.
+    Flush,
     /// Do this and call `answer`.
     Ask(Request),
     /// A command was refused; for the event bus.
@@ -53,11 +61,13 @@ pub enum Request {
         /// How it came: `LOGIN`, `PLAIN`.
         mechanism: &'static str,
     },
+    /// The account is the session's no more (RFC 8437). Done.
+    Logout,
     /// Every mailbox and subscription of the account. Mailboxes.
     Mailboxes,
     /// Figures of one mailbox. Status.
     Status(MailboxName),
-    /// Make a mailbox. Done.
+    /// Make a mailbox. Created.
     Create(MailboxName, Option<SpecialUse>),
     /// Remove a mailbox. Done.
     Delete(MailboxName),
@@ -79,11 +89,23 @@ pub enum Request {
         /// After this one.
         since: u64,
     },
+    /// Which messages went after a modification sequence. Vanished.
+    Vanished {
+        /// After this one.
+        since: u64,
+    },
     /// A message of the selected mailbox, as much of it as is needed. Message.
     Read {
         /// Which.
         uid: u32,
         /// How much.
+        need: Need,
+    },
+    /// What SORT and THREAD compare of messages of the selected mailbox. Keys.
+    Keys {
+        /// Of these, in this order.
+        uids: Vec<u32>,
+        /// [`Need::Facts`]: only size and INTERNALDATE are wanted.
         need: Need,
     },
     /// Change flags. Flagged.
@@ -108,7 +130,7 @@ pub enum Request {
         /// Take them out of the selected mailbox.
         moves: bool,
     },
-    /// A message is about to come for a mailbox. Done.
+    /// A message is about to come for a mailbox; more may follow for the same one. Done.
     AppendBegin {
         /// Where to.
         mailbox: MailboxName,
@@ -116,14 +138,19 @@ pub enum Request {
         flags: Flags,
         /// Its INTERNALDATE; now, if not given.
         date: Option<DateTime>,
-        /// Its size in bytes.
-        size: u64,
     },
     /// The next bytes of the message. Done.
     AppendChunk(Vec<u8>),
-    /// The message is whole: keep it. Appended.
-    AppendCommit,
-    /// The message will not be whole: forget it. Done.
+    /// The next bytes of the message are those a URL names (RFC 4469). Done.
+    AppendUrl(ImapUrl),
+    /// The message is whole. Done.
+    AppendEnd,
+    /// Every message is whole: keep them, all or none. Appended.
+    AppendCommit {
+        /// This message of the selected mailbox goes in the same step (RFC 8508).
+        replaces: Option<u32>,
+    },
+    /// The messages will not be whole: forget them. Done.
     AppendAbort,
 }
 
@@ -137,9 +164,15 @@ pub enum Need {
     Held,
     /// And the header: every byte up to and with the first empty line, or all there is.
     Header,
+    /// And some more, if the header is shorter than [`START_BYTES`].
+    Start,
     /// And every byte.
     Whole,
 }
+
+/// So much of a message is enough for what is made of its beginning: the text of nearly every
+/// letter begins within, even behind a picture or two.
+pub const START_BYTES: usize = 256 * 1024;
 
 /// What the store answers.
 #[derive(Debug, Clone, PartialEq)]
@@ -150,14 +183,20 @@ pub enum Answer {
     Refused(Why),
     /// To [`Request::Mailboxes`], in any order.
     Mailboxes(Vec<Listed>),
+    /// To [`Request::Create`]: its MAILBOXID.
+    Created(String),
     /// To [`Request::Status`].
     Status(Status),
     /// To [`Request::Open`].
     Opened(Opened),
     /// To [`Request::Changes`].
     Changes(Changes),
+    /// To [`Request::Vanished`], in any order; among them may be UIDs that were never in use.
+    Vanished(Vec<RangeInclusive<u32>>),
     /// To [`Request::Read`]; `None`: the message is gone.
     Message(Option<Message>),
+    /// To [`Request::Keys`], in the order asked; those that are gone are left out.
+    Keys(Vec<Keys>),
     /// To [`Request::Flags`]: messages that were left alone because they changed meanwhile.
     Flagged(Vec<u32>),
     /// To [`Request::Copy`].
@@ -171,8 +210,8 @@ pub enum Answer {
     Appended {
         /// UIDVALIDITY of the target.
         uid_validity: u32,
-        /// The message's UID.
-        uid: u32,
+        /// The messages' UIDs, in the order they came.
+        uids: Vec<u32>,
     },
 }
 
@@ -193,6 +232,12 @@ pub enum Why {
     Limit(String),
     /// The account is full.
     OverQuota,
+    /// The URL names nothing that can be read here; the URL.
+    BadUrl(String),
+    /// The message is larger than may be.
+    TooBig,
+    /// The message that is to be replaced is gone.
+    MessageGone,
     /// The store has failed; the admin must look.
     Broken,
 }
@@ -211,8 +256,10 @@ pub struct Listed {
 }
 
 /// A mailbox's figures.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Status {
+    /// MAILBOXID: an object identifier that is the mailbox's for ever (RFC 8474 4).
+    pub mailbox_id: String,
     /// How many messages.
     pub messages: u64,
     /// How many are recent.
@@ -234,6 +281,8 @@ pub struct Status {
 /// A mailbox just selected.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Opened {
+    /// MAILBOXID.
+    pub mailbox_id: String,
     /// UIDVALIDITY.
     pub uid_validity: u32,
     /// The UID the next message gets.
@@ -249,8 +298,12 @@ pub struct Opened {
 pub struct Message {
     /// INTERNALDATE.
     pub date: DateTime,
+    /// When it was put into this mailbox (RFC 8514).
+    pub saved: DateTime,
+    /// EMAILID: the same for every copy of it (RFC 8474 5.1).
+    pub email_id: String,
     /// Size in bytes of the whole.
     pub size: u64,
-    /// Nothing, the header, or everything.
+    /// Nothing, the header, the beginning, or everything.
     pub bytes: Vec<u8>,
 }

@@ -26,7 +26,7 @@ pub enum Program {
     /// UIDs.
     Uid(Ranges),
     /// UIDs that `$` stands for, ascending.
-    Saved(Vec<u32>),
+    Kept(Vec<u32>),
     /// A system flag.
     Flag(SystemFlag),
     /// A keyword.
@@ -39,6 +39,14 @@ pub enum Program {
     Internal(When, Day),
     /// The Date field.
     Sent(When, Day),
+    /// The day of SAVEDATE.
+    Saved(When, Day),
+    /// INTERNALDATE is this moment or later.
+    NotBefore(i64),
+    /// INTERNALDATE is this moment or earlier.
+    NotAfter(i64),
+    /// EMAILID.
+    EmailId(String),
     /// More bytes than this.
     Larger(u64),
     /// Fewer bytes than this.
@@ -69,11 +77,11 @@ pub struct Candidate<'a> {
 }
 
 impl Program {
-    /// Prepares a search for a mailbox. `saved` are the UIDs `$` stands for.
-    pub fn new(key: &SearchKey, view: &View, saved: &[u32]) -> Self {
-        let again = |key: &SearchKey| Self::new(key, view, saved);
+    /// Prepares a search for a mailbox. `saved` are the UIDs `$` stands for, `now_s` is the time.
+    pub fn new(key: &SearchKey, view: &View, saved: &[u32], now_s: i64) -> Self {
+        let again = |key: &SearchKey| Self::new(key, view, saved, now_s);
         let set = |set: &SequenceSet, last: u32, make: fn(Ranges) -> Self| match set {
-            SequenceSet::Saved => Self::Saved(saved.to_vec()),
+            SequenceSet::Saved => Self::Kept(saved.to_vec()),
             SequenceSet::Ranges(_) => make(set.resolve(last)),
         };
         match key {
@@ -86,6 +94,12 @@ impl Program {
             SearchKey::ModSeq(modseq) => Self::ModSeq(*modseq),
             SearchKey::Internal(when, day) => Self::Internal(*when, *day),
             SearchKey::Sent(when, day) => Self::Sent(*when, *day),
+            SearchKey::Saved(when, day) => Self::Saved(*when, *day),
+            // RFC 5032 3: both hold at the moment itself.
+            SearchKey::Younger(s) => Self::NotBefore(now_s.saturating_sub(i64::from(*s))),
+            SearchKey::Older(s) => Self::NotAfter(now_s.saturating_sub(i64::from(*s))),
+            SearchKey::EmailId(id) => Self::EmailId(id.clone()),
+            SearchKey::ThreadId(_) => Self::Constant(false),
             SearchKey::Larger(bytes) => Self::Larger(*bytes),
             SearchKey::Smaller(bytes) => Self::Smaller(*bytes),
             SearchKey::Header(name, text) => Self::Header(name.clone(), Needle::new(text)),
@@ -107,7 +121,7 @@ impl Program {
             Self::Constant(answer) => *answer,
             Self::Sequence(set) => set.contains(candidate.sequence),
             Self::Uid(set) => set.contains(row.uid),
-            Self::Saved(uids) => uids.binary_search(&row.uid).is_ok(),
+            Self::Kept(uids) => uids.binary_search(&row.uid).is_ok(),
             Self::Flag(flag) => row.flags.has(*flag),
             Self::Keyword(keyword) => row.flags.has_keyword(keyword),
             Self::Recent => row.recent,
@@ -116,6 +130,13 @@ impl Program {
                 let message = candidate.upto(Need::Facts)?;
                 compare(*when, message.date.day(), *day)
             }
+            Self::Saved(when, day) => {
+                let message = candidate.upto(Need::Facts)?;
+                compare(*when, message.saved.day(), *day)
+            }
+            Self::NotBefore(s) => candidate.upto(Need::Facts)?.date.time_s >= *s,
+            Self::NotAfter(s) => candidate.upto(Need::Facts)?.date.time_s <= *s,
+            Self::EmailId(id) => candidate.upto(Need::Facts)?.email_id == *id,
             Self::Larger(bytes) => candidate.upto(Need::Facts)?.size > *bytes,
             Self::Smaller(bytes) => candidate.upto(Need::Facts)?.size < *bytes,
             Self::Sent(when, day) => {

@@ -11,7 +11,7 @@ use grace_imap::view::{Changes, Row};
 use crate::mailbox::change::FlagVerb;
 use crate::mailbox::read;
 use crate::store::failure::Failure;
-use crate::store::messages::{MailboxRow, MessageRow, SpecialUse, flag};
+use crate::store::messages::{FirstPlace, MailboxRow, MessageRow, SpecialUse, flag};
 
 const _: () = assert!(
     SystemFlag::Seen.bit() == flag::SEEN
@@ -39,6 +39,17 @@ pub(super) fn date(message: &MessageRow) -> DateTime {
     DateTime { time_s: message.internal_date_s, zone_min: message.internal_zone_min }
 }
 
+/// MAILBOXID (RFC 8474 4): the number of a mailbox is never used again.
+pub(super) fn mailbox_id(mailbox: &MailboxRow) -> String {
+    format!("F{}", mailbox.id)
+}
+
+/// EMAILID (RFC 8474 5.1).
+pub(super) fn email_id(first: &FirstPlace) -> String {
+    let FirstPlace { mailbox, uid_validity, uid } = first;
+    format!("E{mailbox}-{uid_validity}-{uid}")
+}
+
 pub(super) fn verb(operation: FlagOperation) -> FlagVerb {
     match operation {
         FlagOperation::Replace => FlagVerb::Replace,
@@ -57,6 +68,7 @@ pub(super) fn status(mailbox: &MailboxRow) -> Status {
     // worst.
     let recent = mailbox.uid_next.saturating_sub(mailbox.recent_from).min(mailbox.messages);
     Status {
+        mailbox_id: mailbox_id(mailbox),
         messages: u64::from(mailbox.messages),
         recent: u64::from(recent),
         unseen: u64::from(mailbox.unseen),
@@ -96,6 +108,7 @@ pub(super) fn listed_use(number: u8) -> Option<command::SpecialUse> {
 pub(super) fn why(failure: &Failure) -> Why {
     match failure {
         Failure::NoSuchMailbox => Why::NoSuchMailbox,
+        Failure::NoSuchMessage => Why::MessageGone,
         Failure::Exists => Why::Exists,
         Failure::NotAllowed(text) => Why::NotAllowed((*text).to_owned()),
         Failure::Limit(text) => Why::Limit((*text).to_owned()),

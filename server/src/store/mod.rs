@@ -7,6 +7,7 @@
 //!   9 trace      10 trace_page    11 statistic
 //!  12 outgoing   13 outgoing_recipient
 //!  14 dkim_key   15 alias
+//!  40 origin
 //! ```
 //! Invariant: a table's id and name never change meaning; a table that is given up keeps its id:
 //! 6, `body`.
@@ -35,7 +36,7 @@ use gracedb::table::Table as _;
 
 use self::accounts::{Account, Alias, Domain};
 use self::dkim::DkimKeyRow;
-use self::messages::{MailboxRow, MessageRow, Subscription, UidValidity, Vanished};
+use self::messages::{MailboxRow, MessageRow, Origin, Subscription, UidValidity, Vanished};
 use self::outgoing::{OutgoingRecipientRow, OutgoingRow};
 use self::statistics::StatisticRow;
 use self::traces::{TracePage, TraceRow};
@@ -56,4 +57,5 @@ pub const SCHEMA: Schema = Schema::new(&[
     OutgoingRecipientRow::DEF,
     DkimKeyRow::DEF,
     Alias::DEF,
+    Origin::DEF,
 ]);

@@ -1,60 +1,128 @@
-//! Grammar of SEARCH and UID SEARCH (RFC 9051 6.4.4).
+//! Grammar of SEARCH (RFC 9051 6.4.4), SORT and THREAD (RFC 5256 5) and their UID forms.
 //!
 //! Invariants: keys nest at most [`DEPTH_MAX`] deep and count at most [`KEYS_MAX`], so that running
 //! a search costs a bounded number of comparisons for each message.
 //! Not here: what the keys mean (`search`).
 
-use crate::command::{Search, SearchKey, SearchReturn, Verb, When};
+use crate::command::{Order, Search, SearchKey, SearchReturn, Verb, When};
 use crate::cursor::{Cursor, Parsed, Refusal};
 use crate::date::Day;
 use crate::flags::{Keyword, SystemFlag};
+use crate::grammar::fetch::window;
 use crate::grammar::{Dialect, sequence_set};
 use crate::response::Code;
+use crate::sort::{Criterion, Key};
+use crate::thread::Algorithm;
 
 /// Deepest nesting of NOT, OR and parentheses. People's filters nest three or four.
 const DEPTH_MAX: usize = 64;
+
+/// Most sort keys: each of them twice.
+const CRITERIA_MAX: usize = 2 * Key::NAMES.len();
 
 /// Most keys of one search.
 const KEYS_MAX: usize = 2_000;
 
 pub(crate) fn search(cursor: &mut Cursor<'_>, dialect: Dialect, uid: bool) -> Parsed<Verb> {
     cursor.space()?;
-    let mut returns = None;
-    if cursor.eat_text("RETURN ") {
-        returns = Some(return_options(cursor)?);
-        cursor.space()?;
-    }
+    let returns = returns(cursor)?;
     if cursor.eat_text("CHARSET ") {
         if dialect.no_charset {
             let text = "SEARCH must not name a charset after ENABLE UTF8=ACCEPT";
             return Err(Refusal::Bad(text.to_owned()));
         }
-        let charset = cursor.text("a charset")?;
-        // RFC 9051 6.4.4: US-ASCII and UTF-8 must be known.
-        if !["US-ASCII", "UTF-8"].iter().any(|known| known.eq_ignore_ascii_case(&charset)) {
-            let text = "the charset must be US-ASCII or UTF-8".to_owned();
-            return Err(Refusal::No(Some(Code::BadCharset), text));
-        }
-        cursor.space()?;
+        charset(cursor)?;
     }
-    let mut reader = Reader { keys: 0 };
-    let key = reader.keys_until_end(cursor)?;
-    Ok(Verb::Search(Search { uid, returns, key }))
+    let key = Reader { keys: 0 }.keys_until_end(cursor)?;
+    Ok(Verb::Search(Search { uid, order: Order::Mailbox, returns, key }))
 }
 
-fn return_options(cursor: &mut Cursor<'_>) -> Parsed<SearchReturn> {
+/// `SORT [RETURN (…)] (REVERSE DATE) UTF-8 keys` (RFC 5256 5, RFC 5267 5).
+pub(crate) fn sort(cursor: &mut Cursor<'_>, uid: bool) -> Parsed<Verb> {
+    cursor.space()?;
+    let start = cursor.clone();
+    let returns = returns(cursor)?;
+    if returns.is_some_and(|returns| returns.save) {
+        // RFC 5182 2.1 gives SAVE to SEARCH alone.
+        return start.fail("RETURN without SAVE");
+    }
+    let criteria = cursor.list(1, |cursor| {
+        let reverse = cursor.eat_text("REVERSE ");
+        let start = cursor.clone();
+        let word = cursor.word("a sort key")?;
+        match Key::NAMES.iter().find(|(_, name)| *name == word) {
+            Some((key, _)) => Ok(Criterion { key: *key, reverse }),
+            None => start.fail("a sort key"),
+        }
+    })?;
+    if criteria.len() > CRITERIA_MAX {
+        let text = format!("SORT takes at most {CRITERIA_MAX} keys");
+        return Err(Refusal::No(Some(Code::Limit), text));
+    }
+    cursor.space()?;
+    charset(cursor)?;
+    let key = Reader { keys: 0 }.keys_until_end(cursor)?;
+    Ok(Verb::Search(Search { uid, order: Order::Sort(criteria), returns, key }))
+}
+
+/// `THREAD REFERENCES UTF-8 keys` (RFC 5256 5).
+pub(crate) fn thread(cursor: &mut Cursor<'_>, uid: bool) -> Parsed<Verb> {
+    cursor.space()?;
+    let start = cursor.clone();
+    let word = cursor.word("a thread algorithm")?;
+    let Some((algorithm, _)) = Algorithm::NAMES.iter().find(|(_, name)| *name == word) else {
+        return start.fail("ORDEREDSUBJECT, REFERENCES or REFS");
+    };
+    cursor.space()?;
+    charset(cursor)?;
+    let key = Reader { keys: 0 }.keys_until_end(cursor)?;
+    Ok(Verb::Search(Search { uid, order: Order::Thread(*algorithm), returns: None, key }))
+}
+
+/// `RETURN (…)` and the space behind it.
+fn returns(cursor: &mut Cursor<'_>) -> Parsed<Option<SearchReturn>> {
+    if !cursor.eat_text("RETURN ") {
+        return Ok(None);
+    }
+    let returns = return_options(cursor)?;
+    cursor.space()?;
+    Ok(Some(returns))
+}
+
+/// The name of a charset and the space behind it.
+fn charset(cursor: &mut Cursor<'_>) -> Parsed<()> {
+    let charset = cursor.text("a charset")?;
+    // RFC 9051 6.4.4: US-ASCII and UTF-8 must be known.
+    if !["US-ASCII", "UTF-8"].iter().any(|known| known.eq_ignore_ascii_case(&charset)) {
+        let text = "the charset must be US-ASCII or UTF-8".to_owned();
+        return Err(Refusal::No(Some(Code::BadCharset), text));
+    }
+    cursor.space()
+}
+
+pub(crate) fn return_options(cursor: &mut Cursor<'_>) -> Parsed<SearchReturn> {
     let mut returns = SearchReturn::default();
+    let start = cursor.clone();
     cursor.list(0, |cursor| {
-        match cursor.word("MIN, MAX, ALL, COUNT or SAVE")?.as_str() {
+        let before = cursor.clone();
+        match cursor.word("a result option")?.as_str() {
             "MIN" => returns.min = true,
             "MAX" => returns.max = true,
             "ALL" => returns.all = true,
             "COUNT" => returns.count = true,
             "SAVE" => returns.save = true,
-            _ => return cursor.fail("MIN, MAX, ALL, COUNT or SAVE before this"),
+            "PARTIAL" if returns.partial.is_none() => {
+                cursor.space()?;
+                returns.partial = Some(window(cursor)?);
+            }
+            _ => return before.fail("MIN, MAX, ALL, COUNT, SAVE or PARTIAL"),
         }
         Ok(())
     })?;
+    // RFC 9394 3.1: "MUST NOT contain more than one PARTIAL or ALL".
+    if returns.all && returns.partial.is_some() {
+        return start.fail("either ALL or PARTIAL, not both");
+    }
     // RFC 9051 6.4.4: "RETURN ()" is "RETURN (ALL)".
     returns.all |= returns == SearchReturn::default();
     Ok(returns)
@@ -143,6 +211,8 @@ fn bare(word: &str) -> Option<SearchKey> {
         "UNFLAGGED" => not(flag(Flagged)),
         "UNSEEN" => not(flag(Seen)),
         "RECENT" => SearchKey::Recent,
+        // RFC 8514 4.3: every mailbox here keeps it.
+        "SAVEDATESUPPORTED" => SearchKey::All,
         "OLD" => not(SearchKey::Recent),
         // RFC 3501 6.4.4: "functionally equivalent to (RECENT UNSEEN)".
         "NEW" => SearchKey::And(vec![SearchKey::Recent, not(flag(Seen))]),
@@ -177,6 +247,19 @@ fn with_value(word: &str, cursor: &mut Cursor<'_>, start: &Cursor<'_>) -> Parsed
         "SENTBEFORE" => SearchKey::Sent(When::Before, day(cursor)?),
         "SENTON" => SearchKey::Sent(When::On, day(cursor)?),
         "SENTSINCE" => SearchKey::Sent(When::Since, day(cursor)?),
+        "SAVEDBEFORE" => SearchKey::Saved(When::Before, day(cursor)?),
+        "SAVEDON" => SearchKey::Saved(When::On, day(cursor)?),
+        "SAVEDSINCE" => SearchKey::Saved(When::Since, day(cursor)?),
+        "YOUNGER" | "OLDER" => {
+            cursor.space()?;
+            let seconds = cursor.positive("a number of seconds")?;
+            if word == "YOUNGER" { SearchKey::Younger(seconds) } else { SearchKey::Older(seconds) }
+        }
+        "EMAILID" | "THREADID" => {
+            cursor.space()?;
+            let id = cursor.text("an object identifier")?;
+            if word == "EMAILID" { SearchKey::EmailId(id) } else { SearchKey::ThreadId(id) }
+        }
         "LARGER" | "SMALLER" => {
             cursor.space()?;
             let bytes = cursor.number64("a size in bytes")?;

@@ -70,7 +70,8 @@ impl Session {
             Some(Answer::Status(status)) => {
                 if let Some(mailbox) = job.statuses.pop_front() {
                     let items = job.list.return_status.as_deref().unwrap_or_default();
-                    status_line(&mut self.out, &mailbox, items, &status);
+                    let most = self.settings.append_bytes_max;
+                    status_line(&mut self.out, &mailbox, items, &status, most);
                 }
             }
             // RFC 5819 2: a mailbox that went meanwhile simply has no STATUS.

@@ -1,12 +1,22 @@
-//! SEARCH under way: message after message, then the result (RFC 9051 6.4.4, 7.3.4).
+//! SEARCH, SORT and THREAD under way: message after message, then what orders them, then the result
+//! (RFC 9051 6.4.4 and 7.3.4, RFC 5256, RFC 5267).
 //!
-//! Not here: whether a message fits (`crate::search`).
+//! ```text
+//!   does it fit? ──▶ the next one … ──▶ SEARCH: the result
+//!        └──▶ read a message            SORT, THREAD: keys of some messages … ──▶ the result
+//! ```
+//! Not here: whether a message fits (`crate::search`), in which order they stand (`crate::sort`,
+//! `crate::thread`).
 
-use super::{Job, Selected, Session, Stage};
-use crate::command::{Search, SearchKey, SearchReturn};
-use crate::machine::{Answer, Message, Need, Request};
+use super::{Job, Session, Stage};
+use crate::command::{Order, Search, SearchKey, SearchReturn};
+use crate::keys::Keys;
+use crate::machine::{Action, Answer, Message, Need, Request};
+use crate::response::Code;
 use crate::search::{Candidate, Program};
 use crate::set;
+use crate::sort::{self, Rank};
+use crate::thread::{self, Letter};
 use crate::view::Allowed;
 
 /// A SEARCH under way.
@@ -14,6 +24,7 @@ use crate::view::Allowed;
 pub(super) struct SearchJob {
     tag: String,
     uid: bool,
+    order: Order,
     returns: SearchReturn,
     /// Answer with ESEARCH: RETURN was written, or IMAP4rev2 is enabled.
     extended: bool,
@@ -25,25 +36,52 @@ pub(super) struct SearchJob {
     /// What was read of the next message.
     read: Option<(Message, Need)>,
     asked: Option<Need>,
-    /// Sequence numbers and UIDs that fit, ascending.
-    found: Vec<(u32, u32)>,
+    /// What fits, ascending; SORT changes that at the end.
+    found: Vec<Found>,
+    /// How SORT orders the first of them.
+    ranks: Vec<Rank>,
+    /// What THREAD needs to know of the first of them.
+    letters: Vec<Letter>,
+    /// So many of them were asked about for that.
+    keyed: usize,
+    /// When the client last heard of this search, in seconds since 1970 UTC.
+    told_s: i64,
+}
+
+/// A message that fits.
+#[derive(Debug, Clone, Copy)]
+struct Found {
+    sequence: u32,
+    uid: u32,
     modseq: u64,
 }
 
+/// A search that takes longer tells so as often, in seconds: half of what clients wait before they
+/// give a connection up.
+const PROGRESS_S: i64 = 10;
+
+/// Messages whose keys are asked for at once: some milliseconds for the store, and others have
+/// their turn in between.
+const KEYS_AT_ONCE: usize = 200;
+
 impl Session {
-    pub(super) fn search(&mut self, tag: String, search: &Search) {
-        let says_modseq = names_modseq(&search.key);
+    pub(super) fn search(&mut self, tag: String, search: Search) {
+        let says_modseq = search.key.any(&|key| matches!(key, SearchKey::ModSeq(_)));
         if says_modseq {
             self.enable_condstore();
         }
-        let extended = search.returns.is_some() || self.enabled.rev2;
+        // RFC 9051 6.4.4: ESEARCH replaces SEARCH, not SORT.
+        let is_search = search.order == Order::Mailbox;
+        let extended = search.returns.is_some() || (self.enabled.rev2 && is_search);
         let returns =
             search.returns.unwrap_or(SearchReturn { all: true, ..SearchReturn::default() });
+        let now_s = self.now_s;
         let Some(selected) = self.selected() else { return };
-        let program = Program::new(&search.key, &selected.view, &selected.saved);
+        let program = Program::new(&search.key, &selected.view, &selected.saved, now_s);
         self.job = Some(Job::Search(SearchJob {
             tag,
             uid: search.uid,
+            order: search.order,
             returns,
             extended,
             says_modseq,
@@ -52,7 +90,10 @@ impl Session {
             read: None,
             asked: None,
             found: Vec::new(),
-            modseq: 0,
+            ranks: Vec::new(),
+            letters: Vec::new(),
+            keyed: 0,
+            told_s: now_s,
         }));
     }
 
@@ -65,19 +106,21 @@ impl Session {
             }
             // A message that is gone fits nothing.
             (Some(_), Some(Answer::Message(None))) => job.sequence += 1,
+            (Some(_), Some(Answer::Keys(keys))) => return self.search_keys(job, &keys),
             (Some(_), answer) => return self.misanswered(&job.tag, answer),
         }
+        self.search_progress(&mut job);
         let Stage::Selected(selected) = &mut self.stage else { return };
         loop {
             let Some(row) = selected.view.row(job.sequence) else {
-                return self.search_end(&job);
+                return self.search_ends(job);
             };
             let read = job.read.as_ref().map(|(message, need)| (message, *need));
             match job.program.fits(Candidate { sequence: job.sequence, row, read }) {
                 Ok(fits) => {
                     if fits {
-                        job.found.push((job.sequence, row.uid));
-                        job.modseq = job.modseq.max(row.modseq);
+                        let (sequence, uid, modseq) = (job.sequence, row.uid, row.modseq);
+                        job.found.push(Found { sequence, uid, modseq });
                     }
                     job.sequence += 1;
                     job.read = None;
@@ -92,35 +135,115 @@ impl Session {
         self.job = Some(Job::Search(job));
     }
 
-    fn search_end(&mut self, job: &SearchJob) {
+    /// RFC 9585 4: a long search says how far it is.
+    fn search_progress(&mut self, job: &mut SearchJob) {
+        if self.now_s.saturating_sub(job.told_s) < PROGRESS_S {
+            return;
+        }
+        job.told_s = self.now_s;
+        let Some(selected) = self.selected() else { return };
+        let (done, all) = (u64::from(job.sequence - 1), u64::from(selected.view.count()));
+        let code = Code::InProgress(job.tag.clone(), done, all);
+        self.out.status("OK", Some(&code), "still searching");
+        self.switch = Some(Action::Flush);
+    }
+
+    /// Everything was looked at: what orders it is asked for, or the result is told.
+    fn search_ends(&mut self, mut job: SearchJob) {
+        let need = match &job.order {
+            Order::Mailbox => return self.search_result(&job),
+            Order::Sort(criteria) => sort::need(criteria),
+            Order::Thread(_) => Need::Header,
+        };
+        let rest = job.found.get(job.keyed..).unwrap_or_default();
+        let uids: Vec<u32> = rest.iter().take(KEYS_AT_ONCE).map(|found| found.uid).collect();
+        if uids.is_empty() {
+            return self.search_ordered(job);
+        }
+        job.asked = Some(need);
+        self.ask = Some(Request::Keys { uids, need });
+        self.job = Some(Job::Search(job));
+    }
+
+    /// Takes the keys of some messages in; those that are gone fit no more.
+    fn search_keys(&mut self, mut job: SearchJob, keys: &[Keys]) {
+        let later = job.found.split_off((job.keyed + KEYS_AT_ONCE).min(job.found.len()));
+        let asked = job.found.split_off(job.keyed);
+        let mut keys = keys.iter().peekable();
+        for found in asked {
+            let Some(keys) = keys.next_if(|keys| keys.uid == found.uid) else { continue };
+            match &job.order {
+                Order::Sort(criteria) => job.ranks.push(Rank::new(criteria, keys)),
+                _ => {
+                    let number = if job.uid { found.uid } else { found.sequence };
+                    job.letters.push(Letter::new(number, keys));
+                }
+            }
+            job.found.push(found);
+        }
+        job.keyed = job.found.len();
+        job.found.extend(later);
+        self.search_progress(&mut job);
+        self.search_ends(job);
+    }
+
+    /// Tells the sorted result, or the threads.
+    fn search_ordered(&mut self, mut job: SearchJob) {
+        if let Order::Thread(algorithm) = job.order {
+            self.out.raw("* THREAD");
+            let threads = thread::threads(algorithm, &job.letters);
+            self.out.raw(if threads.is_empty() { "" } else { " " });
+            thread::write(&mut self.out, &threads);
+            return self.search_modseq(&job, "THREAD done");
+        }
+        let found = std::mem::take(&mut job.found);
+        let ranks = std::mem::take(&mut job.ranks);
+        let mut both: Vec<(Rank, Found)> = ranks.into_iter().zip(found).collect();
+        // Stable: RFC 5256 3, "in which case … sorted by sequence number".
+        both.sort_by(|one, other| one.0.cmp(&other.0));
+        job.found = both.into_iter().map(|(_, found)| found).collect();
+        self.search_result(&job);
+    }
+
+    /// The end of a response that is no ESEARCH, and of the command.
+    fn search_modseq(&mut self, job: &SearchJob, done: &str) {
+        if let Some(modseq) = modseq_of(job).filter(|_| job.says_modseq) {
+            self.out.raw(" (MODSEQ ").number(modseq).raw(")");
+        }
+        self.out.line();
+        let allowed = if job.uid { Allowed::Everything } else { Allowed::NoExpunge };
+        self.finish(&job.tag, done, allowed);
+    }
+
+    fn search_result(&mut self, job: &SearchJob) {
         if job.returns.save
             && let Some(selected) = self.selected()
         {
-            save(selected, job);
+            selected.saved = kept(job);
         }
-        let pick = |(sequence, uid): &(u32, u32)| if job.uid { *uid } else { *sequence };
+        let pick = |found: &Found| if job.uid { found.uid } else { found.sequence };
         let numbers: Vec<u32> = job.found.iter().map(pick).collect();
-        let modseq = (job.says_modseq && !numbers.is_empty()).then_some(job.modseq);
+        let (head, done) = match job.order {
+            Order::Mailbox => ("* SEARCH", "SEARCH done"),
+            _ => ("* SORT", "SORT done"),
+        };
         if job.extended {
+            let modseq = modseq_of(job).filter(|_| job.says_modseq);
             self.extended_result(job, &numbers, modseq);
-        } else {
-            self.out.raw("* SEARCH");
-            for number in &numbers {
-                self.out.raw(" ").number(u64::from(*number));
-            }
-            if let Some(modseq) = modseq {
-                self.out.raw(" (MODSEQ ").number(modseq).raw(")");
-            }
-            self.out.line();
+            let allowed = if job.uid { Allowed::Everything } else { Allowed::NoExpunge };
+            return self.finish(&job.tag, done, allowed);
         }
-        let allowed = if job.uid { Allowed::Everything } else { Allowed::NoExpunge };
-        self.finish(&job.tag, "SEARCH done", allowed);
+        self.out.raw(head);
+        for number in &numbers {
+            self.out.raw(" ").number(u64::from(*number));
+        }
+        self.search_modseq(job, done);
     }
 
     fn extended_result(&mut self, job: &SearchJob, numbers: &[u32], modseq: Option<u64>) {
-        let SearchReturn { min, max, all, count, save } = job.returns;
+        let SearchReturn { min, max, all, count, save, partial } = job.returns;
         // RFC 5182 2.1: SAVE alone answers nothing.
-        if save && !(min || max || all || count) {
+        if save && !(min || max || all || count || partial.is_some()) {
             return;
         }
         self.out.raw("* ESEARCH (TAG ").string(job.tag.as_bytes()).raw(")");
@@ -135,6 +258,12 @@ impl Session {
         if all && !numbers.is_empty() {
             self.out.raw(" ALL ").raw(&set::print(numbers));
         }
+        if let Some(window) = partial {
+            // RFC 9394 3.1: NIL for an empty window.
+            let some = set::print(window.of(numbers));
+            let some = if some.is_empty() { "NIL" } else { &some };
+            self.out.raw(&format!(" PARTIAL ({window} {some})"));
+        }
         if count {
             self.out.raw(" COUNT ").number(numbers.len() as u64);
         }
@@ -145,28 +274,30 @@ impl Session {
     }
 }
 
-/// RFC 5182 2.4: with MIN or MAX and without ALL or COUNT, only those are kept.
-fn save(selected: &mut Selected, job: &SearchJob) {
-    let SearchReturn { min, max, all, count, .. } = job.returns;
-    let mut uids = job.found.iter().map(|(_, uid)| *uid);
-    selected.saved = match all || count || !(min || max) {
-        true => uids.collect(),
-        false => {
-            let first = uids.clone().next().filter(|_| min);
-            let last = uids.next_back().filter(|_| max);
-            let mut ends: Vec<u32> = first.into_iter().chain(last).collect();
-            ends.dedup();
-            ends
-        }
-    };
+/// The results that were asked for when neither all of them nor their number was: the first, the
+/// last, those in the window. `None`: all count.
+fn picked(job: &SearchJob) -> Option<Vec<Found>> {
+    let SearchReturn { min, max, all, count, partial, .. } = job.returns;
+    if all || count || !(min || max || partial.is_some()) {
+        return None;
+    }
+    let first = job.found.first().filter(|_| min);
+    let last = job.found.last().filter(|_| max);
+    let window = partial.map_or(&[][..], |window| window.of(&job.found));
+    let mut picked: Vec<Found> = first.into_iter().chain(window).chain(last).copied().collect();
+    picked.sort_unstable_by_key(|found| found.uid);
+    picked.dedup_by_key(|found| found.uid);
+    Some(picked)
 }
 
-fn names_modseq(key: &SearchKey) -> bool {
-    match key {
-        SearchKey::ModSeq(_) => true,
-        SearchKey::Not(key) => names_modseq(key),
-        SearchKey::Or(one, other) => names_modseq(one) || names_modseq(other),
-        SearchKey::And(keys) => keys.iter().any(names_modseq),
-        _ => false,
-    }
+/// RFC 5182 2.4 and RFC 9394 3.3: what SAVE keeps.
+fn kept(job: &SearchJob) -> Vec<u32> {
+    let picked = picked(job);
+    picked.as_ref().unwrap_or(&job.found).iter().map(|found| found.uid).collect()
+}
+
+/// RFC 7162 3.1.10: the newest change among the results that are told.
+fn modseq_of(job: &SearchJob) -> Option<u64> {
+    let picked = picked(job);
+    picked.as_ref().unwrap_or(&job.found).iter().map(|found| found.modseq).max()
 }

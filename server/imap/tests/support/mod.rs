@@ -14,10 +14,12 @@ use std::rc::Rc;
 use grace_imap::command::SpecialUse;
 use grace_imap::date::DateTime;
 use grace_imap::flags::{Flags, SystemFlag};
+use grace_imap::keys::Keys;
 use grace_imap::machine::{Action, Answer, Listed, Message, Need, Opened, Request, Status, Why};
 use grace_imap::name::MailboxName;
 use grace_imap::session::{Session, Settings};
 use grace_imap::view::{Changes, Row};
+use grace_mail::mime::Tree;
 
 /// A message in memory.
 #[derive(Clone)]
@@ -25,6 +27,8 @@ pub(crate) struct Mail {
     pub(crate) flags: Flags,
     pub(crate) modseq: u64,
     pub(crate) date: DateTime,
+    pub(crate) saved: DateTime,
+    pub(crate) email_id: String,
     pub(crate) bytes: Vec<u8>,
 }
 
@@ -72,7 +76,9 @@ impl Store {
         mailbox.modseq += 1;
         let uid = mailbox.uid_next;
         mailbox.uid_next += 1;
-        let mail = Mail { flags, modseq: mailbox.modseq, date, bytes: bytes.to_vec() };
+        let email_id = format!("E{}-{uid}", mailbox.uid_validity);
+        let (modseq, saved, bytes) = (mailbox.modseq, NOW, bytes.to_vec());
+        let mail = Mail { flags, modseq, date, saved, email_id, bytes };
         mailbox.mails.insert(uid, mail);
         uid
     }
@@ -88,16 +94,23 @@ impl Store {
     }
 }
 
+/// A message on its way in: where to, with which flags and date, its bytes.
+type Appending = (String, Flags, Option<DateTime>, Vec<u8>);
+
 /// A session with its driver.
 pub(crate) struct Client {
     pub(crate) session: Session,
     store: Rc<RefCell<Store>>,
     selected: Option<String>,
-    append: Option<(String, Flags, DateTime, Vec<u8>)>,
+    append: Vec<Appending>,
     pub(crate) output: Vec<u8>,
     pub(crate) closed: bool,
     pub(crate) tls: bool,
+    pub(crate) compressed: bool,
     pub(crate) refusals: usize,
+    pub(crate) now: DateTime,
+    /// So many seconds pass with every question to the store.
+    pub(crate) waits: i64,
 }
 
 /// 2026-11-23 19:00:00 +0000.
@@ -124,7 +137,10 @@ impl Client {
             session: Session::new(settings),
             store: Rc::clone(store),
             selected: None,
-            append: None,
+            append: Vec::new(),
+            now: NOW,
+            waits: 0,
+            compressed: false,
             output: Vec::new(),
             closed: false,
             tls: false,
@@ -135,11 +151,13 @@ impl Client {
     }
 
     pub(crate) fn send(&mut self, bytes: &[u8]) {
+        self.session.set_time(self.now.time_s);
         self.session.receive(bytes);
         self.run();
     }
 
     pub(crate) fn wake(&mut self) {
+        self.session.set_time(self.now.time_s);
         self.session.wake();
         self.run();
     }
@@ -160,8 +178,12 @@ impl Client {
                     self.tls = true;
                     self.session.tls_started();
                 }
+                Action::StartCompression => self.compressed = true,
+                Action::Flush => {}
                 Action::Ask(request) => {
                     let answer = self.serve(request);
+                    self.now.time_s += self.waits;
+                    self.session.set_time(self.now.time_s);
                     self.session.answer(answer);
                 }
                 Action::Refused { .. } => self.refusals += 1,
@@ -184,26 +206,39 @@ impl Client {
                 self.selected = None;
                 Answer::Done
             }
-            Request::AppendBegin { mailbox, flags, date, .. } => {
+            Request::Logout => {
+                self.selected = None;
+                Answer::Done
+            }
+            Request::AppendBegin { mailbox, flags, date } => {
                 if !self.store.borrow().mailboxes.contains_key(mailbox.as_str()) {
                     return Answer::Refused(Why::NoSuchMailbox);
                 }
-                let name = mailbox.to_string();
-                self.append = Some((name, flags, date.unwrap_or(NOW), Vec::new()));
+                self.append.push((mailbox.to_string(), flags, date, Vec::new()));
                 Answer::Done
             }
             Request::AppendChunk(bytes) => {
-                self.append.as_mut().expect("begun").3.extend(bytes);
+                self.append.last_mut().expect("begun").3.extend(bytes);
                 Answer::Done
             }
-            Request::AppendCommit => {
-                let (name, flags, date, bytes) = self.append.take().expect("begun");
-                let mut store = self.store.borrow_mut();
-                let uid = store.deliver(&name, &bytes, flags, date);
-                Answer::Appended { uid_validity: store.mailboxes[&name].uid_validity, uid }
+            Request::AppendUrl(url) => {
+                let store = self.store.borrow();
+                let mailbox = store.mailboxes.get(url.mailbox.as_str());
+                let mail = mailbox.and_then(|mailbox| mailbox.mails.get(&url.uid));
+                let bytes = mail.and_then(|mail| {
+                    let tree = Tree::parse(&mail.bytes);
+                    url.section.bytes(&mail.bytes, &tree).map(|bytes| bytes.into_owned())
+                });
+                let Some(bytes) = bytes else {
+                    return Answer::Refused(Why::BadUrl(url.text));
+                };
+                self.append.last_mut().expect("begun").3.extend(bytes);
+                Answer::Done
             }
+            Request::AppendEnd => Answer::Done,
+            Request::AppendCommit { replaces } => self.commit(replaces),
             Request::AppendAbort => {
-                self.append = None;
+                self.append.clear();
                 Answer::Done
             }
             Request::Create(..)
@@ -212,11 +247,31 @@ impl Client {
             | Request::Subscribe(..)
             | Request::Status(_) => self.on_names(request),
             Request::Changes { .. }
+            | Request::Vanished { .. }
+            | Request::Keys { .. }
             | Request::Read { .. }
             | Request::Flags { .. }
             | Request::Expunge(_)
             | Request::Copy { .. } => self.on_messages(request),
         }
+    }
+
+    fn commit(&mut self, replaces: Option<u32>) -> Answer {
+        let mut store = self.store.borrow_mut();
+        let selected = self.selected.clone().unwrap_or_default();
+        let is_gone = |uid| !store.mailboxes[&selected].mails.contains_key(&uid);
+        if replaces.is_some_and(is_gone) {
+            return Answer::Refused(Why::MessageGone);
+        }
+        let (mut uids, mut uid_validity) = (Vec::new(), 0);
+        for (name, flags, date, bytes) in std::mem::take(&mut self.append) {
+            uids.push(store.deliver(&name, &bytes, flags, date.unwrap_or(self.now)));
+            uid_validity = store.mailboxes[&name].uid_validity;
+        }
+        if let Some(uid) = replaces {
+            store.remove(&selected, &[uid]);
+        }
+        Answer::Appended { uid_validity, uids }
     }
 
     fn mailboxes(&self) -> Answer {
@@ -241,6 +296,7 @@ impl Client {
         };
         self.selected = Some(name.to_string());
         Answer::Opened(Opened {
+            mailbox_id: format!("F{}", mailbox.uid_validity),
             uid_validity: mailbox.uid_validity,
             uid_next: mailbox.uid_next,
             modseq: mailbox.modseq,
@@ -256,7 +312,9 @@ impl Client {
                 if store.mailboxes.contains_key(name.as_str()) {
                     return Answer::Refused(Why::Exists);
                 }
-                store.make(name.as_str()).special_use = special_use;
+                let mailbox = store.make(name.as_str());
+                mailbox.special_use = special_use;
+                return Answer::Created(format!("F{}", mailbox.uid_validity));
             }
             Request::Delete(name) => {
                 if store.mailboxes.remove(name.as_str()).is_none() {
@@ -280,6 +338,7 @@ impl Client {
                 };
                 let messages = mailbox.mails.len() as u64;
                 return Answer::Status(Status {
+                    mailbox_id: format!("F{}", mailbox.uid_validity),
                     messages,
                     recent: 0,
                     unseen: messages - count(SystemFlag::Seen),
@@ -311,6 +370,17 @@ impl Client {
                     rows: mails.map(|(uid, mail)| row(*uid, mail)).collect(),
                     vanished: gone.map(|(_, uid)| *uid..=*uid).collect(),
                 })
+            }
+            Request::Vanished { since } => {
+                let gone = mailbox.vanished.iter().filter(|(modseq, _)| *modseq > since);
+                Answer::Vanished(gone.map(|(_, uid)| *uid..=*uid).collect())
+            }
+            Request::Keys { uids, need } => {
+                let keys = |uid: &u32| {
+                    let mail = read(mailbox.mails.get(uid)?, need);
+                    Some(Keys::of(*uid, mail.date.time_s, mail.size, &mail.bytes))
+                };
+                Answer::Keys(uids.iter().filter_map(keys).collect())
             }
             Request::Read { uid, need } => {
                 Answer::Message(mailbox.mails.get(&uid).map(|mail| read(mail, need)))
@@ -355,6 +425,9 @@ impl Client {
                     let mail = store.mailboxes[&name].mails.get(&uid).cloned();
                     let Some(mail) = mail else { continue };
                     let new = store.deliver(target.as_str(), &mail.bytes, mail.flags, mail.date);
+                    let made = store.mailboxes.get_mut(target.as_str()).expect("there");
+                    let copy = made.mails.get_mut(&new).expect("just made");
+                    (copy.email_id, copy.saved) = (mail.email_id, self.now);
                     pairs.push((uid, new));
                 }
                 if moves {
@@ -380,16 +453,58 @@ fn read(mail: &Mail, need: Need) -> Message {
             let blank = mail.bytes.windows(4).position(|bytes| bytes == b"\r\n\r\n");
             blank.map_or(mail.bytes.len(), |at| at + 4)
         }
-        Need::Whole => mail.bytes.len(),
+        Need::Start | Need::Whole => mail.bytes.len(),
     };
-    Message { date: mail.date, size: mail.bytes.len() as u64, bytes: mail.bytes[..end].to_vec() }
+    Message {
+        date: mail.date,
+        saved: mail.saved,
+        email_id: mail.email_id.clone(),
+        size: mail.bytes.len() as u64,
+        bytes: mail.bytes[..end].to_vec(),
+    }
+}
+
+/// Does what a script says happens outside of the two clients: `deliver INBOX 3` puts three small
+/// letters there, `expunge INBOX 2` removes the message with that UID, `flag INBOX 2 \\Seen` sets a
+/// flag, `time 3600` lets so many seconds pass, `slow 5` has each question to the store take so
+/// long.
+fn outside(store: &Rc<RefCell<Store>>, clients: &mut [Client; 2], text: &str) {
+    let words: Vec<&str> = text.split(' ').collect();
+    let number = |place: usize| -> u32 { words[place].parse().expect("a number") };
+    match words[0] {
+        "deliver" => {
+            for _ in 0..number(2) {
+                let mut store = store.borrow_mut();
+                store.deliver(words[1], b"Subject: hi\r\n\r\nhi\r\n", Flags::none(), NOW);
+            }
+        }
+        // `letter INBOX Subject: x|From: y`: a letter with these fields.
+        "letter" => {
+            let fields = text.splitn(3, ' ').nth(2).expect("fields").replace('|', "\r\n");
+            let bytes = format!("{fields}\r\n\r\n{}", "x".repeat(fields.len()));
+            let mut store = store.borrow_mut();
+            store.deliver(words[1], bytes.as_bytes(), Flags::none(), NOW);
+        }
+        "expunge" => store.borrow_mut().remove(words[1], &[number(2)]),
+        "flag" => {
+            let mut store = store.borrow_mut();
+            let mailbox = store.mailboxes.get_mut(words[1]).expect("a mailbox");
+            mailbox.modseq += 1;
+            let mail = mailbox.mails.get_mut(&number(2)).expect("a message");
+            mail.modseq = mailbox.modseq;
+            mail.flags.insert(SystemFlag::parse(words[3]).expect("a flag"));
+        }
+        "time" => clients.iter_mut().for_each(|client| client.now.time_s += i64::from(number(1))),
+        "slow" => clients[0].waits = i64::from(number(1)),
+        other => panic!("cannot do {other:?}"),
+    }
 }
 
 /// Runs a script, once with each block of client lines in one piece and once byte by byte.
 ///
 /// `C:` and `D:` are lines of the first and second client, `S:` and `T:` what they must be told;
 /// `…` at the end of one stands for any rest. `-- wake`, `-- closed`, `-- tls` act on or ask about
-/// the first client, `-- wake D` the second.
+/// the first client, `-- wake D` the second; other lines with `--` are for [`outside`].
 pub(crate) fn check_with(settings: &Settings, store: fn() -> Store, script: &str) {
     for whole in [true, false] {
         let store = Rc::new(RefCell::new(store()));
@@ -417,6 +532,8 @@ pub(crate) fn check_with(settings: &Settings, store: fn() -> Store, script: &str
                 ("--", "wake D") => clients[1].wake(),
                 ("--", "closed") => assert!(clients[0].closed, "not closed\n{script}"),
                 ("--", "tls") => assert!(clients[0].tls, "no TLS\n{script}"),
+                ("--", "compressed") => assert!(clients[0].compressed, "in the clear\n{script}"),
+                ("--", text) => outside(&store, &mut clients, text),
                 ("C:" | "D:", _) => {}
                 other => panic!("cannot read {other:?}"),
             }
