@@ -300,7 +300,7 @@ def appended_together_put_together_and_replaced():
     ok(client.select('"M"'))
     raw(client, b'APPEND M CATENATE (URL "/M/;UID=2" URL "/S/;UID=1/;SECTION=1")')
     text, literals = clients.fetch(client, "3", "(UID BODY[])")[3]
-    assert literals == [b"c: d\r\n\r\nword"], (text, literals)
+    assert literals == [b"c: d\r\nword"], (text, literals)
     client.send(b"x2 UID REPLACE 1 M {6+}\r\ne: f\r\n\r\n")
     lines = [client.readline() for _ in range(4)]
     assert b"[APPENDUID" in lines[0] and lines[3].startswith(b"x2 OK"), lines
@@ -357,7 +357,8 @@ def compressed():
     lines, _ = raw(client, b"CAPABILITY")
     assert b"COMPRESS" not in lines[0], lines
     raw(client, b"UNAUTHENTICATE")
-    ok(client._simple_command("LOGIN", ACCOUNT["address"], f'"{ACCOUNT["password"]}"'))
+    login = f'LOGIN {ACCOUNT["address"]} {clients.quoted(ACCOUNT["password"])}'
+    raw(client, login.encode())
     ok(client.select('"Z"'))
     client.logout()
 

@@ -249,10 +249,31 @@ pub struct Search {
     pub uid: bool,
     /// What becomes of what is found.
     pub order: Order,
+    /// ESEARCH: which mailboxes are searched (RFC 7377); `None`: the selected one.
+    pub sources: Option<Vec<Source>>,
     /// `RETURN (…)`; `None` where it was not written.
     pub returns: Option<SearchReturn>,
     /// What to look for; all must hold.
     pub key: SearchKey,
+}
+
+/// Mailboxes to search (RFC 7377 2.2, RFC 5465 6).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// The selected mailbox.
+    Selected,
+    /// INBOX: no other gets new mail by itself.
+    Inboxes,
+    /// Every mailbox of the account.
+    Personal,
+    /// Those the account is subscribed to.
+    Subscribed,
+    /// These and all below.
+    Subtree(Vec<MailboxName>),
+    /// These and those directly below.
+    SubtreeOne(Vec<MailboxName>),
+    /// These.
+    Mailboxes(Vec<MailboxName>),
 }
 
 /// What becomes of what is found.
@@ -281,6 +302,8 @@ pub struct SearchReturn {
     pub save: bool,
     /// A window of the results (RFC 9394 3.1).
     pub partial: Option<Window>,
+    /// How well each fits (RFC 6203 4).
+    pub relevancy: bool,
 }
 
 /// A window of results: the places `first` to `last`, both counted from 1, from the front or from
@@ -356,6 +379,8 @@ pub enum SearchKey {
     Text(String),
     /// Changed at or after a modification sequence (RFC 7162 3.1.5).
     ModSeq(u64),
+    /// It nearly holds, where texts are compared (RFC 6203).
+    Fuzzy(Box<Self>),
     /// The condition does not hold.
     Not(Box<Self>),
     /// One of the two holds.
@@ -369,7 +394,7 @@ impl SearchKey {
     pub fn any(&self, found: &dyn Fn(&Self) -> bool) -> bool {
         found(self)
             || match self {
-                Self::Not(key) => key.any(found),
+                Self::Not(key) | Self::Fuzzy(key) => key.any(found),
                 Self::Or(one, other) => one.any(found) || other.any(found),
                 Self::And(keys) => keys.iter().any(|key| key.any(found)),
                 _ => false,

@@ -13,6 +13,7 @@ pub mod date;
 pub mod fetch;
 pub mod flags;
 pub mod framer;
+pub mod fuzzy;
 pub mod grammar;
 pub mod keys;
 pub mod machine;

@@ -101,6 +101,15 @@ pub enum Request {
         /// How much.
         need: Need,
     },
+    /// Look into a mailbox without selecting it. Opened.
+    Peek(MailboxName),
+    /// A message of the mailbox last looked into. Message.
+    ReadPeeked {
+        /// Which.
+        uid: u32,
+        /// How much; not [`Need::Held`].
+        need: Need,
+    },
     /// What SORT and THREAD compare of messages of the selected mailbox. Keys.
     Keys {
         /// Of these, in this order.

@@ -12,6 +12,7 @@ use grace_mail::text::{self, Needle};
 use crate::command::{SearchKey, When};
 use crate::date::Day;
 use crate::flags::{Keyword, SystemFlag};
+use crate::fuzzy::Fuzzy;
 use crate::machine::{Message, Need};
 use crate::set::{Ranges, SequenceSet};
 use crate::view::{Row, View};
@@ -57,12 +58,25 @@ pub enum Program {
     Body(Needle),
     /// Header and body.
     Text(Needle),
+    /// A text that may be nearly there.
+    Fuzzy(Within, Fuzzy),
     /// Not this.
     Not(Box<Self>),
     /// One of these.
     Any(Vec<Self>),
     /// All of these.
     All(Vec<Self>),
+}
+
+/// Where a text is looked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Within {
+    /// In header fields of this name.
+    Fields(String),
+    /// In the body.
+    Body,
+    /// In header and body.
+    Everything,
 }
 
 /// What is known of a message so far.
@@ -79,7 +93,11 @@ pub struct Candidate<'a> {
 impl Program {
     /// Prepares a search for a mailbox. `saved` are the UIDs `$` stands for, `now_s` is the time.
     pub fn new(key: &SearchKey, view: &View, saved: &[u32], now_s: i64) -> Self {
-        let again = |key: &SearchKey| Self::new(key, view, saved, now_s);
+        Self::make(key, view, saved, now_s, false)
+    }
+
+    fn make(key: &SearchKey, view: &View, saved: &[u32], now_s: i64, fuzzy: bool) -> Self {
+        let again = |key: &SearchKey| Self::make(key, view, saved, now_s, fuzzy);
         let set = |set: &SequenceSet, last: u32, make: fn(Ranges) -> Self| match set {
             SequenceSet::Saved => Self::Kept(saved.to_vec()),
             SequenceSet::Ranges(_) => make(set.resolve(last)),
@@ -102,6 +120,13 @@ impl Program {
             SearchKey::ThreadId(_) => Self::Constant(false),
             SearchKey::Larger(bytes) => Self::Larger(*bytes),
             SearchKey::Smaller(bytes) => Self::Smaller(*bytes),
+            SearchKey::Fuzzy(key) => Self::make(key, view, saved, now_s, true),
+            // RFC 6203 3: an empty text asks only whether the field is there.
+            SearchKey::Header(name, text) if fuzzy && !text.is_empty() => {
+                Self::Fuzzy(Within::Fields(name.clone()), Fuzzy::new(text))
+            }
+            SearchKey::Body(text) if fuzzy => Self::Fuzzy(Within::Body, Fuzzy::new(text)),
+            SearchKey::Text(text) if fuzzy => Self::Fuzzy(Within::Everything, Fuzzy::new(text)),
             SearchKey::Header(name, text) => Self::Header(name.clone(), Needle::new(text)),
             SearchKey::Body(text) => Self::Body(Needle::new(text)),
             SearchKey::Text(text) => Self::Text(Needle::new(text)),
@@ -158,11 +183,64 @@ impl Program {
                 let raw = &candidate.upto(Need::Whole)?.bytes;
                 text::message_contains(raw, &Tree::parse(raw), needle)
             }
+            Self::Fuzzy(within, fuzzy) => score(within, fuzzy, candidate)? > 0,
             Self::Not(program) => !program.fits(candidate)?,
             Self::Any(programs) => return some_is(programs, candidate, true),
             Self::All(programs) => return some_is(programs, candidate, false).map(|found| !found),
         })
     }
+}
+
+impl Program {
+    /// How well a message fits that fits: 1 to 100, the mean over what was looked for with FUZZY
+    /// and found (RFC 6203 4).
+    ///
+    /// # Errors
+    /// More of the message is needed.
+    pub fn relevancy(&self, candidate: Candidate<'_>) -> Result<u8, Need> {
+        let mut scores = Vec::new();
+        self.scores(candidate, &mut scores)?;
+        let sum: usize = scores.iter().map(|score| usize::from(*score)).sum();
+        let mean = sum.checked_div(scores.len()).unwrap_or(100);
+        Ok(u8::try_from(mean).unwrap_or(100))
+    }
+
+    fn scores(&self, candidate: Candidate<'_>, scores: &mut Vec<u8>) -> Result<(), Need> {
+        match self {
+            Self::Fuzzy(within, fuzzy) => {
+                scores.extend(Some(score(within, fuzzy, candidate)?).filter(|score| *score > 0));
+            }
+            Self::Any(programs) | Self::All(programs) => {
+                for program in programs {
+                    program.scores(candidate, scores)?;
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// How near a text is to what a message says: 0 if not at all.
+fn score(within: &Within, fuzzy: &Fuzzy, candidate: Candidate<'_>) -> Result<u8, Need> {
+    let mut nearness = fuzzy.begin();
+    if let Within::Fields(name) = within {
+        let block = head(candidate.upto(Need::Header)?);
+        text::of_fields(block, name.as_bytes()).for_each(|value| nearness.look(&value));
+        return Ok(nearness.score());
+    }
+    let raw = &candidate.upto(Need::Whole)?.bytes;
+    let tree = Tree::parse(raw);
+    for (place, part) in tree.parts().enumerate() {
+        let block = raw.get(part.header.clone()).unwrap_or_default();
+        if place > 0 || *within == Within::Everything {
+            nearness.look(&text::of_header(block));
+        }
+        if let Some(said) = text::of_part(raw, part) {
+            nearness.look(&said);
+        }
+    }
+    Ok(nearness.score())
 }
 
 /// Whether one of the programs gives `wanted`: cheap answers first, whatever the order written.

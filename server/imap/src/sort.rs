@@ -30,11 +30,13 @@ pub enum Key {
     DisplayFrom,
     /// DISPLAYTO (RFC 5957)
     DisplayTo,
+    /// RELEVANCY: what fits best comes first (RFC 6203 5)
+    Relevancy,
 }
 
 impl Key {
     /// Every key with its wire spelling.
-    pub const NAMES: [(Self, &str); 9] = [
+    pub const NAMES: [(Self, &str); 10] = [
         (Self::Arrival, "ARRIVAL"),
         (Self::Cc, "CC"),
         (Self::Date, "DATE"),
@@ -44,6 +46,7 @@ impl Key {
         (Self::To, "TO"),
         (Self::DisplayFrom, "DISPLAYFROM"),
         (Self::DisplayTo, "DISPLAYTO"),
+        (Self::Relevancy, "RELEVANCY"),
     ];
 }
 
@@ -58,7 +61,7 @@ pub struct Criterion {
 
 /// How much of a message must be read to compare it.
 pub fn need(criteria: &[Criterion]) -> Need {
-    let facts = |criterion: &Criterion| matches!(criterion.key, Key::Arrival | Key::Size);
+    let facts = |one: &Criterion| matches!(one.key, Key::Arrival | Key::Size | Key::Relevancy);
     if criteria.iter().all(facts) { Need::Facts } else { Need::Header }
 }
 
@@ -75,8 +78,8 @@ enum Value {
 pub struct Rank(Vec<(Value, bool)>);
 
 impl Rank {
-    /// The rank of a message.
-    pub fn new(criteria: &[Criterion], keys: &Keys) -> Self {
+    /// The rank of a message that fits as well as `relevancy` says.
+    pub fn new(criteria: &[Criterion], keys: &Keys, relevancy: u8) -> Self {
         let value = |key: Key| match key {
             Key::Arrival => Value::Number(keys.arrival_s),
             Key::Date => Value::Number(keys.sent_s),
@@ -86,6 +89,7 @@ impl Rank {
             Key::To => Value::Text(keys.to.clone()),
             Key::Subject => Value::Text(keys.subject.clone()),
             Key::DisplayFrom => Value::Text(keys.display_from.clone()),
+            Key::Relevancy => Value::Number(-i64::from(relevancy)),
             Key::DisplayTo => Value::Text(keys.display_to.clone()),
         };
         Self(criteria.iter().map(|one| (value(one.key), one.reverse)).collect())

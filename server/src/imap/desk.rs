@@ -19,7 +19,7 @@ use grace_imap::command::Secret;
 use grace_imap::date::DateTime;
 use grace_imap::flags::{FlagOperation, Flags};
 use grace_imap::keys::Keys;
-use grace_imap::machine::{Answer, Listed, Message, Need, Opened, Request, START_BYTES, Why};
+use grace_imap::machine::{Answer, Listed, Message, Need, Request, START_BYTES, Why};
 use grace_imap::name::MailboxName;
 use grace_imap::url::ImapUrl;
 use grace_ipc::event::{EventKind, Service, TraceId};
@@ -49,6 +49,8 @@ pub(super) struct Desk {
     person: Option<Person>,
     /// The selected mailbox's number.
     selected: Option<u64>,
+    /// The mailbox last looked into.
+    peeked: Option<u64>,
     /// Hears of changes in the selected mailbox.
     watch: Option<Watch>,
     /// The message last read, held for the bytes that go straight to the client. What is held
@@ -84,6 +86,7 @@ impl Desk {
             trace,
             person: None,
             selected: None,
+            peeked: None,
             watch: None,
             held: None,
             append: None,
@@ -146,7 +149,9 @@ impl Desk {
                 self.append = None;
                 Ok(Answer::Done)
             }
-            Request::Read { uid, need } => self.read(uid, need),
+            Request::Read { uid, need } => self.read(self.selected, uid, need),
+            Request::Peek(mailbox) => self.peek(&mailbox).await,
+            Request::ReadPeeked { uid, need } => self.read(self.peeked, uid, need),
             Request::Keys { uids, need } => self.keys(&uids, need),
             Request::Changes { since } => self.changes(since),
             Request::Vanished { since } => self.vanished(since),
@@ -291,13 +296,7 @@ impl Desk {
             messages: opened.mailbox.messages,
         };
         self.services.porter.bus.emit(self.trace, selected);
-        Ok(Answer::Opened(Opened {
-            mailbox_id: translate::mailbox_id(&opened.mailbox),
-            uid_validity: opened.mailbox.uid_validity,
-            uid_next: opened.mailbox.uid_next,
-            modseq: opened.mailbox.modseq,
-            rows: opened.messages,
-        }))
+        Ok(Answer::Opened(translate::opened(opened)))
     }
 
     fn changes(&mut self, since: u64) -> Served {
@@ -314,8 +313,15 @@ impl Desk {
         Ok(Answer::Vanished(gone))
     }
 
-    fn read(&mut self, uid: u32, need: Need) -> Served {
-        let mailbox = self.selected()?;
+    async fn peek(&mut self, name: &MailboxName) -> Served {
+        let mailbox = self.find(name)?.id;
+        let opened = self.services.mailboxes.open(mailbox, false, translate::row).await?;
+        self.peeked = Some(mailbox);
+        Ok(Answer::Opened(translate::opened(opened)))
+    }
+
+    fn read(&mut self, mailbox: Option<u64>, uid: u32, need: Need) -> Served {
+        let mailbox = mailbox.ok_or(Failure::NoSuchMailbox)?;
         let Some((row, mut reader)) = self.services.mailboxes.message(mailbox, uid)? else {
             return Ok(Answer::Message(None));
         };

@@ -5,7 +5,7 @@
 use grace_imap::command;
 use grace_imap::date::DateTime;
 use grace_imap::flags::{FlagOperation, Flags, SystemFlag};
-use grace_imap::machine::{Status, Why};
+use grace_imap::machine::{Opened, Status, Why};
 use grace_imap::view::{Changes, Row};
 
 use crate::mailbox::change::FlagVerb;
@@ -61,6 +61,16 @@ pub(super) fn verb(operation: FlagOperation) -> FlagVerb {
 pub(super) fn changes(changes: read::Changes<Row>) -> Changes {
     let read::Changes { mailbox, changed: rows, vanished } = changes;
     Changes { modseq: mailbox.modseq, rows, vanished }
+}
+
+pub(super) fn opened(opened: read::Opened<Row>) -> Opened {
+    Opened {
+        mailbox_id: mailbox_id(&opened.mailbox),
+        uid_validity: opened.mailbox.uid_validity,
+        uid_next: opened.mailbox.uid_next,
+        modseq: opened.mailbox.modseq,
+        rows: opened.messages,
+    }
 }
 
 pub(super) fn status(mailbox: &MailboxRow) -> Status {

@@ -78,6 +78,7 @@ fn verb(name: &str, cursor: &mut Cursor<'_>, dialect: Dialect) -> Parsed<Verb> {
         }
         "SUBSCRIBE" => Verb::Subscribe(mailbox::argument(cursor, dialect)?),
         "UNSUBSCRIBE" => Verb::Unsubscribe(mailbox::argument(cursor, dialect)?),
+        "ESEARCH" => search::esearch(cursor, dialect)?,
         "STATUS" => mailbox::status(cursor, dialect)?,
         "SELECT" => mailbox::select(cursor, dialect, false)?,
         "EXAMINE" => mailbox::select(cursor, dialect, true)?,
@@ -90,7 +91,7 @@ fn verb(name: &str, cursor: &mut Cursor<'_>, dialect: Dialect) -> Parsed<Verb> {
         "GETQUOTA" | "GETQUOTAROOT" | "SETQUOTA" | "GETACL" | "SETACL" | "DELETEACL"
         | "LISTRIGHTS" | "MYRIGHTS" | "GETMETADATA" | "SETMETADATA" | "GETANNOTATION"
         | "SETANNOTATION" | "NOTIFY" | "XLIST" | "XAPPLEPUSHSERVICE" | "RESETKEY"
-        | "GENURLAUTH" | "URLFETCH" | "CANCELUPDATE" | "ESEARCH" => {
+        | "GENURLAUTH" | "URLFETCH" | "CANCELUPDATE" => {
             return not_offered(name, cursor);
         }
         name => return on_messages(name, cursor, dialect, false),

@@ -4,13 +4,15 @@
 //! a search costs a bounded number of comparisons for each message.
 //! Not here: what the keys mean (`search`).
 
-use crate::command::{Order, Search, SearchKey, SearchReturn, Verb, When};
+use crate::command::{Order, Search, SearchKey, SearchReturn, Source, Verb, When};
 use crate::cursor::{Cursor, Parsed, Refusal};
 use crate::date::Day;
 use crate::flags::{Keyword, SystemFlag};
 use crate::grammar::fetch::window;
-use crate::grammar::{Dialect, sequence_set};
+use crate::grammar::{Dialect, mailbox, sequence_set};
+use crate::name::MailboxName;
 use crate::response::Code;
+use crate::set::SequenceSet;
 use crate::sort::{Criterion, Key};
 use crate::thread::Algorithm;
 
@@ -34,7 +36,54 @@ pub(crate) fn search(cursor: &mut Cursor<'_>, dialect: Dialect, uid: bool) -> Pa
         charset(cursor)?;
     }
     let key = Reader { keys: 0 }.keys_until_end(cursor)?;
-    Ok(Verb::Search(Search { uid, order: Order::Mailbox, returns, key }))
+    Ok(Verb::Search(Search { uid, order: Order::Mailbox, sources: None, returns, key }))
+}
+
+/// `ESEARCH [IN (sources)] [RETURN (…)] [CHARSET …] keys` (RFC 7377 2).
+pub(crate) fn esearch(cursor: &mut Cursor<'_>, dialect: Dialect) -> Parsed<Verb> {
+    let mut sources = vec![Source::Selected];
+    let start = cursor.clone();
+    if cursor.eat_text(" IN ") {
+        sources = cursor.list(1, |cursor| source(cursor, dialect))?;
+    }
+    let found = search(cursor, dialect, true)?;
+    let Verb::Search(search) = found else { return Ok(found) };
+    // RFC 7377 2.1: numbers of messages mean nothing where several mailboxes are searched.
+    let names_messages = |key: &SearchKey| {
+        matches!(key, SearchKey::Sequence(_) | SearchKey::Uid(SequenceSet::Saved))
+    };
+    if search.key.any(&names_messages) {
+        return start.fail("no sequence numbers and no '$' behind this");
+    }
+    if search.returns.is_some_and(|returns| returns.save) && sources != [Source::Selected] {
+        return start.fail("no SAVE for several mailboxes behind this");
+    }
+    Ok(Verb::Search(Search { sources: Some(sources), ..search }))
+}
+
+/// `filter-mailboxes` (RFC 5465 8) with `subtree-one` (RFC 7377 2.2).
+fn source(cursor: &mut Cursor<'_>, dialect: Dialect) -> Parsed<Source> {
+    let start = cursor.clone();
+    let word = cursor.word("a kind of mailboxes")?;
+    Ok(match word.as_str() {
+        "SELECTED" | "SELECTED-DELAYED" => Source::Selected,
+        "INBOXES" => Source::Inboxes,
+        "PERSONAL" => Source::Personal,
+        "SUBSCRIBED" => Source::Subscribed,
+        "SUBTREE" => Source::Subtree(mailboxes(cursor, dialect)?),
+        "SUBTREE-ONE" => Source::SubtreeOne(mailboxes(cursor, dialect)?),
+        "MAILBOXES" => Source::Mailboxes(mailboxes(cursor, dialect)?),
+        _ => return start.fail("selected, inboxes, personal, subscribed, subtree or mailboxes"),
+    })
+}
+
+/// `one-or-more-mailbox`.
+fn mailboxes(cursor: &mut Cursor<'_>, dialect: Dialect) -> Parsed<Vec<MailboxName>> {
+    if !cursor.rest().starts_with(b" (") {
+        return Ok(vec![mailbox::argument(cursor, dialect)?]);
+    }
+    cursor.space()?;
+    cursor.list(1, |cursor| mailbox::name_of(&cursor.astring("a mailbox name")?, dialect))
 }
 
 /// `SORT [RETURN (…)] (REVERSE DATE) UTF-8 keys` (RFC 5256 5, RFC 5267 5).
@@ -62,7 +111,7 @@ pub(crate) fn sort(cursor: &mut Cursor<'_>, uid: bool) -> Parsed<Verb> {
     cursor.space()?;
     charset(cursor)?;
     let key = Reader { keys: 0 }.keys_until_end(cursor)?;
-    Ok(Verb::Search(Search { uid, order: Order::Sort(criteria), returns, key }))
+    Ok(Verb::Search(Search { uid, order: Order::Sort(criteria), sources: None, returns, key }))
 }
 
 /// `THREAD REFERENCES UTF-8 keys` (RFC 5256 5).
@@ -76,7 +125,8 @@ pub(crate) fn thread(cursor: &mut Cursor<'_>, uid: bool) -> Parsed<Verb> {
     cursor.space()?;
     charset(cursor)?;
     let key = Reader { keys: 0 }.keys_until_end(cursor)?;
-    Ok(Verb::Search(Search { uid, order: Order::Thread(*algorithm), returns: None, key }))
+    let order = Order::Thread(*algorithm);
+    Ok(Verb::Search(Search { uid, order, sources: None, returns: None, key }))
 }
 
 /// `RETURN (…)` and the space behind it.
@@ -111,11 +161,12 @@ pub(crate) fn return_options(cursor: &mut Cursor<'_>) -> Parsed<SearchReturn> {
             "ALL" => returns.all = true,
             "COUNT" => returns.count = true,
             "SAVE" => returns.save = true,
+            "RELEVANCY" => returns.relevancy = true,
             "PARTIAL" if returns.partial.is_none() => {
                 cursor.space()?;
                 returns.partial = Some(window(cursor)?);
             }
-            _ => return before.fail("MIN, MAX, ALL, COUNT, SAVE or PARTIAL"),
+            _ => return before.fail("MIN, MAX, ALL, COUNT, SAVE, PARTIAL or RELEVANCY"),
         }
         Ok(())
     })?;
@@ -123,8 +174,9 @@ pub(crate) fn return_options(cursor: &mut Cursor<'_>) -> Parsed<SearchReturn> {
     if returns.all && returns.partial.is_some() {
         return start.fail("either ALL or PARTIAL, not both");
     }
-    // RFC 9051 6.4.4: "RETURN ()" is "RETURN (ALL)".
-    returns.all |= returns == SearchReturn::default();
+    // RFC 9051 6.4.4: "RETURN ()" is "RETURN (ALL)"; scores stand beside results (RFC 6203 4).
+    let SearchReturn { min, max, all, count, save, partial, .. } = returns;
+    returns.all |= !(min || max || all || count || save || partial.is_some());
     Ok(returns)
 }
 
@@ -167,6 +219,10 @@ impl Reader {
             return Ok(key);
         }
         match word.as_str() {
+            "FUZZY" => {
+                cursor.space()?;
+                Ok(SearchKey::Fuzzy(Box::new(self.key(cursor, depth + 1)?)))
+            }
             "NOT" => {
                 cursor.space()?;
                 Ok(not(self.key(cursor, depth + 1)?))

@@ -3,7 +3,7 @@
 //! Not here: what the commands do (the sibling modules).
 
 use super::{Job, Session, Stage};
-use crate::command::{Command, Verb};
+use crate::command::{Command, Source, Verb};
 use crate::grammar::append::Expects;
 use crate::machine::Request;
 use crate::response::Code;
@@ -43,6 +43,10 @@ pub(super) fn legal_where(verb: &Verb) -> Where {
         | Verb::Compress(_)
         | Verb::Unauthenticate
         | Verb::Namespace => Where::After,
+        Verb::Search(search) if search.sources.is_some() => match &search.sources {
+            Some(sources) if sources.contains(&Source::Selected) => Where::Selected,
+            _ => Where::After,
+        },
         Verb::Append(append) => match append.replaces {
             Some(_) => Where::Selected,
             None => Where::After,

@@ -64,7 +64,8 @@ impl Session {
         let Some(selected) = self.selected() else { return };
         let named = vanished.then(|| match &set {
             SequenceSet::Saved => Ranges::of(selected.saved.iter().map(|uid| *uid..=*uid)),
-            set => set.resolve(selected.view.last_uid()),
+            // The last message itself may be gone: here `*` has no end.
+            set => set.resolve(u32::MAX),
         });
         if let Some(since) = changed_since {
             let view = &selected.view;

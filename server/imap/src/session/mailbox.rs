@@ -157,6 +157,7 @@ impl Session {
         }
         self.stage = Stage::Selected(Box::new(Selected {
             name: job.mailbox,
+            uid_validity,
             read_only: job.read_only,
             view,
             saved: Vec::new(),

@@ -19,6 +19,7 @@ pub(crate) mod login;
 pub(crate) mod mailbox;
 pub(crate) mod messages;
 pub(crate) mod search;
+pub(crate) mod sources;
 
 use std::collections::VecDeque;
 
@@ -75,6 +76,7 @@ enum Stage {
 #[derive(Debug)]
 struct Selected {
     name: MailboxName,
+    uid_validity: u32,
     read_only: bool,
     view: View,
     /// UIDs that `$` stands for (RFC 5182), ascending.

@@ -1,5 +1,5 @@
-//! SEARCH, SORT and THREAD under way: message after message, then what orders them, then the result
-//! (RFC 9051 6.4.4 and 7.3.4, RFC 5256, RFC 5267).
+//! SEARCH, SORT, THREAD and ESEARCH under way: message after message, then what orders them, then the result
+//! (RFC 9051 6.4.4 and 7.3.4, RFC 5256, RFC 5267, RFC 7377).
 //!
 //! ```text
 //!   does it fit? ──▶ the next one … ──▶ SEARCH: the result
@@ -8,16 +8,19 @@
 //! Not here: whether a message fits (`crate::search`), in which order they stand (`crate::sort`,
 //! `crate::thread`).
 
-use super::{Job, Session, Stage};
-use crate::command::{Order, Search, SearchKey, SearchReturn};
+use std::collections::VecDeque;
+
+use super::{Job, Session, Stage, sources};
+use crate::command::{Order, Search, SearchKey, SearchReturn, Source};
 use crate::keys::Keys;
-use crate::machine::{Action, Answer, Message, Need, Request};
+use crate::machine::{Action, Answer, Message, Need, Request, Why};
+use crate::name::MailboxName;
 use crate::response::Code;
 use crate::search::{Candidate, Program};
 use crate::set;
 use crate::sort::{self, Rank};
 use crate::thread::{self, Letter};
-use crate::view::Allowed;
+use crate::view::{Allowed, View};
 
 /// A SEARCH under way.
 #[derive(Debug)]
@@ -31,11 +34,13 @@ pub(super) struct SearchJob {
     /// The search names a modification sequence, so the answer does too (RFC 7162 3.1.5).
     says_modseq: bool,
     program: Program,
+    /// Several mailboxes are searched.
+    multi: Option<Multi>,
     /// The next message's sequence number.
     sequence: u32,
     /// What was read of the next message.
     read: Option<(Message, Need)>,
-    asked: Option<Need>,
+    asked: Asked,
     /// What fits, ascending; SORT changes that at the end.
     found: Vec<Found>,
     /// How SORT orders the first of them.
@@ -48,12 +53,35 @@ pub(super) struct SearchJob {
     told_s: i64,
 }
 
+/// A search of several mailboxes (RFC 7377).
+#[derive(Debug)]
+struct Multi {
+    key: SearchKey,
+    sources: Vec<Source>,
+    left: VecDeque<MailboxName>,
+    /// The mailbox that is searched now, and its UIDVALIDITY.
+    present: Option<(MailboxName, u32)>,
+    /// Its messages, if it is not the selected one.
+    view: Option<View>,
+}
+
+/// What the store was asked last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    Nothing,
+    Mailboxes,
+    Peek,
+    Message(Need),
+    Keys,
+}
+
 /// A message that fits.
 #[derive(Debug, Clone, Copy)]
 struct Found {
     sequence: u32,
     uid: u32,
     modseq: u64,
+    relevancy: u8,
 }
 
 /// A search that takes longer tells so as often, in seconds: half of what clients wait before they
@@ -72,12 +100,20 @@ impl Session {
         }
         // RFC 9051 6.4.4: ESEARCH replaces SEARCH, not SORT.
         let is_search = search.order == Order::Mailbox;
-        let extended = search.returns.is_some() || (self.enabled.rev2 && is_search);
+        let is_multi = search.sources.is_some();
+        let extended = search.returns.is_some() || is_multi || (self.enabled.rev2 && is_search);
         let returns =
             search.returns.unwrap_or(SearchReturn { all: true, ..SearchReturn::default() });
         let now_s = self.now_s;
-        let Some(selected) = self.selected() else { return };
-        let program = Program::new(&search.key, &selected.view, &selected.saved, now_s);
+        let program = match self.selected() {
+            Some(selected) => Program::new(&search.key, &selected.view, &selected.saved, now_s),
+            None => Program::Constant(false),
+        };
+        let key = search.key;
+        let multi = search.sources.map(|sources| {
+            self.ask = Some(Request::Mailboxes);
+            Multi { key, sources, left: VecDeque::new(), present: None, view: None }
+        });
         self.job = Some(Job::Search(SearchJob {
             tag,
             uid: search.uid,
@@ -86,9 +122,10 @@ impl Session {
             extended,
             says_modseq,
             program,
+            multi,
             sequence: 1,
             read: None,
-            asked: None,
+            asked: if is_multi { Asked::Mailboxes } else { Asked::Nothing },
             found: Vec::new(),
             ranks: Vec::new(),
             letters: Vec::new(),
@@ -97,41 +134,105 @@ impl Session {
         }));
     }
 
-    /// Looks at messages until one must be read or all were looked at.
     pub(super) fn search_step(&mut self, mut job: SearchJob, answer: Option<Answer>) {
-        match (job.asked.take(), answer) {
-            (None, _) => {}
-            (Some(need), Some(Answer::Message(Some(message)))) => {
+        match (std::mem::replace(&mut job.asked, Asked::Nothing), answer) {
+            (Asked::Nothing, _) => {}
+            (Asked::Message(need), Some(Answer::Message(Some(message)))) => {
                 job.read = Some((message, need));
             }
             // A message that is gone fits nothing.
-            (Some(_), Some(Answer::Message(None))) => job.sequence += 1,
-            (Some(_), Some(Answer::Keys(keys))) => return self.search_keys(job, &keys),
-            (Some(_), answer) => return self.misanswered(&job.tag, answer),
+            (Asked::Message(_), Some(Answer::Message(None))) => job.sequence += 1,
+            (Asked::Keys, Some(Answer::Keys(keys))) => return self.search_keys(job, &keys),
+            (Asked::Mailboxes, Some(Answer::Mailboxes(listed))) => {
+                let selected = self.selected().map(|selected| selected.name.clone());
+                if let Some(multi) = &mut job.multi {
+                    multi.left = sources::resolve(&multi.sources, &listed, selected.as_ref());
+                }
+                return self.search_next_mailbox(job);
+            }
+            (Asked::Peek, Some(Answer::Opened(opened))) => {
+                let now_s = self.now_s;
+                if let Some(multi) = &mut job.multi {
+                    let view = View::new(opened.rows, opened.modseq);
+                    job.program = Program::new(&multi.key, &view, &[], now_s);
+                    multi.view = Some(view);
+                    if let Some((_, validity)) = &mut multi.present {
+                        *validity = opened.uid_validity;
+                    }
+                }
+            }
+            // RFC 7377 2.2: a mailbox that is gone is passed over, and so are its messages.
+            (_, Some(Answer::Refused(Why::NoSuchMailbox))) if job.multi.is_some() => {
+                job.found.clear();
+                return self.search_next_mailbox(job);
+            }
+            (_, answer) => return self.misanswered(&job.tag, answer),
         }
         self.search_progress(&mut job);
-        let Stage::Selected(selected) = &mut self.stage else { return };
+        self.search_walk(job);
+    }
+
+    /// Looks at messages until one must be read or all were looked at.
+    fn search_walk(&mut self, mut job: SearchJob) {
+        let peeked = job.multi.as_ref().and_then(|multi| multi.view.as_ref());
+        let is_peeked = peeked.is_some();
+        let view = match (peeked, &self.stage) {
+            (Some(view), _) => view,
+            (None, Stage::Selected(selected)) => &selected.view,
+            (None, _) => return,
+        };
         loop {
-            let Some(row) = selected.view.row(job.sequence) else {
+            let Some(row) = view.row(job.sequence) else {
                 return self.search_ends(job);
             };
             let read = job.read.as_ref().map(|(message, need)| (message, *need));
-            match job.program.fits(Candidate { sequence: job.sequence, row, read }) {
-                Ok(fits) => {
-                    if fits {
-                        let (sequence, uid, modseq) = (job.sequence, row.uid, row.modseq);
-                        job.found.push(Found { sequence, uid, modseq });
-                    }
+            let candidate = Candidate { sequence: job.sequence, row, read };
+            let fits = job.program.fits(candidate).and_then(|fits| match fits {
+                true => job.program.relevancy(candidate).map(Some),
+                false => Ok(None),
+            });
+            match fits {
+                Ok(relevancy) => {
+                    let (sequence, uid, modseq) = (job.sequence, row.uid, row.modseq);
+                    let found = |relevancy| Found { sequence, uid, modseq, relevancy };
+                    job.found.extend(relevancy.map(found));
                     job.sequence += 1;
                     job.read = None;
                 }
                 Err(need) => {
-                    self.ask = Some(Request::Read { uid: row.uid, need });
-                    job.asked = Some(need);
+                    let uid = row.uid;
+                    self.ask = Some(match is_peeked {
+                        true => Request::ReadPeeked { uid, need },
+                        false => Request::Read { uid, need },
+                    });
+                    job.asked = Asked::Message(need);
                     break;
                 }
             }
         }
+        self.job = Some(Job::Search(job));
+    }
+
+    /// Goes on with the next of several mailboxes, or ends.
+    fn search_next_mailbox(&mut self, mut job: SearchJob) {
+        let Some(multi) = &mut job.multi else { return };
+        (multi.present, multi.view) = (None, None);
+        let Some(name) = multi.left.pop_front() else {
+            return self.finish(&job.tag, "ESEARCH done", Allowed::Everything);
+        };
+        (job.sequence, job.read) = (1, None);
+        job.found.clear();
+        multi.present = Some((name.clone(), 0));
+        let now_s = self.now_s;
+        if let Stage::Selected(selected) = &self.stage
+            && selected.name == name
+        {
+            multi.present = Some((name, selected.uid_validity));
+            job.program = Program::new(&multi.key, &selected.view, &selected.saved, now_s);
+            return self.search_walk(job);
+        }
+        self.ask = Some(Request::Peek(name));
+        job.asked = Asked::Peek;
         self.job = Some(Job::Search(job));
     }
 
@@ -141,8 +242,12 @@ impl Session {
             return;
         }
         job.told_s = self.now_s;
-        let Some(selected) = self.selected() else { return };
-        let (done, all) = (u64::from(job.sequence - 1), u64::from(selected.view.count()));
+        let view = match (job.multi.as_ref().and_then(|multi| multi.view.as_ref()), &self.stage) {
+            (Some(view), _) => view,
+            (None, Stage::Selected(selected)) => &selected.view,
+            (None, _) => return,
+        };
+        let (done, all) = (u64::from(job.sequence - 1), u64::from(view.count()));
         let code = Code::InProgress(job.tag.clone(), done, all);
         self.out.status("OK", Some(&code), "still searching");
         self.switch = Some(Action::Flush);
@@ -151,7 +256,7 @@ impl Session {
     /// Everything was looked at: what orders it is asked for, or the result is told.
     fn search_ends(&mut self, mut job: SearchJob) {
         let need = match &job.order {
-            Order::Mailbox => return self.search_result(&job),
+            Order::Mailbox => return self.search_result(job),
             Order::Sort(criteria) => sort::need(criteria),
             Order::Thread(_) => Need::Header,
         };
@@ -160,7 +265,7 @@ impl Session {
         if uids.is_empty() {
             return self.search_ordered(job);
         }
-        job.asked = Some(need);
+        job.asked = Asked::Keys;
         self.ask = Some(Request::Keys { uids, need });
         self.job = Some(Job::Search(job));
     }
@@ -173,7 +278,7 @@ impl Session {
         for found in asked {
             let Some(keys) = keys.next_if(|keys| keys.uid == found.uid) else { continue };
             match &job.order {
-                Order::Sort(criteria) => job.ranks.push(Rank::new(criteria, keys)),
+                Order::Sort(criteria) => job.ranks.push(Rank::new(criteria, keys, found.relevancy)),
                 _ => {
                     let number = if job.uid { found.uid } else { found.sequence };
                     job.letters.push(Letter::new(number, keys));
@@ -202,7 +307,7 @@ impl Session {
         // Stable: RFC 5256 3, "in which case … sorted by sequence number".
         both.sort_by(|one, other| one.0.cmp(&other.0));
         job.found = both.into_iter().map(|(_, found)| found).collect();
-        self.search_result(&job);
+        self.search_result(job);
     }
 
     /// The end of a response that is no ESEARCH, and of the command.
@@ -215,11 +320,11 @@ impl Session {
         self.finish(&job.tag, done, allowed);
     }
 
-    fn search_result(&mut self, job: &SearchJob) {
+    fn search_result(&mut self, job: SearchJob) {
         if job.returns.save
             && let Some(selected) = self.selected()
         {
-            selected.saved = kept(job);
+            selected.saved = kept(&job);
         }
         let pick = |found: &Found| if job.uid { found.uid } else { found.sequence };
         let numbers: Vec<u32> = job.found.iter().map(pick).collect();
@@ -227,9 +332,15 @@ impl Session {
             Order::Mailbox => ("* SEARCH", "SEARCH done"),
             _ => ("* SORT", "SORT done"),
         };
+        if job.multi.is_some() {
+            // RFC 7377 2.1: of mailboxes where nothing is found nothing is said.
+            if !job.found.is_empty() {
+                self.extended_result(&job, &numbers);
+            }
+            return self.search_next_mailbox(job);
+        }
         if job.extended {
-            let modseq = modseq_of(job).filter(|_| job.says_modseq);
-            self.extended_result(job, &numbers, modseq);
+            self.extended_result(&job, &numbers);
             let allowed = if job.uid { Allowed::Everything } else { Allowed::NoExpunge };
             return self.finish(&job.tag, done, allowed);
         }
@@ -237,16 +348,23 @@ impl Session {
         for number in &numbers {
             self.out.raw(" ").number(u64::from(*number));
         }
-        self.search_modseq(job, done);
+        self.search_modseq(&job, done);
     }
 
-    fn extended_result(&mut self, job: &SearchJob, numbers: &[u32], modseq: Option<u64>) {
-        let SearchReturn { min, max, all, count, save, partial } = job.returns;
+    fn extended_result(&mut self, job: &SearchJob, numbers: &[u32]) {
+        let SearchReturn { min, max, all, count, save, partial, relevancy } = job.returns;
+        let modseq = modseq_of(job).filter(|_| job.says_modseq);
         // RFC 5182 2.1: SAVE alone answers nothing.
         if save && !(min || max || all || count || partial.is_some()) {
             return;
         }
-        self.out.raw("* ESEARCH (TAG ").string(job.tag.as_bytes()).raw(")");
+        self.out.raw("* ESEARCH (TAG ").string(job.tag.as_bytes());
+        let present = job.multi.as_ref().and_then(|multi| multi.present.as_ref());
+        if let Some((mailbox, validity)) = present {
+            self.out.raw(" MAILBOX ").mailbox(mailbox.as_str());
+            self.out.raw(" UIDVALIDITY ").number(u64::from(*validity));
+        }
+        self.out.raw(")");
         self.out.raw(if job.uid { " UID" } else { "" });
         // RFC 9051 6.4.4: MIN, MAX and ALL are left out where nothing was found.
         if let (true, Some(first)) = (min, numbers.first()) {
@@ -269,6 +387,12 @@ impl Session {
         }
         if let Some(modseq) = modseq {
             self.out.raw(" MODSEQ ").number(modseq);
+        }
+        let scored = partial.map_or(job.found.as_slice(), |window| window.of(&job.found));
+        if relevancy && !scored.is_empty() {
+            // RFC 6203 4: in the order of the results.
+            let scores: Vec<String> = scored.iter().map(|one| one.relevancy.to_string()).collect();
+            self.out.raw(&format!(" RELEVANCY ({})", scores.join(" ")));
         }
         self.out.line();
     }

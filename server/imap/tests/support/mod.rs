@@ -102,6 +102,8 @@ pub(crate) struct Client {
     pub(crate) session: Session,
     store: Rc<RefCell<Store>>,
     selected: Option<String>,
+    /// The mailbox last looked into.
+    peeked: String,
     append: Vec<Appending>,
     pub(crate) output: Vec<u8>,
     pub(crate) closed: bool,
@@ -137,6 +139,7 @@ impl Client {
             session: Session::new(settings),
             store: Rc::clone(store),
             selected: None,
+            peeked: String::new(),
             append: Vec::new(),
             now: NOW,
             waits: 0,
@@ -201,7 +204,22 @@ impl Client {
                 }
             }
             Request::Mailboxes => self.mailboxes(),
-            Request::Open { mailbox, .. } => self.open(&mailbox),
+            Request::Open { mailbox, .. } => {
+                let opened = self.opened(&mailbox);
+                if matches!(opened, Answer::Opened(_)) {
+                    self.selected = Some(mailbox.to_string());
+                }
+                opened
+            }
+            Request::Peek(mailbox) => {
+                self.peeked = mailbox.to_string();
+                self.opened(&mailbox)
+            }
+            Request::ReadPeeked { uid, need } => {
+                let store = self.store.borrow();
+                let mail = store.mailboxes[&self.peeked].mails.get(&uid);
+                Answer::Message(mail.map(|mail| read(mail, need)))
+            }
             Request::Leave => {
                 self.selected = None;
                 Answer::Done
@@ -289,12 +307,11 @@ impl Client {
         Answer::Mailboxes(names.into_iter().map(listed).collect())
     }
 
-    fn open(&mut self, name: &MailboxName) -> Answer {
+    fn opened(&self, name: &MailboxName) -> Answer {
         let store = self.store.borrow();
         let Some(mailbox) = store.mailboxes.get(name.as_str()) else {
             return Answer::Refused(Why::NoSuchMailbox);
         };
-        self.selected = Some(name.to_string());
         Answer::Opened(Opened {
             mailbox_id: format!("F{}", mailbox.uid_validity),
             uid_validity: mailbox.uid_validity,
