@@ -448,3 +448,30 @@ async fn a_copy_says_where_it_came_from_and_when() {
     house.mailboxes.expunge(NO_TRACE, inbox.id, None).await.expect("expunged");
     assert_eq!(origins(), 1, "they go with their messages");
 }
+
+#[tokio::test]
+async fn annotations_are_set_together_and_go_with_their_mailbox() {
+    let (house, people) = House::with_people(&["ann"]).await;
+    let ann = people.first().expect("one").id;
+    let m = &house.mailboxes;
+    let made = m.create(NO_TRACE, ann, "A", None).await.expect("made").id;
+    let set = |name: &str, value: Option<&str>| (name.to_owned(), value.map(|v| v.into()));
+    let both = [set("/private/a", Some("1")), set("/shared/b", Some("2"))];
+    m.set_metadata(ann, made, &both).await.expect("set");
+    m.set_metadata(ann, 0, &[set("/private/c", Some("3"))]).await.expect("set");
+    m.set_metadata(ann, made, &[set("/private/a", None), set("/private/x", None)])
+        .await
+        .expect("removed");
+    let values = |mailbox: u64| m.metadata(ann, mailbox).expect("reads");
+    assert_eq!(values(made), [("/shared/b".to_owned(), b"2".to_vec())]);
+    let many: Vec<_> = (0..100).map(|n| set(&format!("/private/{n}"), Some("x"))).collect();
+    let refused = m.set_metadata(ann, made, &many).await;
+    assert!(matches!(refused, Err(Failure::Limit(_))), "{refused:?}");
+    assert_eq!(values(made).len(), 1, "none of them was set");
+    m.delete(NO_TRACE, ann, "A").await.expect("removed");
+    assert_eq!((values(made).len(), values(0).len()), (0, 1));
+    house.directory.delete_account("ann@example.org", "test").await.expect("deleted");
+    assert_eq!(values(0), []);
+    let late = m.set_metadata(ann, 0, &[set("/private/a", Some("1"))]).await;
+    assert!(matches!(late, Err(Failure::NoSuchMailbox)), "{late:?}");
+}

@@ -10,6 +10,7 @@ use grace_mail::section::Section;
 
 use crate::date::{DateTime, Day};
 use crate::flags::{FlagOperation, Flags, Keyword, SystemFlag};
+use crate::metadata::{Depth, Entry};
 use crate::name::MailboxName;
 use crate::set::{Point, SequenceSet};
 use crate::sort::Criterion;
@@ -112,6 +113,10 @@ pub enum Verb {
     Namespace,
     /// APPEND and REPLACE without a literal: what they are made of stands elsewhere.
     Append(Append),
+    /// GETMETADATA (RFC 5464)
+    GetMetadata(GetMetadata),
+    /// SETMETADATA (RFC 5464): entries and their new values; none removes one.
+    SetMetadata(Option<MailboxName>, Vec<(Entry, Option<Vec<u8>>)>),
     /// COMPRESS (RFC 4978): the mechanism, in upper case.
     Compress(String),
     /// UNAUTHENTICATE (RFC 8437)
@@ -154,8 +159,23 @@ pub struct List {
     pub return_special_use: bool,
     /// Append a STATUS response for each mailbox (RFC 5819).
     pub return_status: Option<Vec<StatusItem>>,
+    /// Append a METADATA response for each mailbox (RFC 9590).
+    pub return_metadata: Vec<Entry>,
     /// The command was written in RFC 5258's extended form.
     pub extended: bool,
+}
+
+/// GETMETADATA (RFC 5464 4.2).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct GetMetadata {
+    /// Which mailbox; `None`: the account itself.
+    pub mailbox: Option<MailboxName>,
+    /// These entries.
+    pub entries: Vec<Entry>,
+    /// And so far below them.
+    pub depth: Depth,
+    /// Values up to so many bytes alone.
+    pub bytes_max: Option<u64>,
 }
 
 /// What STATUS tells.
@@ -379,6 +399,8 @@ pub enum SearchKey {
     Text(String),
     /// Changed at or after a modification sequence (RFC 7162 3.1.5).
     ModSeq(u64),
+    /// What a filter of this name stands for (RFC 5466).
+    Filter(String),
     /// It nearly holds, where texts are compared (RFC 6203).
     Fuzzy(Box<Self>),
     /// The condition does not hold.

@@ -17,6 +17,7 @@ pub mod fuzzy;
 pub mod grammar;
 pub mod keys;
 pub mod machine;
+pub mod metadata;
 pub mod name;
 pub mod preview;
 pub mod response;

@@ -11,6 +11,7 @@ use crate::command::{Secret, SpecialUse};
 use crate::date::DateTime;
 use crate::flags::{FlagOperation, Flags};
 use crate::keys::Keys;
+use crate::metadata::Entry;
 use crate::name::MailboxName;
 use crate::url::ImapUrl;
 use crate::view::{Changes, Row};
@@ -67,6 +68,10 @@ pub enum Request {
     Mailboxes,
     /// Figures of one mailbox. Status.
     Status(MailboxName),
+    /// The annotations of a mailbox, or of the account. Metadata.
+    Metadata(Option<MailboxName>),
+    /// Set annotations, or remove those without a value, all or none. Done.
+    SetMetadata(Option<MailboxName>, Vec<(Entry, Option<Vec<u8>>)>),
     /// Make a mailbox. Created.
     Create(MailboxName, Option<SpecialUse>),
     /// Remove a mailbox. Done.
@@ -192,6 +197,8 @@ pub enum Answer {
     Refused(Why),
     /// To [`Request::Mailboxes`], in any order.
     Mailboxes(Vec<Listed>),
+    /// To [`Request::Metadata`], by ascending name.
+    Metadata(Vec<(Entry, Vec<u8>)>),
     /// To [`Request::Create`]: its MAILBOXID.
     Created(String),
     /// To [`Request::Status`].
@@ -243,6 +250,8 @@ pub enum Why {
     OverQuota,
     /// The URL names nothing that can be read here; the URL.
     BadUrl(String),
+    /// There may be no more annotations.
+    MetadataTooMany,
     /// The message is larger than may be.
     TooBig,
     /// The message that is to be replaced is gone.

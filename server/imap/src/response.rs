@@ -63,6 +63,14 @@ pub enum Code {
     CompressionActive,
     /// How far a long command is: its tag, messages looked at, of how many (RFC 9585 4).
     InProgress(String, u64, u64),
+    /// A value was left out; the longest has so many bytes (RFC 5464 4.2.1).
+    MetadataLongEntries(u64),
+    /// A value may have so many bytes (RFC 5464 4.3).
+    MetadataMaxSize(u64),
+    /// There may be no more entries (RFC 5464 4.3).
+    MetadataTooMany,
+    /// SEARCH names a filter that is not there (RFC 5466 3).
+    UndefinedFilter(String),
     /// The mailbox's object identifier (RFC 8474 4).
     MailboxId(String),
     /// The command names messages by number, which the client gave up (RFC 9586 3).
@@ -114,6 +122,12 @@ impl Code {
             Self::CompressionActive => "COMPRESSIONACTIVE",
             Self::InProgress(tag, done, all) => {
                 return format!("INPROGRESS (\"{}\" {done} {all})", quotable(tag));
+            }
+            Self::MetadataLongEntries(bytes) => return format!("METADATA LONGENTRIES {bytes}"),
+            Self::MetadataMaxSize(bytes) => return format!("METADATA MAXSIZE {bytes}"),
+            Self::MetadataTooMany => "METADATA TOOMANY",
+            Self::UndefinedFilter(name) => {
+                return format!("UNDEFINED-FILTER {}", quotable(name));
             }
             Self::MailboxId(id) => return format!("MAILBOXID ({id})"),
             Self::UidRequired => "UIDREQUIRED",
@@ -260,6 +274,15 @@ impl Out {
         }
         self.bytes.push(b'"');
         self
+    }
+
+    /// An atom where that is legal, else a string.
+    pub fn astring(&mut self, text: &str) -> &mut Self {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-_.$".contains(&byte);
+        match !text.is_empty() && text.bytes().all(plain) {
+            true => self.raw(text),
+            false => self.string(text.as_bytes()),
+        }
     }
 
     /// A string or NIL.

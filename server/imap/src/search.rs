@@ -117,7 +117,8 @@ impl Program {
             SearchKey::Younger(s) => Self::NotBefore(now_s.saturating_sub(i64::from(*s))),
             SearchKey::Older(s) => Self::NotAfter(now_s.saturating_sub(i64::from(*s))),
             SearchKey::EmailId(id) => Self::EmailId(id.clone()),
-            SearchKey::ThreadId(_) => Self::Constant(false),
+            // Filters were put in before (`session::metadata`); none is left.
+            SearchKey::ThreadId(_) | SearchKey::Filter(_) => Self::Constant(false),
             SearchKey::Larger(bytes) => Self::Larger(*bytes),
             SearchKey::Smaller(bytes) => Self::Smaller(*bytes),
             SearchKey::Fuzzy(key) => Self::make(key, view, saved, now_s, true),

@@ -11,7 +11,7 @@ use super::{Directory, Refusal};
 use crate::store::accounts::{Account, AccountByAddress, Alias, Domain, domain_name};
 use crate::store::dkim::remove_keys;
 use crate::store::failure::Failure;
-use crate::store::messages::{MailboxByName, Subscription};
+use crate::store::messages::{MailboxByName, MetadataRow, Subscription};
 use crate::store::removal::remove_mailbox;
 
 /// Mailboxes removed in one transaction: few milliseconds of work, whatever is in them.
@@ -86,6 +86,7 @@ fn delete_some(tx: &mut WriteTx<'_>, account: u64) -> Result<bool, Failure> {
         return Ok(false);
     }
     tx.delete_prefix::<Subscription, _>(&(account,))?;
+    tx.delete_prefix::<MetadataRow, _>(&(account,))?;
     tx.delete::<Account>(&account)?;
     Ok(true)
 }

@@ -20,6 +20,7 @@ use grace_imap::date::DateTime;
 use grace_imap::flags::{FlagOperation, Flags};
 use grace_imap::keys::Keys;
 use grace_imap::machine::{Answer, Listed, Message, Need, Request, START_BYTES, Why};
+use grace_imap::metadata::Entry;
 use grace_imap::name::MailboxName;
 use grace_imap::url::ImapUrl;
 use grace_ipc::event::{EventKind, Service, TraceId};
@@ -29,6 +30,7 @@ use super::translate;
 use crate::directory::{Login, Person};
 use crate::mailbox::append::{Birth, Upload, Uploaded};
 use crate::mailbox::change::FlagChange;
+use crate::mailbox::metadata;
 use crate::services::Services;
 use crate::store::failure::Failure;
 use crate::store::messages::MailboxRow;
@@ -150,6 +152,10 @@ impl Desk {
                 Ok(Answer::Done)
             }
             Request::Read { uid, need } => self.read(self.selected, uid, need),
+            Request::Metadata(mailbox) => self.metadata(mailbox.as_ref()),
+            Request::SetMetadata(mailbox, changes) => {
+                self.set_metadata(mailbox.as_ref(), changes).await
+            }
             Request::Peek(mailbox) => self.peek(&mailbox).await,
             Request::ReadPeeked { uid, need } => self.read(self.peeked, uid, need),
             Request::Keys { uids, need } => self.keys(&uids, need),
@@ -255,6 +261,32 @@ impl Desk {
             listed.push(Listed { name, exists: false, subscribed: true, special_use: None });
         }
         Ok(Answer::Mailboxes(listed))
+    }
+
+    /// The number annotations of a mailbox, or of the account, are kept under.
+    fn annotated(&self, name: Option<&MailboxName>) -> Result<u64, Failure> {
+        name.map_or(Ok(0), |name| self.find(name).map(|mailbox| mailbox.id))
+    }
+
+    fn metadata(&self, name: Option<&MailboxName>) -> Served {
+        let mailbox = self.annotated(name)?;
+        let entries = self.services.mailboxes.metadata(self.account()?, mailbox)?;
+        let known = |(entry, value): (String, Vec<u8>)| Some((Entry::parse(&entry)?, value));
+        Ok(Answer::Metadata(entries.into_iter().filter_map(known).collect()))
+    }
+
+    async fn set_metadata(
+        &self,
+        name: Option<&MailboxName>,
+        changes: Vec<(Entry, Option<Vec<u8>>)>,
+    ) -> Served {
+        let (account, mailbox) = (self.account()?, self.annotated(name)?);
+        let changes: Vec<(String, Option<Vec<u8>>)> =
+            changes.into_iter().map(|(entry, value)| (entry.to_string(), value)).collect();
+        match self.services.mailboxes.set_metadata(account, mailbox, &changes).await {
+            Err(Failure::Limit(metadata::TOO_MANY)) => Ok(Answer::Refused(Why::MetadataTooMany)),
+            done => done.map(|()| Answer::Done),
+        }
     }
 
     async fn change_names(&mut self, request: Request) -> Served {

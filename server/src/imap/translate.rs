@@ -9,7 +9,7 @@ use grace_imap::machine::{Opened, Status, Why};
 use grace_imap::view::{Changes, Row};
 
 use crate::mailbox::change::FlagVerb;
-use crate::mailbox::read;
+use crate::mailbox::{metadata, read};
 use crate::store::failure::Failure;
 use crate::store::messages::{FirstPlace, MailboxRow, MessageRow, SpecialUse, flag};
 
@@ -20,6 +20,7 @@ const _: () = assert!(
         && SystemFlag::Deleted.bit() == flag::DELETED
         && SystemFlag::Draft.bit() == flag::DRAFT
 );
+const _: () = assert!(metadata::ENTRIES_MAX == grace_imap::metadata::ENTRIES_MAX);
 
 pub(super) fn row(mailbox: &MailboxRow, message: &MessageRow) -> Row {
     let keywords = message.keywords.iter().map(String::as_str);

@@ -125,6 +125,23 @@ pub struct FirstPlace {
     pub uid: u32,
 }
 
+/// An annotation of a mailbox, or of an account (RFC 5464).
+#[derive(Debug, Clone, PartialEq, Eq, Table, Serialize, Deserialize)]
+#[table(id = 42, name = "metadata")]
+pub struct MetadataRow {
+    /// Whose it is.
+    #[key]
+    pub account: u64,
+    /// The mailbox it is about; 0: the account itself.
+    #[key]
+    pub mailbox: u64,
+    /// The entry's name, in lower case.
+    #[key]
+    pub entry: String,
+    /// Its value.
+    pub value: Vec<u8>,
+}
+
 /// Messages that went at one time, for sessions that still count them. None of the mailbox's
 /// messages has a UID in the range any more; not every UID in it need have been in use.
 #[derive(Debug, Clone, PartialEq, Eq, Table, Serialize, Deserialize)]

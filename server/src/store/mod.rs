@@ -7,7 +7,7 @@
 //!   9 trace      10 trace_page    11 statistic
 //!  12 outgoing   13 outgoing_recipient
 //!  14 dkim_key   15 alias
-//!  40 origin
+//!  40 origin       42 metadata
 //! ```
 //! Invariant: a table's id and name never change meaning; a table that is given up keeps its id:
 //! 6, `body`.
@@ -36,7 +36,9 @@ use gracedb::table::Table as _;
 
 use self::accounts::{Account, Alias, Domain};
 use self::dkim::DkimKeyRow;
-use self::messages::{MailboxRow, MessageRow, Origin, Subscription, UidValidity, Vanished};
+use self::messages::{
+    MailboxRow, MessageRow, MetadataRow, Origin, Subscription, UidValidity, Vanished,
+};
 use self::outgoing::{OutgoingRecipientRow, OutgoingRow};
 use self::statistics::StatisticRow;
 use self::traces::{TracePage, TraceRow};
@@ -58,4 +60,5 @@ pub const SCHEMA: Schema = Schema::new(&[
     DkimKeyRow::DEF,
     Alias::DEF,
     Origin::DEF,
+    MetadataRow::DEF,
 ]);

@@ -7,7 +7,7 @@
 
 use crate::command::{List, Resync, SpecialUse, StatusItem, Verb};
 use crate::cursor::{Cursor, Parsed, Refusal};
-use crate::grammar::{Dialect, sequence_set};
+use crate::grammar::{Dialect, metadata, sequence_set};
 use crate::name::{self, MailboxName};
 use crate::response::Code;
 use crate::set::{Point, SequenceSet};
@@ -92,6 +92,10 @@ fn return_option(cursor: &mut Cursor<'_>, list: &mut List) -> Parsed<()> {
         "STATUS" => {
             cursor.space()?;
             list.return_status = Some(status_items(cursor)?);
+        }
+        "METADATA" => {
+            cursor.space()?;
+            list.return_metadata = metadata::entries(cursor)?;
         }
         _ => return cursor.fail("a known LIST return option before this"),
     }

@@ -8,6 +8,7 @@
 pub(crate) mod append;
 pub(crate) mod fetch;
 pub(crate) mod mailbox;
+pub(crate) mod metadata;
 pub(crate) mod search;
 
 use crate::command::{Command, Copy, Secret, Store, Verb};
@@ -78,6 +79,8 @@ fn verb(name: &str, cursor: &mut Cursor<'_>, dialect: Dialect) -> Parsed<Verb> {
         }
         "SUBSCRIBE" => Verb::Subscribe(mailbox::argument(cursor, dialect)?),
         "UNSUBSCRIBE" => Verb::Unsubscribe(mailbox::argument(cursor, dialect)?),
+        "GETMETADATA" => metadata::get(cursor, dialect)?,
+        "SETMETADATA" => metadata::set(cursor, dialect)?,
         "ESEARCH" => search::esearch(cursor, dialect)?,
         "STATUS" => mailbox::status(cursor, dialect)?,
         "SELECT" => mailbox::select(cursor, dialect, false)?,
@@ -89,9 +92,8 @@ fn verb(name: &str, cursor: &mut Cursor<'_>, dialect: Dialect) -> Parsed<Verb> {
         }
         // Extensions that clients try unasked: a `NO` sends them on their way, a `BAD` alarms them.
         "GETQUOTA" | "GETQUOTAROOT" | "SETQUOTA" | "GETACL" | "SETACL" | "DELETEACL"
-        | "LISTRIGHTS" | "MYRIGHTS" | "GETMETADATA" | "SETMETADATA" | "GETANNOTATION"
-        | "SETANNOTATION" | "NOTIFY" | "XLIST" | "XAPPLEPUSHSERVICE" | "RESETKEY"
-        | "GENURLAUTH" | "URLFETCH" | "CANCELUPDATE" => {
+        | "LISTRIGHTS" | "MYRIGHTS" | "GETANNOTATION" | "SETANNOTATION" | "NOTIFY" | "XLIST"
+        | "XAPPLEPUSHSERVICE" | "RESETKEY" | "GENURLAUTH" | "URLFETCH" | "CANCELUPDATE" => {
             return not_offered(name, cursor);
         }
         name => return on_messages(name, cursor, dialect, false),

@@ -86,6 +86,18 @@ fn mailboxes(cursor: &mut Cursor<'_>, dialect: Dialect) -> Parsed<Vec<MailboxNam
     cursor.list(1, |cursor| mailbox::name_of(&cursor.astring("a mailbox name")?, dialect))
 }
 
+/// The value of a filter (RFC 5466 3.1): `[CHARSET …] keys`; also how many keys it has.
+pub(crate) fn program(value: &[u8]) -> Parsed<(SearchKey, usize)> {
+    let mut cursor = Cursor::new(value);
+    if cursor.eat_text("CHARSET ") {
+        charset(&mut cursor)?;
+    }
+    let mut reader = Reader { keys: 0 };
+    let key = reader.keys_until_end(&mut cursor)?;
+    cursor.end()?;
+    Ok((key, reader.keys))
+}
+
 /// `SORT [RETURN (…)] (REVERSE DATE) UTF-8 keys` (RFC 5256 5, RFC 5267 5).
 pub(crate) fn sort(cursor: &mut Cursor<'_>, uid: bool) -> Parsed<Verb> {
     cursor.space()?;
@@ -219,6 +231,14 @@ impl Reader {
             return Ok(key);
         }
         match word.as_str() {
+            "FILTER" => {
+                cursor.space()?;
+                let start = cursor.clone();
+                match cursor.atom("the name of a filter")? {
+                    name if name.contains('/') => start.fail("the name of a filter, without '/'"),
+                    name => Ok(SearchKey::Filter(name.to_owned())),
+                }
+            }
             "FUZZY" => {
                 cursor.space()?;
                 Ok(SearchKey::Fuzzy(Box::new(self.key(cursor, depth + 1)?)))

@@ -3,7 +3,7 @@
 //! Not here: what the commands do (the sibling modules).
 
 use super::{Job, Session, Stage};
-use crate::command::{Command, Source, Verb};
+use crate::command::{Command, SearchKey, Source, Verb};
 use crate::grammar::append::Expects;
 use crate::machine::Request;
 use crate::response::Code;
@@ -41,6 +41,8 @@ pub(super) fn legal_where(verb: &Verb) -> Where {
         | Verb::Select { .. }
         | Verb::Idle
         | Verb::Compress(_)
+        | Verb::GetMetadata(_)
+        | Verb::SetMetadata(..)
         | Verb::Unauthenticate
         | Verb::Namespace => Where::After,
         Verb::Search(search) if search.sources.is_some() => match &search.sources {
@@ -71,6 +73,10 @@ fn names_sequences(verb: &Verb) -> bool {
         Verb::Copy(copy) => !copy.uid,
         _ => false,
     }
+}
+
+fn is_filter(key: &SearchKey) -> bool {
+    matches!(key, SearchKey::Filter(_))
 }
 
 impl Session {
@@ -133,6 +139,11 @@ impl Session {
             Verb::Close => self.close(tag),
             Verb::Unselect => self.leave(tag, "UNSELECT done", None),
             Verb::Expunge(set) => self.expunge(tag, set.as_ref()),
+            Verb::GetMetadata(get) => self.get_metadata(tag, get),
+            Verb::SetMetadata(mailbox, changes) => {
+                self.simply(tag, Request::SetMetadata(mailbox, changes), "SETMETADATA done");
+            }
+            Verb::Search(search) if search.key.any(&is_filter) => self.filtered_search(tag, search),
             Verb::Search(search) => self.search(tag, search),
             Verb::Fetch(fetch) => self.fetch(tag, fetch),
             Verb::Store(store) => self.store(tag, store),

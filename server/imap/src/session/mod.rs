@@ -18,6 +18,7 @@ pub(crate) mod list;
 pub(crate) mod login;
 pub(crate) mod mailbox;
 pub(crate) mod messages;
+pub(crate) mod metadata;
 pub(crate) mod search;
 pub(crate) mod sources;
 
@@ -108,18 +109,20 @@ impl Enabled {
 enum Job {
     Login(login::LoginJob),
     Sasl(login::Sasl),
-    List(list::ListJob),
+    List(Box<list::ListJob>),
     Status { tag: String, mailbox: MailboxName, items: Vec<crate::command::StatusItem> },
     Select(mailbox::SelectJob),
     Resync(mailbox::ResyncJob),
     Unauthenticate { tag: String },
+    Metadata(metadata::MetadataJob),
+    Filters(Box<metadata::FilterJob>),
     Leave { tag: String, done: &'static str, then: Option<Request> },
     Simple { tag: String, done: &'static str },
     Store(messages::StoreJob),
     Copy { tag: String, moves: bool },
     Expunge { tag: String, closes: bool },
     Fetch(fetch::FetchJob),
-    Search(search::SearchJob),
+    Search(Box<search::SearchJob>),
     Append(append::AppendJob),
     Finish(messages::Finish),
     Idle { tag: String, asked: bool },
@@ -307,12 +310,14 @@ impl Session {
         match job {
             Job::Login(job) => self.login_answered(&job, answer),
             Job::Sasl(sasl) => return self.sasl_step(sasl),
-            Job::List(job) => self.list_answered(job, answer),
+            Job::List(job) => self.list_answered(*job, answer),
             Job::Status { tag, mailbox, items } => {
                 self.status_answered(&tag, &mailbox, &items, answer);
             }
             Job::Select(job) => self.select_answered(job, answer),
             Job::Resync(job) => self.resync_answered(job, answer),
+            Job::Metadata(job) => self.metadata_answered(job, answer),
+            Job::Filters(job) => self.filters_answered(*job, answer),
             Job::Unauthenticate { tag } => self.unauthenticated(&tag, answer),
             Job::Leave { tag, done, then } => self.left(tag, done, then),
             Job::Simple { tag, done } => self.simple_answered(&tag, done, answer),
@@ -320,7 +325,7 @@ impl Session {
             Job::Copy { tag, moves } => self.copy_answered(tag, moves, answer),
             Job::Expunge { tag, closes } => self.expunge_answered(tag, closes, answer),
             Job::Fetch(job) => self.fetch_step(job, answer),
-            Job::Search(job) => self.search_step(job, answer),
+            Job::Search(job) => self.search_step(*job, answer),
             Job::Append(job) => return self.append_step(job, answer),
             Job::Finish(finish) => self.finish_answered(finish, answer),
             Job::Idle { tag, asked } => return self.idle_step(tag, asked, answer),
@@ -451,6 +456,10 @@ impl Session {
             Why::OverQuota => (Code::OverQuota, "the account is full".to_owned()),
             Why::BadUrl(url) => {
                 (Code::BadUrl(url), "the URL names nothing that can be read".to_owned())
+            }
+            Why::MetadataTooMany => {
+                let text = "there are as many entries as there may be";
+                (Code::MetadataTooMany, text.to_owned())
             }
             Why::TooBig => {
                 let most = self.settings.append_bytes_max;

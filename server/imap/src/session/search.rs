@@ -114,7 +114,7 @@ impl Session {
             self.ask = Some(Request::Mailboxes);
             Multi { key, sources, left: VecDeque::new(), present: None, view: None }
         });
-        self.job = Some(Job::Search(SearchJob {
+        self.job = Some(Job::Search(Box::new(SearchJob {
             tag,
             uid: search.uid,
             order: search.order,
@@ -131,7 +131,7 @@ impl Session {
             letters: Vec::new(),
             keyed: 0,
             told_s: now_s,
-        }));
+        })));
     }
 
     pub(super) fn search_step(&mut self, mut job: SearchJob, answer: Option<Answer>) {
@@ -210,7 +210,7 @@ impl Session {
                 }
             }
         }
-        self.job = Some(Job::Search(job));
+        self.job = Some(Job::Search(Box::new(job)));
     }
 
     /// Goes on with the next of several mailboxes, or ends.
@@ -233,7 +233,7 @@ impl Session {
         }
         self.ask = Some(Request::Peek(name));
         job.asked = Asked::Peek;
-        self.job = Some(Job::Search(job));
+        self.job = Some(Job::Search(Box::new(job)));
     }
 
     /// RFC 9585 4: a long search says how far it is.
@@ -267,7 +267,7 @@ impl Session {
         }
         job.asked = Asked::Keys;
         self.ask = Some(Request::Keys { uids, need });
-        self.job = Some(Job::Search(job));
+        self.job = Some(Job::Search(Box::new(job)));
     }
 
     /// Takes the keys of some messages in; those that are gone fit no more.

@@ -16,6 +16,7 @@ use grace_imap::date::DateTime;
 use grace_imap::flags::{Flags, SystemFlag};
 use grace_imap::keys::Keys;
 use grace_imap::machine::{Action, Answer, Listed, Message, Need, Opened, Request, Status, Why};
+use grace_imap::metadata::{ENTRIES_MAX, Entry};
 use grace_imap::name::MailboxName;
 use grace_imap::session::{Session, Settings};
 use grace_imap::view::{Changes, Row};
@@ -41,6 +42,7 @@ pub(crate) struct Mailbox {
     pub(crate) mails: BTreeMap<u32, Mail>,
     pub(crate) vanished: Vec<(u64, u32)>,
     pub(crate) special_use: Option<SpecialUse>,
+    pub(crate) metadata: BTreeMap<Entry, Vec<u8>>,
 }
 
 /// Everything, shared by the sessions of a test.
@@ -49,6 +51,7 @@ pub(crate) struct Store {
     pub(crate) mailboxes: BTreeMap<String, Mailbox>,
     pub(crate) subscriptions: Vec<String>,
     pub(crate) validity: u32,
+    pub(crate) metadata: BTreeMap<Entry, Vec<u8>>,
     /// Flags cannot be written.
     pub(crate) refuses_flags: bool,
 }
@@ -81,6 +84,13 @@ impl Store {
         let mail = Mail { flags, modseq, date, saved, email_id, bytes };
         mailbox.mails.insert(uid, mail);
         uid
+    }
+
+    fn metadata(&mut self, name: Option<&MailboxName>) -> Option<&mut BTreeMap<Entry, Vec<u8>>> {
+        match name {
+            None => Some(&mut self.metadata),
+            Some(name) => Some(&mut self.mailboxes.get_mut(name.as_str())?.metadata),
+        }
     }
 
     pub(crate) fn remove(&mut self, name: &str, uids: &[u32]) {
@@ -210,6 +220,30 @@ impl Client {
                     self.selected = Some(mailbox.to_string());
                 }
                 opened
+            }
+            Request::Metadata(mailbox) => {
+                match self.store.borrow_mut().metadata(mailbox.as_ref()) {
+                    Some(entries) => Answer::Metadata(
+                        entries.iter().map(|(e, v)| (e.clone(), v.clone())).collect(),
+                    ),
+                    None => Answer::Refused(Why::NoSuchMailbox),
+                }
+            }
+            Request::SetMetadata(mailbox, changes) => {
+                let mut store = self.store.borrow_mut();
+                let Some(entries) = store.metadata(mailbox.as_ref()) else {
+                    return Answer::Refused(Why::NoSuchMailbox);
+                };
+                if entries.len() + changes.len() > ENTRIES_MAX {
+                    return Answer::Refused(Why::MetadataTooMany);
+                }
+                for (entry, value) in changes {
+                    match value {
+                        Some(value) => entries.insert(entry, value),
+                        None => entries.remove(&entry),
+                    };
+                }
+                Answer::Done
             }
             Request::Peek(mailbox) => {
                 self.peeked = mailbox.to_string();
