@@ -12,6 +12,7 @@ use crate::date::{DateTime, Day};
 use crate::flags::{FlagOperation, Flags, Keyword, SystemFlag};
 use crate::metadata::{Depth, Entry};
 use crate::name::MailboxName;
+use crate::rights::RightsChange;
 use crate::set::{Point, SequenceSet};
 use crate::sort::Criterion;
 use crate::thread::Algorithm;
@@ -117,6 +118,24 @@ pub enum Verb {
     GetMetadata(GetMetadata),
     /// SETMETADATA (RFC 5464): entries and their new values; none removes one.
     SetMetadata(Option<MailboxName>, Vec<(Entry, Option<Vec<u8>>)>),
+    /// CANCELUPDATE (RFC 5267): tags of searches.
+    CancelUpdate(Vec<String>),
+    /// GETACL (RFC 4314)
+    GetAcl(MailboxName),
+    /// SETACL: whose rights, and how they change.
+    SetAcl(MailboxName, String, RightsChange),
+    /// DELETEACL: whose rights.
+    DeleteAcl(MailboxName, String),
+    /// LISTRIGHTS: which rights somebody can be given.
+    ListRights(MailboxName, String),
+    /// MYRIGHTS
+    MyRights(MailboxName),
+    /// GETQUOTA: of which root (RFC 9208)
+    GetQuota(String),
+    /// GETQUOTAROOT
+    GetQuotaRoot(MailboxName),
+    /// SETQUOTA: root, resources and their limits.
+    SetQuota(String, Vec<(String, u64)>),
     /// COMPRESS (RFC 4978): the mechanism, in upper case.
     Compress(String),
     /// UNAUTHENTICATE (RFC 8437)
@@ -161,6 +180,8 @@ pub struct List {
     pub return_status: Option<Vec<StatusItem>>,
     /// Append a METADATA response for each mailbox (RFC 9590).
     pub return_metadata: Vec<Entry>,
+    /// Append a MYRIGHTS response for each mailbox (RFC 8440).
+    pub return_my_rights: bool,
     /// The command was written in RFC 5258's extended form.
     pub extended: bool,
 }
@@ -324,6 +345,8 @@ pub struct SearchReturn {
     pub partial: Option<Window>,
     /// How well each fits (RFC 6203 4).
     pub relevancy: bool,
+    /// Tell what changes in the results from then on (RFC 5267 4.3).
+    pub update: bool,
 }
 
 /// A window of results: the places `first` to `last`, both counted from 1, from the front or from

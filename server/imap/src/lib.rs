@@ -21,6 +21,7 @@ pub mod metadata;
 pub mod name;
 pub mod preview;
 pub mod response;
+pub mod rights;
 pub mod search;
 pub mod session;
 pub mod set;

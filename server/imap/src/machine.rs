@@ -13,6 +13,7 @@ use crate::flags::{FlagOperation, Flags};
 use crate::keys::Keys;
 use crate::metadata::Entry;
 use crate::name::MailboxName;
+use crate::rights::{Rights, RightsChange};
 use crate::url::ImapUrl;
 use crate::view::{Changes, Row};
 
@@ -72,6 +73,20 @@ pub enum Request {
     Metadata(Option<MailboxName>),
     /// Set annotations, or remove those without a value, all or none. Done.
     SetMetadata(Option<MailboxName>, Vec<(Entry, Option<Vec<u8>>)>),
+    /// Who has which rights on a mailbox (RFC 4314). Acl.
+    Acl(MailboxName),
+    /// Change somebody's rights. Done.
+    SetAcl(MailboxName, String, RightsChange),
+    /// Take somebody's rights away. Done.
+    DeleteAcl(MailboxName, String),
+    /// What the account may do with a mailbox. Rights.
+    MyRights(MailboxName),
+    /// How full a quota root is (RFC 9208). Quota, with that root.
+    Quota(String),
+    /// How full those roots are that a mailbox counts to. Quota.
+    QuotaRoots(MailboxName),
+    /// Change limits. Done.
+    SetQuota(String, Vec<(String, u64)>),
     /// Make a mailbox. Created.
     Create(MailboxName, Option<SpecialUse>),
     /// Remove a mailbox. Done.
@@ -199,6 +214,12 @@ pub enum Answer {
     Mailboxes(Vec<Listed>),
     /// To [`Request::Metadata`], by ascending name.
     Metadata(Vec<(Entry, Vec<u8>)>),
+    /// To [`Request::Acl`]: identifiers and their rights.
+    Acl(Vec<(String, Rights)>),
+    /// To [`Request::MyRights`].
+    Rights(Rights),
+    /// To [`Request::Quota`] and [`Request::QuotaRoots`].
+    Quota(Vec<Quota>),
     /// To [`Request::Create`]: its MAILBOXID.
     Created(String),
     /// To [`Request::Status`].
@@ -229,6 +250,26 @@ pub enum Answer {
         /// The messages' UIDs, in the order they came.
         uids: Vec<u32>,
     },
+}
+
+/// How full something is (RFC 9208 4).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Quota {
+    /// The quota root's name.
+    pub root: String,
+    /// Its resources that have a limit.
+    pub resources: Vec<Resource>,
+}
+
+/// A resource that has a limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Resource {
+    /// `STORAGE` (in units of 1,024 bytes), `MESSAGE`, `MAILBOX`.
+    pub name: &'static str,
+    /// How much is used.
+    pub usage: u64,
+    /// How much may be.
+    pub limit: u64,
 }
 
 /// Why the store refused.

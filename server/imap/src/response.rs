@@ -71,6 +71,8 @@ pub enum Code {
     MetadataTooMany,
     /// SEARCH names a filter that is not there (RFC 5466 3).
     UndefinedFilter(String),
+    /// A search is not kept up to date: its tag (RFC 5267 4.3).
+    NoUpdate(String),
     /// The mailbox's object identifier (RFC 8474 4).
     MailboxId(String),
     /// The command names messages by number, which the client gave up (RFC 9586 3).
@@ -129,6 +131,7 @@ impl Code {
             Self::UndefinedFilter(name) => {
                 return format!("UNDEFINED-FILTER {}", quotable(name));
             }
+            Self::NoUpdate(tag) => return format!("NOUPDATE \"{}\"", quotable(tag)),
             Self::MailboxId(id) => return format!("MAILBOXID ({id})"),
             Self::UidRequired => "UIDREQUIRED",
             Self::TryCreate => "TRYCREATE",

@@ -204,6 +204,11 @@ impl View {
         self.modseq = self.modseq.max(changes.modseq);
     }
 
+    /// UIDs whose EXPUNGE is owed.
+    pub fn gone(&self) -> impl Iterator<Item = u32> + '_ {
+        self.gone.iter().copied()
+    }
+
     /// Whether an EXPUNGE is owed.
     pub fn owes_expunge(&self) -> bool {
         !self.gone.is_empty()

@@ -265,8 +265,8 @@ fn mailboxes() {
         C: m NAMESPACE
         S: * NAMESPACE ((\"\" \"/\")) NIL NIL
         S: m OK NAMESPACE done
-        C: n GETQUOTAROOT INBOX
-        S: n NO [CANNOT] GETQUOTAROOT is not offered here
+        C: n GETANNOTATION INBOX
+        S: n NO [CANNOT] GETANNOTATION is not offered here
         C: o STATUS {8}
         S: + …
         C: Entw&AP (MESSAGES)

@@ -22,6 +22,7 @@ use grace_imap::keys::Keys;
 use grace_imap::machine::{Answer, Listed, Message, Need, Request, START_BYTES, Why};
 use grace_imap::metadata::Entry;
 use grace_imap::name::MailboxName;
+use grace_imap::rights::Rights;
 use grace_imap::url::ImapUrl;
 use grace_ipc::event::{EventKind, Service, TraceId};
 use grace_mail::mime::Tree;
@@ -152,6 +153,14 @@ impl Desk {
                 Ok(Answer::Done)
             }
             Request::Read { uid, need } => self.read(self.selected, uid, need),
+            // Nobody shares mailboxes, and nobody is limited yet: not announced.
+            Request::MyRights(mailbox) => self.find(&mailbox).map(|_| Answer::Rights(Rights::ALL)),
+            Request::Acl(_)
+            | Request::SetAcl(..)
+            | Request::DeleteAcl(..)
+            | Request::Quota(_)
+            | Request::QuotaRoots(_)
+            | Request::SetQuota(..) => Err(Failure::NotAllowed("this is not offered here")),
             Request::Metadata(mailbox) => self.metadata(mailbox.as_ref()),
             Request::SetMetadata(mailbox, changes) => {
                 self.set_metadata(mailbox.as_ref(), changes).await

@@ -93,6 +93,7 @@ fn return_option(cursor: &mut Cursor<'_>, list: &mut List) -> Parsed<()> {
             cursor.space()?;
             list.return_status = Some(status_items(cursor)?);
         }
+        "MYRIGHTS" => list.return_my_rights = true,
         "METADATA" => {
             cursor.space()?;
             list.return_metadata = metadata::entries(cursor)?;

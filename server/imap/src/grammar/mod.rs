@@ -9,6 +9,7 @@ pub(crate) mod append;
 pub(crate) mod fetch;
 pub(crate) mod mailbox;
 pub(crate) mod metadata;
+pub(crate) mod rights;
 pub(crate) mod search;
 
 use crate::command::{Command, Copy, Secret, Store, Verb};
@@ -81,6 +82,7 @@ fn verb(name: &str, cursor: &mut Cursor<'_>, dialect: Dialect) -> Parsed<Verb> {
         "UNSUBSCRIBE" => Verb::Unsubscribe(mailbox::argument(cursor, dialect)?),
         "GETMETADATA" => metadata::get(cursor, dialect)?,
         "SETMETADATA" => metadata::set(cursor, dialect)?,
+        "CANCELUPDATE" => cancel_update(cursor)?,
         "ESEARCH" => search::esearch(cursor, dialect)?,
         "STATUS" => mailbox::status(cursor, dialect)?,
         "SELECT" => mailbox::select(cursor, dialect, false)?,
@@ -91,12 +93,14 @@ fn verb(name: &str, cursor: &mut Cursor<'_>, dialect: Dialect) -> Parsed<Verb> {
             return on_messages(&name, cursor, dialect, true);
         }
         // Extensions that clients try unasked: a `NO` sends them on their way, a `BAD` alarms them.
-        "GETQUOTA" | "GETQUOTAROOT" | "SETQUOTA" | "GETACL" | "SETACL" | "DELETEACL"
-        | "LISTRIGHTS" | "MYRIGHTS" | "GETANNOTATION" | "SETANNOTATION" | "NOTIFY" | "XLIST"
-        | "XAPPLEPUSHSERVICE" | "RESETKEY" | "GENURLAUTH" | "URLFETCH" | "CANCELUPDATE" => {
+        "GETANNOTATION" | "SETANNOTATION" | "NOTIFY" | "XLIST" | "XAPPLEPUSHSERVICE"
+        | "RESETKEY" | "GENURLAUTH" | "URLFETCH" => {
             return not_offered(name, cursor);
         }
-        name => return on_messages(name, cursor, dialect, false),
+        name => match rights::command(name, cursor, dialect) {
+            Some(verb) => verb?,
+            None => return on_messages(name, cursor, dialect, false),
+        },
     })
 }
 
@@ -180,6 +184,15 @@ fn enable(cursor: &mut Cursor<'_>) -> Parsed<Verb> {
         names.push(cursor.word("a capability")?);
     }
     if names.is_empty() { cursor.fail("a space and a capability") } else { Ok(Verb::Enable(names)) }
+}
+
+/// `CANCELUPDATE "tag" …` (RFC 5267 4.3.5).
+fn cancel_update(cursor: &mut Cursor<'_>) -> Parsed<Verb> {
+    let mut tags = Vec::new();
+    while cursor.eat(b' ') {
+        tags.push(String::from_utf8_lossy(&cursor.string()?).into_owned());
+    }
+    if tags.is_empty() { cursor.fail("a space and a tag") } else { Ok(Verb::CancelUpdate(tags)) }
 }
 
 /// `seq-number`.

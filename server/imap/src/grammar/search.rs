@@ -174,11 +174,14 @@ pub(crate) fn return_options(cursor: &mut Cursor<'_>) -> Parsed<SearchReturn> {
             "COUNT" => returns.count = true,
             "SAVE" => returns.save = true,
             "RELEVANCY" => returns.relevancy = true,
+            "UPDATE" => returns.update = true,
+            // RFC 5267 4.2: a hint that the search will be made again; it costs the same.
+            "CONTEXT" => {}
             "PARTIAL" if returns.partial.is_none() => {
                 cursor.space()?;
                 returns.partial = Some(window(cursor)?);
             }
-            _ => return before.fail("MIN, MAX, ALL, COUNT, SAVE, PARTIAL or RELEVANCY"),
+            _ => return before.fail("a result option that is known"),
         }
         Ok(())
     })?;

@@ -42,6 +42,14 @@ pub(super) fn legal_where(verb: &Verb) -> Where {
         | Verb::Idle
         | Verb::Compress(_)
         | Verb::GetMetadata(_)
+        | Verb::GetAcl(_)
+        | Verb::SetAcl(..)
+        | Verb::DeleteAcl(..)
+        | Verb::ListRights(..)
+        | Verb::MyRights(_)
+        | Verb::GetQuota(_)
+        | Verb::GetQuotaRoot(_)
+        | Verb::SetQuota(..)
         | Verb::SetMetadata(..)
         | Verb::Unauthenticate
         | Verb::Namespace => Where::After,
@@ -60,6 +68,7 @@ pub(super) fn legal_where(verb: &Verb) -> Where {
         | Verb::Search(_)
         | Verb::Fetch(_)
         | Verb::Store(_)
+        | Verb::CancelUpdate(_)
         | Verb::Copy(_) => Where::Selected,
     }
 }
@@ -139,6 +148,7 @@ impl Session {
             Verb::Close => self.close(tag),
             Verb::Unselect => self.leave(tag, "UNSELECT done", None),
             Verb::Expunge(set) => self.expunge(tag, set.as_ref()),
+            Verb::CancelUpdate(tags) => self.cancel_update(&tag, &tags),
             Verb::GetMetadata(get) => self.get_metadata(tag, get),
             Verb::SetMetadata(mailbox, changes) => {
                 self.simply(tag, Request::SetMetadata(mailbox, changes), "SETMETADATA done");
@@ -168,6 +178,14 @@ impl Session {
                 self.ask = Some(Request::Logout);
                 self.job = Some(Job::Unauthenticate { tag });
             }
+            verb @ (Verb::GetAcl(_)
+            | Verb::SetAcl(..)
+            | Verb::DeleteAcl(..)
+            | Verb::ListRights(..)
+            | Verb::MyRights(_)
+            | Verb::GetQuota(_)
+            | Verb::GetQuotaRoot(_)
+            | Verb::SetQuota(..)) => self.rights(tag, verb),
             Verb::NotOffered(name) => {
                 let text = format!("{name} is not offered here");
                 self.no(&tag, Some(&Code::Cannot), &text);

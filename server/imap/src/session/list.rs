@@ -1,4 +1,5 @@
-//! LIST and LSUB (RFC 9051 6.3.9, RFC 3501 6.3.9, RFC 5258, RFC 5819, RFC 6154, RFC 9590).
+//! LIST and LSUB (RFC 9051 6.3.9, RFC 3501 6.3.9, RFC 5258, RFC 5819, RFC 6154, RFC 8440,
+//! RFC 9590).
 //!
 //! Not here: matching names (`name`).
 
@@ -6,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::mailbox::status_line;
 use super::metadata::metadata_line;
+use super::rights::my_rights_line;
 use super::{Job, Session};
 use crate::command::{GetMetadata, List, StatusItem};
 use crate::machine::{Answer, Listed, Request};
@@ -27,6 +29,7 @@ pub(super) struct ListJob {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Rest {
     Status,
+    MyRights,
     Metadata,
 }
 
@@ -69,10 +72,12 @@ impl Session {
             Some(Answer::Mailboxes(mailboxes)) if !job.listed => {
                 job.listed = true;
                 let status = job.list.return_status.is_some().then_some(Rest::Status);
+                let rights = job.list.return_my_rights.then_some(Rest::MyRights);
                 let metadata = (!job.list.return_metadata.is_empty()).then_some(Rest::Metadata);
                 for (mailbox, line) in lines(&job.list, &mailboxes) {
                     self.list_line(&job, &mailbox, &line);
-                    let rest = status.into_iter().chain(metadata).filter(|_| line.exists);
+                    let rest = status.into_iter().chain(rights).chain(metadata);
+                    let rest = rest.filter(|_| line.exists);
                     job.rest.extend(rest.map(|rest| (mailbox.clone(), rest)));
                 }
             }
@@ -81,6 +86,11 @@ impl Session {
                     let items = job.list.return_status.as_deref().unwrap_or_default();
                     let most = self.settings.append_bytes_max;
                     status_line(&mut self.out, &mailbox, items, &status, most);
+                }
+            }
+            Some(Answer::Rights(mine)) => {
+                if let Some((mailbox, _)) = job.rest.pop_front() {
+                    my_rights_line(&mut self.out, &mailbox, mine);
                 }
             }
             Some(Answer::Metadata(entries)) => {
@@ -99,6 +109,7 @@ impl Session {
         if let Some((mailbox, rest)) = job.rest.front() {
             self.ask = Some(match rest {
                 Rest::Status => Request::Status(mailbox.clone()),
+                Rest::MyRights => Request::MyRights(mailbox.clone()),
                 Rest::Metadata => Request::Metadata(Some(mailbox.clone())),
             });
             self.job = Some(Job::List(Box::new(job)));

@@ -161,6 +161,7 @@ impl Session {
             read_only: job.read_only,
             view,
             saved: Vec::new(),
+            contexts: Vec::new(),
         }));
         match job.resync {
             // RFC 7162 3.2.5.1: with another UIDVALIDITY the client knows nothing.

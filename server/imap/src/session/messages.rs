@@ -4,6 +4,7 @@
 //! forbids it; sequence numbers are resolved before anything else happens.
 //! Not here: FETCH (`fetch`), SEARCH (`search`).
 
+use super::context::After;
 use super::{Job, Session};
 use crate::command::{Copy, Store};
 use crate::flags::Flags;
@@ -57,24 +58,29 @@ impl Session {
         self.job = Some(Job::Finish(finish));
     }
 
-    pub(super) fn finish_answered(&mut self, mut finish: Finish, answer: Option<Answer>) {
+    pub(super) fn finish_answered(&mut self, finish: Finish, answer: Option<Answer>) {
         if Self::is_gone(answer.as_ref()) {
             self.say_finish(&finish);
             return self.mailbox_is_gone();
         }
         match answer {
             Some(Answer::Changes(changes)) => {
-                self.tell(changes, finish.allowed);
-                if finish.says_modseq
-                    && self.enabled.condstore
-                    && let Some(selected) = self.selected()
-                {
-                    finish.code = Some(Code::HighestModSeq(selected.view.modseq()));
-                }
-                self.say_finish(&finish);
+                let allowed = finish.allowed;
+                self.tell_then(changes, allowed, After::Finish(finish));
             }
             answer => self.misanswered(&finish.tag, answer),
         }
+    }
+
+    /// The news were told; now the answer is.
+    pub(super) fn finish_told(&mut self, mut finish: Finish) {
+        if finish.says_modseq
+            && self.enabled.condstore
+            && let Some(selected) = self.selected()
+        {
+            finish.code = Some(Code::HighestModSeq(selected.view.modseq()));
+        }
+        self.say_finish(&finish);
     }
 
     fn say_finish(&mut self, finish: &Finish) {

@@ -12,6 +12,7 @@
 //! below).
 
 pub(crate) mod append;
+pub(crate) mod context;
 pub(crate) mod dispatch;
 pub(crate) mod fetch;
 pub(crate) mod list;
@@ -19,6 +20,7 @@ pub(crate) mod login;
 pub(crate) mod mailbox;
 pub(crate) mod messages;
 pub(crate) mod metadata;
+pub(crate) mod rights;
 pub(crate) mod search;
 pub(crate) mod sources;
 
@@ -82,6 +84,8 @@ struct Selected {
     view: View,
     /// UIDs that `$` stands for (RFC 5182), ascending.
     saved: Vec<u32>,
+    /// Searches that are kept up to date (RFC 5267).
+    contexts: Vec<context::Context>,
 }
 
 /// What the client switched on.
@@ -115,6 +119,7 @@ enum Job {
     Resync(mailbox::ResyncJob),
     Unauthenticate { tag: String },
     Metadata(metadata::MetadataJob),
+    Rights(rights::RightsJob),
     Filters(Box<metadata::FilterJob>),
     Leave { tag: String, done: &'static str, then: Option<Request> },
     Simple { tag: String, done: &'static str },
@@ -125,6 +130,7 @@ enum Job {
     Search(Box<search::SearchJob>),
     Append(append::AppendJob),
     Finish(messages::Finish),
+    Update(Box<context::UpdateJob>),
     Idle { tag: String, asked: bool },
 }
 
@@ -316,6 +322,7 @@ impl Session {
             }
             Job::Select(job) => self.select_answered(job, answer),
             Job::Resync(job) => self.resync_answered(job, answer),
+            Job::Rights(job) => self.rights_answered(job, answer),
             Job::Metadata(job) => self.metadata_answered(job, answer),
             Job::Filters(job) => self.filters_answered(*job, answer),
             Job::Unauthenticate { tag } => self.unauthenticated(&tag, answer),
@@ -328,6 +335,7 @@ impl Session {
             Job::Search(job) => self.search_step(*job, answer),
             Job::Append(job) => return self.append_step(job, answer),
             Job::Finish(finish) => self.finish_answered(finish, answer),
+            Job::Update(job) => self.update_step(*job, answer),
             Job::Idle { tag, asked } => return self.idle_step(tag, asked, answer),
         }
         Progress::Made
@@ -500,7 +508,11 @@ impl Session {
     fn idle_step(&mut self, tag: String, asked: bool, answer: Option<Answer>) -> Progress {
         if asked {
             match answer {
-                Some(Answer::Changes(changes)) => self.tell(changes, Allowed::Everything),
+                Some(Answer::Changes(changes)) => {
+                    let after = context::After::Idle { tag };
+                    self.tell_then(changes, Allowed::Everything, after);
+                    return Progress::Made;
+                }
                 Some(Answer::Refused(Why::NoSuchMailbox)) => self.mailbox_is_gone(),
                 _ => self.bye(Some(&Code::ServerBug), "the mailbox cannot be read"),
             }

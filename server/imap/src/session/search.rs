@@ -34,6 +34,8 @@ pub(super) struct SearchJob {
     /// The search names a modification sequence, so the answer does too (RFC 7162 3.1.5).
     says_modseq: bool,
     program: Program,
+    /// What is looked for, where the results are kept up to date.
+    kept_key: Option<SearchKey>,
     /// Several mailboxes are searched.
     multi: Option<Multi>,
     /// The next message's sequence number.
@@ -110,6 +112,7 @@ impl Session {
             None => Program::Constant(false),
         };
         let key = search.key;
+        let kept_key = returns.update.then(|| key.clone());
         let multi = search.sources.map(|sources| {
             self.ask = Some(Request::Mailboxes);
             Multi { key, sources, left: VecDeque::new(), present: None, view: None }
@@ -122,6 +125,7 @@ impl Session {
             extended,
             says_modseq,
             program,
+            kept_key,
             multi,
             sequence: 1,
             read: None,
@@ -218,6 +222,11 @@ impl Session {
         let Some(multi) = &mut job.multi else { return };
         (multi.present, multi.view) = (None, None);
         let Some(name) = multi.left.pop_front() else {
+            if job.kept_key.is_some() {
+                let code = Code::NoUpdate(job.tag.clone());
+                let text = "a search of several mailboxes is not kept up to date";
+                self.out.status("NO", Some(&code), text);
+            }
             return self.finish(&job.tag, "ESEARCH done", Allowed::Everything);
         };
         (job.sequence, job.read) = (1, None);
@@ -306,7 +315,7 @@ impl Session {
         let mut both: Vec<(Rank, Found)> = ranks.into_iter().zip(found).collect();
         // Stable: RFC 5256 3, "in which case … sorted by sequence number".
         both.sort_by(|one, other| one.0.cmp(&other.0));
-        job.found = both.into_iter().map(|(_, found)| found).collect();
+        (job.ranks, job.found) = both.into_iter().unzip();
         self.search_result(job);
     }
 
@@ -320,7 +329,7 @@ impl Session {
         self.finish(&job.tag, done, allowed);
     }
 
-    fn search_result(&mut self, job: SearchJob) {
+    fn search_result(&mut self, mut job: SearchJob) {
         if job.returns.save
             && let Some(selected) = self.selected()
         {
@@ -339,6 +348,11 @@ impl Session {
             }
             return self.search_next_mailbox(job);
         }
+        if let Some(key) = job.kept_key.take() {
+            let mut ranks = std::mem::take(&mut job.ranks).into_iter();
+            let members = job.found.iter().map(|found| (ranks.next(), found.uid)).collect();
+            self.keep_search(&job.tag, job.uid, &key, &job.order, members);
+        }
         if job.extended {
             self.extended_result(&job, &numbers);
             let allowed = if job.uid { Allowed::Everything } else { Allowed::NoExpunge };
@@ -352,7 +366,7 @@ impl Session {
     }
 
     fn extended_result(&mut self, job: &SearchJob, numbers: &[u32]) {
-        let SearchReturn { min, max, all, count, save, partial, relevancy } = job.returns;
+        let SearchReturn { min, max, all, count, save, partial, relevancy, .. } = job.returns;
         let modseq = modseq_of(job).filter(|_| job.says_modseq);
         // RFC 5182 2.1: SAVE alone answers nothing.
         if save && !(min || max || all || count || partial.is_some()) {

@@ -15,9 +15,12 @@ use grace_imap::command::SpecialUse;
 use grace_imap::date::DateTime;
 use grace_imap::flags::{Flags, SystemFlag};
 use grace_imap::keys::Keys;
-use grace_imap::machine::{Action, Answer, Listed, Message, Need, Opened, Request, Status, Why};
+use grace_imap::machine::{
+    Action, Answer, Listed, Message, Need, Opened, Quota, Request, Resource, Status, Why,
+};
 use grace_imap::metadata::{ENTRIES_MAX, Entry};
 use grace_imap::name::MailboxName;
+use grace_imap::rights::Rights;
 use grace_imap::session::{Session, Settings};
 use grace_imap::view::{Changes, Row};
 use grace_mail::mime::Tree;
@@ -52,6 +55,8 @@ pub(crate) struct Store {
     pub(crate) subscriptions: Vec<String>,
     pub(crate) validity: u32,
     pub(crate) metadata: BTreeMap<Entry, Vec<u8>>,
+    /// What others may do with any mailbox.
+    pub(crate) acl: BTreeMap<String, Rights>,
     /// Flags cannot be written.
     pub(crate) refuses_flags: bool,
 }
@@ -220,6 +225,35 @@ impl Client {
                     self.selected = Some(mailbox.to_string());
                 }
                 opened
+            }
+            Request::MyRights(mailbox) | Request::Acl(mailbox)
+                if !self.store.borrow().mailboxes.contains_key(mailbox.as_str()) =>
+            {
+                Answer::Refused(Why::NoSuchMailbox)
+            }
+            Request::MyRights(_) => Answer::Rights(Rights::ALL),
+            Request::Acl(_) => {
+                let acl = self.store.borrow().acl.clone();
+                let own = ("ann".to_owned(), Rights::ALL);
+                Answer::Acl(std::iter::once(own).chain(acl).collect())
+            }
+            Request::SetAcl(_, who, change) => {
+                let mut store = self.store.borrow_mut();
+                let before = store.acl.get(&who).copied().unwrap_or_default();
+                store.acl.insert(who, change.apply(before));
+                Answer::Done
+            }
+            Request::DeleteAcl(_, who) => {
+                self.store.borrow_mut().acl.remove(&who);
+                Answer::Done
+            }
+            Request::Quota(root) if !root.is_empty() => {
+                Answer::Refused(Why::NotAllowed("there is no such quota root".into()))
+            }
+            Request::Quota(root) => Answer::Quota(vec![quota(root)]),
+            Request::QuotaRoots(_) => Answer::Quota(vec![quota(String::new())]),
+            Request::SetQuota(..) => {
+                Answer::Refused(Why::NotAllowed("only an admin may do that".into()))
             }
             Request::Metadata(mailbox) => {
                 match self.store.borrow_mut().metadata(mailbox.as_ref()) {
@@ -491,6 +525,11 @@ impl Client {
             other => panic!("{other:?}"),
         }
     }
+}
+
+fn quota(root: String) -> Quota {
+    let storage = Resource { name: "STORAGE", usage: 10, limit: 512 };
+    Quota { root, resources: vec![storage, Resource { name: "MESSAGE", usage: 3, limit: 9 }] }
 }
 
 fn row(uid: u32, mail: &Mail) -> Row {
