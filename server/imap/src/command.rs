@@ -446,6 +446,11 @@ impl SearchKey {
             }
     }
 
+    /// Whether it asks where messages came from: SAVEDATE, EMAILID.
+    pub fn needs_origin(&self) -> bool {
+        self.any(&|key| matches!(key, Self::Saved(..) | Self::EmailId(_)))
+    }
+
     /// Whether it names messages by sequence number.
     pub fn names_sequences(&self) -> bool {
         self.any(&|key| matches!(key, Self::Sequence(SequenceSet::Ranges(_))))
@@ -535,6 +540,11 @@ pub enum FetchItem {
 }
 
 impl FetchItem {
+    /// Whether this item says where a message came from.
+    pub fn needs_origin(&self) -> bool {
+        matches!(self, Self::SaveDate | Self::EmailId)
+    }
+
     /// Whether giving this item sets `\Seen` (RFC 9051 6.4.5).
     pub fn sets_seen(&self) -> bool {
         matches!(self, Self::Section { peek: false, .. } | Self::Binary { peek: false, .. })

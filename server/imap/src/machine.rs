@@ -120,15 +120,19 @@ pub enum Request {
         uid: u32,
         /// How much.
         need: Need,
+        /// Also where it came from: `saved` and `email_id` of the answer.
+        origin: bool,
     },
     /// Look into a mailbox without selecting it. Opened.
     Peek(MailboxName),
-    /// A message of the mailbox last looked into. Message.
+    /// The same of the mailbox last looked into, but for [`Need::Held`]. Message.
     ReadPeeked {
         /// Which.
         uid: u32,
-        /// How much; not [`Need::Held`].
+        /// How much.
         need: Need,
+        /// Also where it came from.
+        origin: bool,
     },
     /// What SORT and THREAD compare of messages of the selected mailbox. Keys.
     Keys {
@@ -357,9 +361,9 @@ pub struct Opened {
 pub struct Message {
     /// INTERNALDATE.
     pub date: DateTime,
-    /// When it was put into this mailbox (RFC 8514).
+    /// When it was put into this mailbox (RFC 8514), if that was asked for.
     pub saved: DateTime,
-    /// EMAILID: the same for every copy of it (RFC 8474 5.1).
+    /// EMAILID: the same for every copy of it (RFC 8474 5.1), if that was asked for.
     pub email_id: String,
     /// Size in bytes of the whole.
     pub size: u64,

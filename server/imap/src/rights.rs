@@ -1,7 +1,7 @@
 //! Rights on mailboxes (RFC 4314 2).
 //!
-//! Invariants: a [`Rights`] holds letters of the RFC alone, each once, in its order; the obsolete `c`
-//! and `d` are read and written beside what they stand for.
+//! Invariants: a [`Rights`] holds letters of the RFC alone, each once, in its order; the obsolete
+//! `c` and `d` are read and written beside what they stand for.
 //! Not here: who has which (the driver).
 
 use std::fmt;

@@ -70,7 +70,8 @@ fn check_selected(script: &str) {
 fn check_both(script: &str) {
     let second = "D: in LOGIN ann \"secret \\\"word\\\"\"\nT: in OK …\n\
                   D: se SELECT INBOX\nT: * FLAGS …\nT: * OK …\nT: * 3 EXISTS\nT: * 0 RECENT\n\
-                  T: * OK …\nT: * OK …\nT: * OK …\nT: * OK …\nT: * OK …\nT: se OK [READ-WRITE] SELECT done\n";
+                  T: * OK …\nT: * OK …\nT: * OK …\nT: * OK …\nT: * OK …\n\
+                  T: se OK [READ-WRITE] SELECT done\n";
     check_selected(&format!("{second}{script}"));
 }
 

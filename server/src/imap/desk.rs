@@ -152,7 +152,7 @@ impl Desk {
                 self.append = None;
                 Ok(Answer::Done)
             }
-            Request::Read { uid, need } => self.read(self.selected, uid, need),
+            Request::Read { uid, need, origin } => self.read(self.selected, uid, need, origin),
             // Nobody shares mailboxes, and nobody is limited yet: not announced.
             Request::MyRights(mailbox) => self.find(&mailbox).map(|_| Answer::Rights(Rights::ALL)),
             Request::Acl(_)
@@ -166,7 +166,7 @@ impl Desk {
                 self.set_metadata(mailbox.as_ref(), changes).await
             }
             Request::Peek(mailbox) => self.peek(&mailbox).await,
-            Request::ReadPeeked { uid, need } => self.read(self.peeked, uid, need),
+            Request::ReadPeeked { uid, need, origin } => self.read(self.peeked, uid, need, origin),
             Request::Keys { uids, need } => self.keys(&uids, need),
             Request::Changes { since } => self.changes(since),
             Request::Vanished { since } => self.vanished(since),
@@ -361,19 +361,19 @@ impl Desk {
         Ok(Answer::Opened(translate::opened(opened)))
     }
 
-    fn read(&mut self, mailbox: Option<u64>, uid: u32, need: Need) -> Served {
+    fn read(&mut self, mailbox: Option<u64>, uid: u32, need: Need, origin: bool) -> Served {
         let mailbox = mailbox.ok_or(Failure::NoSuchMailbox)?;
         let Some((row, mut reader)) = self.services.mailboxes.message(mailbox, uid)? else {
             return Ok(Answer::Message(None));
         };
-        let (saved_s, first) = self.services.mailboxes.origin(&row)?;
-        let mut message = Message {
-            date: translate::date(&row),
-            saved: DateTime { time_s: saved_s, zone_min: 0 },
-            email_id: translate::email_id(&first),
-            size: row.size(),
-            bytes: Vec::new(),
-        };
+        let date = translate::date(&row);
+        let (size, bytes) = (row.size(), Vec::new());
+        let mut message = Message { date, saved: date, email_id: String::new(), size, bytes };
+        if origin {
+            let (saved_s, first) = self.services.mailboxes.origin(&row)?;
+            message.saved = DateTime { time_s: saved_s, zone_min: 0 };
+            message.email_id = translate::email_id(&first);
+        }
         if need > Need::Facts {
             message.bytes = match need {
                 Need::Facts | Need::Held => Vec::new(),

@@ -97,7 +97,8 @@ impl MessageRow {
 }
 
 /// Where a message came from, if something of that does not follow from its row: it was put into
-/// its mailbox at another time than INTERNALDATE says, or it is a copy. What was delivered has none.
+/// its mailbox at another time than INTERNALDATE says, or it is a copy. What was delivered has no
+/// such row.
 #[derive(Debug, Clone, PartialEq, Eq, Table, Serialize, Deserialize)]
 #[table(id = 40, name = "origin")]
 pub struct Origin {

@@ -7,8 +7,8 @@
 //!                            └─▶ CATENATE ( ─▶ TEXT literal ─▶ ) ┤
 //!                                              └▶ URL astring ─▶ ) ┘
 //! ```
-//! Invariants: messages stream past; what is read here is the text between them, piece by piece, and
-//! [`Expects`] says where the reading stands.
+//! Invariants: messages stream past; what is read here is the text between them, piece by piece,
+//! and [`Expects`] says where the reading stands.
 //! Not here: the literals themselves (`session::append`).
 
 use crate::command::{Append, AppendPiece, Replaced};

@@ -39,6 +39,15 @@ pub(crate) fn search(cursor: &mut Cursor<'_>, dialect: Dialect, uid: bool) -> Pa
     Ok(Verb::Search(Search { uid, order: Order::Mailbox, sources: None, returns, key }))
 }
 
+/// Whether a command that could not be read to its end is a SEARCH with SAVE.
+pub(crate) fn saves(input: &[u8]) -> bool {
+    let mut cursor = Cursor::new(input);
+    let head = cursor.tag().and_then(|_| cursor.space());
+    let is_search = cursor.eat_text("UID SEARCH ") || cursor.eat_text("SEARCH ");
+    let returns = if head.is_ok() && is_search { returns(&mut cursor) } else { Ok(None) };
+    matches!(returns, Ok(Some(SearchReturn { save: true, .. })))
+}
+
 /// `ESEARCH [IN (sources)] [RETURN (…)] [CHARSET …] keys` (RFC 7377 2).
 pub(crate) fn esearch(cursor: &mut Cursor<'_>, dialect: Dialect) -> Parsed<Verb> {
     let mut sources = vec![Source::Selected];

@@ -247,7 +247,8 @@ impl Session {
                 (Ok(false), true) => job.removed.push((job.context, uid)),
                 (Ok(_), _) => {}
                 (Err(need), _) => {
-                    self.ask = Some(Request::Read { uid, need });
+                    let origin = context.key.needs_origin();
+                    self.ask = Some(Request::Read { uid, need, origin });
                     job.asked = Asked::Message(need);
                     self.job = Some(Job::Update(Box::new(job)));
                     return;

@@ -22,6 +22,7 @@ pub(super) struct FetchJob {
     uid: bool,
     items: Vec<FetchItem>,
     need: Option<Need>,
+    origin: bool,
     /// The messages still to give, last first.
     left: Vec<u32>,
     sets_seen: bool,
@@ -88,6 +89,7 @@ impl Session {
             tag,
             uid,
             need: fetch::need(&items),
+            origin: items.iter().any(FetchItem::needs_origin),
             items,
             left,
             sets_seen,
@@ -145,7 +147,7 @@ impl Session {
         };
         match job.need {
             Some(need) => {
-                self.ask = Some(Request::Read { uid, need });
+                self.ask = Some(Request::Read { uid, need, origin: job.origin });
                 job.asked = Asked::Message;
             }
             None => self.give(&mut job, None),

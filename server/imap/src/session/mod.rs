@@ -386,6 +386,12 @@ impl Session {
         match refusal {
             Refusal::Bad(text) => self.bad_input(input, text),
             Refusal::No(code, text) => {
+                if grammar::search::saves(input)
+                    && let Some(selected) = self.selected()
+                {
+                    // RFC 5182 2.1: after NO the saved result is empty.
+                    selected.saved.clear();
+                }
                 let tag = grammar::tag(input).unwrap_or_else(|| "*".to_owned());
                 self.no(&tag, code.as_ref(), text);
             }

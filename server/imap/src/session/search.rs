@@ -1,5 +1,5 @@
-//! SEARCH, SORT, THREAD and ESEARCH under way: message after message, then what orders them, then the result
-//! (RFC 9051 6.4.4 and 7.3.4, RFC 5256, RFC 5267, RFC 7377).
+//! SEARCH, SORT, THREAD and ESEARCH under way: message after message, then what orders them, then
+//! the result (RFC 9051 6.4.4 and 7.3.4, RFC 5256, RFC 5267, RFC 7377).
 //!
 //! ```text
 //!   does it fit? ──▶ the next one … ──▶ SEARCH: the result
@@ -34,6 +34,8 @@ pub(super) struct SearchJob {
     /// The search names a modification sequence, so the answer does too (RFC 7162 3.1.5).
     says_modseq: bool,
     program: Program,
+    /// It asks where messages came from.
+    origin: bool,
     /// What is looked for, where the results are kept up to date.
     kept_key: Option<SearchKey>,
     /// Several mailboxes are searched.
@@ -112,6 +114,7 @@ impl Session {
             None => Program::Constant(false),
         };
         let key = search.key;
+        let origin = key.needs_origin();
         let kept_key = returns.update.then(|| key.clone());
         let multi = search.sources.map(|sources| {
             self.ask = Some(Request::Mailboxes);
@@ -125,6 +128,7 @@ impl Session {
             extended,
             says_modseq,
             program,
+            origin,
             kept_key,
             multi,
             sequence: 1,
@@ -170,7 +174,13 @@ impl Session {
                 job.found.clear();
                 return self.search_next_mailbox(job);
             }
-            (_, answer) => return self.misanswered(&job.tag, answer),
+            (_, answer) => {
+                if let Some(selected) = self.selected().filter(|_| job.returns.save) {
+                    // RFC 5182 2.1: after NO the saved result is empty.
+                    selected.saved.clear();
+                }
+                return self.misanswered(&job.tag, answer);
+            }
         }
         self.search_progress(&mut job);
         self.search_walk(job);
@@ -204,10 +214,10 @@ impl Session {
                     job.read = None;
                 }
                 Err(need) => {
-                    let uid = row.uid;
+                    let (uid, origin) = (row.uid, job.origin);
                     self.ask = Some(match is_peeked {
-                        true => Request::ReadPeeked { uid, need },
-                        false => Request::Read { uid, need },
+                        true => Request::ReadPeeked { uid, need, origin },
+                        false => Request::Read { uid, need, origin },
                     });
                     job.asked = Asked::Message(need);
                     break;

@@ -226,6 +226,54 @@ impl Client {
                 }
                 opened
             }
+            Request::MyRights(_)
+            | Request::Acl(_)
+            | Request::SetAcl(..)
+            | Request::DeleteAcl(..)
+            | Request::Quota(_)
+            | Request::QuotaRoots(_)
+            | Request::SetQuota(..) => self.on_rights(request),
+            Request::Metadata(_) | Request::SetMetadata(..) => self.on_metadata(request),
+            Request::Peek(mailbox) => {
+                self.peeked = mailbox.to_string();
+                self.opened(&mailbox)
+            }
+            Request::ReadPeeked { uid, need, origin } => {
+                let store = self.store.borrow();
+                let mail = store.mailboxes[&self.peeked].mails.get(&uid);
+                Answer::Message(mail.map(|mail| read(mail, need, origin)))
+            }
+            Request::Leave => {
+                self.selected = None;
+                Answer::Done
+            }
+            Request::Logout => {
+                self.selected = None;
+                Answer::Done
+            }
+            Request::AppendBegin { .. }
+            | Request::AppendChunk(_)
+            | Request::AppendUrl(_)
+            | Request::AppendEnd
+            | Request::AppendCommit { .. }
+            | Request::AppendAbort => self.on_appending(request),
+            Request::Create(..)
+            | Request::Delete(_)
+            | Request::Rename(..)
+            | Request::Subscribe(..)
+            | Request::Status(_) => self.on_names(request),
+            Request::Changes { .. }
+            | Request::Vanished { .. }
+            | Request::Keys { .. }
+            | Request::Read { .. }
+            | Request::Flags { .. }
+            | Request::Expunge(_)
+            | Request::Copy { .. } => self.on_messages(request),
+        }
+    }
+
+    fn on_rights(&self, request: Request) -> Answer {
+        match request {
             Request::MyRights(mailbox) | Request::Acl(mailbox)
                 if !self.store.borrow().mailboxes.contains_key(mailbox.as_str()) =>
             {
@@ -255,6 +303,12 @@ impl Client {
             Request::SetQuota(..) => {
                 Answer::Refused(Why::NotAllowed("only an admin may do that".into()))
             }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn on_metadata(&self, request: Request) -> Answer {
+        match request {
             Request::Metadata(mailbox) => {
                 match self.store.borrow_mut().metadata(mailbox.as_ref()) {
                     Some(entries) => Answer::Metadata(
@@ -279,23 +333,12 @@ impl Client {
                 }
                 Answer::Done
             }
-            Request::Peek(mailbox) => {
-                self.peeked = mailbox.to_string();
-                self.opened(&mailbox)
-            }
-            Request::ReadPeeked { uid, need } => {
-                let store = self.store.borrow();
-                let mail = store.mailboxes[&self.peeked].mails.get(&uid);
-                Answer::Message(mail.map(|mail| read(mail, need)))
-            }
-            Request::Leave => {
-                self.selected = None;
-                Answer::Done
-            }
-            Request::Logout => {
-                self.selected = None;
-                Answer::Done
-            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn on_appending(&mut self, request: Request) -> Answer {
+        match request {
             Request::AppendBegin { mailbox, flags, date } => {
                 if !self.store.borrow().mailboxes.contains_key(mailbox.as_str()) {
                     return Answer::Refused(Why::NoSuchMailbox);
@@ -327,18 +370,7 @@ impl Client {
                 self.append.clear();
                 Answer::Done
             }
-            Request::Create(..)
-            | Request::Delete(_)
-            | Request::Rename(..)
-            | Request::Subscribe(..)
-            | Request::Status(_) => self.on_names(request),
-            Request::Changes { .. }
-            | Request::Vanished { .. }
-            | Request::Keys { .. }
-            | Request::Read { .. }
-            | Request::Flags { .. }
-            | Request::Expunge(_)
-            | Request::Copy { .. } => self.on_messages(request),
+            other => panic!("{other:?}"),
         }
     }
 
@@ -462,13 +494,13 @@ impl Client {
             }
             Request::Keys { uids, need } => {
                 let keys = |uid: &u32| {
-                    let mail = read(mailbox.mails.get(uid)?, need);
+                    let mail = read(mailbox.mails.get(uid)?, need, false);
                     Some(Keys::of(*uid, mail.date.time_s, mail.size, &mail.bytes))
                 };
                 Answer::Keys(uids.iter().filter_map(keys).collect())
             }
-            Request::Read { uid, need } => {
-                Answer::Message(mailbox.mails.get(&uid).map(|mail| read(mail, need)))
+            Request::Read { uid, need, origin } => {
+                Answer::Message(mailbox.mails.get(&uid).map(|mail| read(mail, need, origin)))
             }
             Request::Flags { uids, operation, flags, unchanged_since } => {
                 if refuses_flags {
@@ -536,7 +568,8 @@ fn row(uid: u32, mail: &Mail) -> Row {
     Row { uid, modseq: mail.modseq, flags: mail.flags.clone(), recent: false }
 }
 
-fn read(mail: &Mail, need: Need) -> Message {
+/// What was not asked for is not there.
+fn read(mail: &Mail, need: Need, origin: bool) -> Message {
     let end = match need {
         Need::Facts | Need::Held => 0,
         Need::Header => {
@@ -547,8 +580,8 @@ fn read(mail: &Mail, need: Need) -> Message {
     };
     Message {
         date: mail.date,
-        saved: mail.saved,
-        email_id: mail.email_id.clone(),
+        saved: if origin { mail.saved } else { DateTime { time_s: 0, zone_min: 0 } },
+        email_id: if origin { mail.email_id.clone() } else { String::new() },
         size: mail.bytes.len() as u64,
         bytes: mail.bytes[..end].to_vec(),
     }
