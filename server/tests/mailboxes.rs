@@ -6,6 +6,7 @@ use gracedb::db::Db;
 use gracedb::disk::sim::{Fault, SimDisk};
 use gracedb::error::Error as StoreError;
 use gracedb::options::Options;
+use gracedb::view::View as _;
 use tempfile::TempDir;
 use zeroize::Zeroizing;
 
@@ -22,7 +23,7 @@ use graced::mailbox::expunge::Expunged;
 use graced::mailbox::read::{Changes, Opened};
 use graced::store::failure::Failure;
 use graced::store::logins::Scope;
-use graced::store::messages::{MailboxRow, MessageRow, flag};
+use graced::store::messages::{MailboxRow, MessageRow, Origin, flag};
 use graced::store::{self, seed::INBOX};
 use graced::telemetry::bus::Bus;
 
@@ -361,7 +362,7 @@ async fn a_new_message_has_no_more_keywords_than_an_old_one_may_get() {
     let keywords = (0..129).map(|number| format!("k{number}")).collect();
     let birth = Birth { keywords, ..Birth::default() };
     let mailbox = house.inbox(ann).id;
-    let refused = house.mailboxes.append(NO_TRACE, mailbox, &birth, message).await;
+    let refused = house.mailboxes.append(NO_TRACE, mailbox, &[(birth, message)]).await;
     assert!(matches!(refused, Err(Failure::Limit(_))), "{refused:?}");
 }
 
@@ -388,4 +389,92 @@ async fn a_message_without_deleted_stays_though_the_counts_are_wrong() {
     let gone = house.mailboxes.expunge(NO_TRACE, inbox.id, None).await.expect("expunged");
     assert_eq!(gone, Expunged { count: 2, uids: vec![1..=3] });
     assert_eq!(house.uids(inbox.id).await, Vec::<u32>::new());
+}
+
+#[tokio::test]
+async fn messages_are_appended_together_and_replaced_in_one_step() {
+    let (house, people) = House::with_people(&["ann"]).await;
+    let ann = people.first().expect("one");
+    let inbox = house.inbox(ann).id;
+    let upload = async |text: &str| {
+        let mut upload = house.mailboxes.upload();
+        upload.write(text.as_bytes()).await.expect("room");
+        upload.finish().await.expect("finished")
+    };
+    let dated = Birth { internal_date_s: Some(1_000), ..Birth::default() };
+    let both = [(dated, upload("one").await), (Birth::default(), upload("two").await)];
+    let placed = house.mailboxes.append(NO_TRACE, inbox, &both).await.expect("appended");
+    assert_eq!(placed.iter().map(|one| one.uid).collect::<Vec<_>>(), [1, 2]);
+    let trash = house.mailboxes.find(ann.id, "Trash").expect("reads").expect("there").id;
+    let new = (Birth::default(), upload("three").await);
+    let placed = house.mailboxes.replace(NO_TRACE, (inbox, 1), trash, new).await.expect("done");
+    assert_eq!((placed.mailbox, placed.uid), (trash, 1));
+    assert_eq!((house.uids(inbox).await, house.uids(trash).await), (vec![2], vec![1]));
+    let gone = house.mailboxes.vanished_since(inbox, 0).expect("reads");
+    assert_eq!(gone, [1..=1]);
+    let again = (Birth::default(), upload("four").await);
+    let refused = house.mailboxes.replace(NO_TRACE, (inbox, 1), inbox, again).await;
+    assert!(matches!(refused, Err(Failure::NoSuchMessage)), "{refused:?}");
+    assert_eq!(house.uids(inbox).await, [2], "nothing was appended either");
+}
+
+#[tokio::test]
+async fn a_copy_says_where_it_came_from_and_when() {
+    let (house, people) = House::with_people(&["ann"]).await;
+    let ann = people.first().expect("one");
+    let inbox = house.inbox(ann);
+    house.deliver(&[ann], "hello").await;
+    let mut upload = house.mailboxes.upload();
+    upload.write(b"old").await.expect("room");
+    let old = Birth { internal_date_s: Some(1_000), ..Birth::default() };
+    let message = upload.finish().await.expect("finished");
+    house.mailboxes.append(NO_TRACE, inbox.id, &[(old, message)]).await.expect("appended");
+    let trash = house.mailboxes.find(ann.id, "Trash").expect("reads").expect("there").id;
+    house.mailboxes.copy(inbox.id, &[1, 2], trash).await.expect("copied");
+    house.mailboxes.move_messages(trash, &[2], inbox.id).await.expect("moved");
+    let origin = |mailbox: u64, uid: u32| {
+        let found = house.mailboxes.message(mailbox, uid).expect("reads");
+        let (row, _) = found.expect("there");
+        let (saved_s, first) = house.mailboxes.origin(&row).expect("reads");
+        (saved_s > 1_000, row.internal_date_s, first.mailbox == inbox.id, first.uid)
+    };
+    let delivered = origin(inbox.id, 1);
+    assert_eq!((delivered.2, delivered.3), (true, 1));
+    assert_eq!(origin(inbox.id, 2), (true, 1_000, true, 2));
+    assert_eq!(origin(inbox.id, 3), (true, 1_000, true, 2), "copied, then moved");
+    assert_eq!(origin(trash, 1).3, 1);
+    let origins = || house.db.snapshot().scan::<Origin>().count();
+    assert_eq!(origins(), 3);
+    house.flag(trash, &[1], FlagVerb::Add, flag::DELETED).await;
+    house.mailboxes.expunge(NO_TRACE, trash, None).await.expect("expunged");
+    house.flag(inbox.id, &[2], FlagVerb::Add, flag::DELETED).await;
+    house.mailboxes.expunge(NO_TRACE, inbox.id, None).await.expect("expunged");
+    assert_eq!(origins(), 1, "they go with their messages");
+}
+
+#[tokio::test]
+async fn annotations_are_set_together_and_go_with_their_mailbox() {
+    let (house, people) = House::with_people(&["ann"]).await;
+    let ann = people.first().expect("one").id;
+    let m = &house.mailboxes;
+    let made = m.create(NO_TRACE, ann, "A", None).await.expect("made").id;
+    let set = |name: &str, value: Option<&str>| (name.to_owned(), value.map(|v| v.into()));
+    let both = [set("/private/a", Some("1")), set("/shared/b", Some("2"))];
+    m.set_metadata(ann, made, &both).await.expect("set");
+    m.set_metadata(ann, 0, &[set("/private/c", Some("3"))]).await.expect("set");
+    m.set_metadata(ann, made, &[set("/private/a", None), set("/private/x", None)])
+        .await
+        .expect("removed");
+    let values = |mailbox: u64| m.metadata(ann, mailbox).expect("reads");
+    assert_eq!(values(made), [("/shared/b".to_owned(), b"2".to_vec())]);
+    let many: Vec<_> = (0..100).map(|n| set(&format!("/private/{n}"), Some("x"))).collect();
+    let refused = m.set_metadata(ann, made, &many).await;
+    assert!(matches!(refused, Err(Failure::Limit(_))), "{refused:?}");
+    assert_eq!(values(made).len(), 1, "none of them was set");
+    m.delete(NO_TRACE, ann, "A").await.expect("removed");
+    assert_eq!((values(made).len(), values(0).len()), (0, 1));
+    house.directory.delete_account("ann@example.org", "test").await.expect("deleted");
+    assert_eq!(values(0), []);
+    let late = m.set_metadata(ann, 0, &[set("/private/a", Some("1"))]).await;
+    assert!(matches!(late, Err(Failure::NoSuchMailbox)), "{late:?}");
 }

@@ -7,6 +7,7 @@ import base64
 import imaplib
 import re
 import time
+import zlib
 
 import clients
 from clients import check, ok
@@ -101,7 +102,9 @@ def capabilities():
     lines, _ = raw(client, b"CAPABILITY")
     found = set(lines[0].decode().split()[2:])
     wanted = {"IMAP4rev1", "IMAP4rev2", "IDLE", "UIDPLUS", "MOVE", "NAMESPACE", "SPECIAL-USE", "ID",
-              "UNSELECT", "LITERAL+"}
+              "UNSELECT", "LITERAL+", "QRESYNC", "MULTIAPPEND", "REPLACE", "CATENATE", "PARTIAL",
+              "UIDONLY", "OBJECTID", "SAVEDATE", "PREVIEW", "WITHIN", "COMPRESS=DEFLATE", "SORT",
+              "SORT=DISPLAY", "ESORT", "THREAD=REFERENCES", "THREAD=ORDEREDSUBJECT"}
     assert wanted <= found, wanted - found
     lines, _ = raw(client, b'ID ("name" "test")')
     assert any(line.startswith(b"* ID ") for line in lines), lines
@@ -243,6 +246,122 @@ def search():
         assert found == wanted, (criteria, found, wanted)
     refused(lambda: client.search("KLINGON", "ALL"), b"BADCHARSET")
     refused(lambda: client.search(None, "NONSENSE"))
+    client.logout()
+
+
+@check
+def coming_back():
+    """What a client missed is told when it selects the mailbox with what it knows (QRESYNC)."""
+    client = session()
+    ok(client.create('"Q"'))
+    for _ in range(4):
+        clients.append(client, "Q", MESSAGE)
+    lines, _ = raw(client, b"ENABLE QRESYNC")
+    assert b"QRESYNC" in lines[0], lines
+    lines, _ = raw(client, b"SELECT Q")
+    said = b"\n".join(lines)
+    validity = int(re.search(rb"UIDVALIDITY (\d+)", said).group(1))
+    modseq = int(re.search(rb"HIGHESTMODSEQ (\d+)", said).group(1))
+    other = session("Q")
+    ok(other.store("1", "+FLAGS", r"(\Flagged)"))
+    ok(other.store("2,4", "+FLAGS", r"(\Deleted)"))
+    ok(other.expunge())
+    other.logout()
+    lines, _ = raw(client, b"UNSELECT")
+    lines, _ = raw(client, b"SELECT Q (QRESYNC (%d %d))" % (validity, modseq))
+    assert b"* VANISHED (EARLIER) 2,4" in lines, lines
+    changed = [line for line in lines if b" FETCH " in line]
+    assert len(changed) == 1 and b"UID 1 FLAGS (\\Flagged" in changed[0], lines
+    lines, _ = raw(client, b"UID FETCH 1:* (UID) (CHANGEDSINCE %d VANISHED)" % modseq)
+    assert b"* VANISHED (EARLIER) 2,4" in lines, lines
+    client.logout()
+
+
+@check
+def sorted_and_threaded():
+    client = session("S")
+    assert ok(client.sort("(REVERSE SUBJECT)", "UTF-8", "ALL"))[0].split() == [
+        b"5", b"4", b"3", b"2", b"1"]
+    assert ok(client.sort("(SIZE)", "UTF-8", "SEEN"))[0].split() == [b"2", b"4"]
+    assert ok(client.thread("ORDEREDSUBJECT", "UTF-8", "1:2"))[0] == b"(1)(2)"
+    lines, _ = raw(client, b"UID SORT RETURN (PARTIAL -1:-2) (SUBJECT) UTF-8 ALL")
+    assert lines[0].endswith(b"UID PARTIAL (-1:-2 4:5)"), lines
+    client.logout()
+
+
+@check
+def appended_together_put_together_and_replaced():
+    client = session()
+    ok(client.create('"M"'))
+    client.send(b"x1 APPEND M (\\Seen) {7+}\r\na: b\r\n\r"
+                b" \"17-Jul-1996 02:44:25 -0700\" {6+}\r\nc: d\r\n\r\n")
+    line = client.readline()
+    assert re.match(rb"x1 OK \[APPENDUID \d+ 1:2\]", line), line
+    ok(client.select('"M"'))
+    raw(client, b'APPEND M CATENATE (URL "/M/;UID=2" URL "/S/;UID=1/;SECTION=1")')
+    text, literals = clients.fetch(client, "3", "(UID BODY[])")[3]
+    assert literals == [b"c: d\r\nword"], (text, literals)
+    client.send(b"x2 UID REPLACE 1 M {6+}\r\ne: f\r\n\r\n")
+    lines = [client.readline()]
+    while not lines[-1].startswith(b"x2 "):
+        lines.append(client.readline())
+    assert b"[APPENDUID" in lines[0] and lines[-1].startswith(b"x2 OK"), lines
+    assert clients.uids(client) == [2, 3, 4]
+    lines, _ = raw(client, b"UID COPY 2 M")
+    lines, _ = raw(client, b"UID FETCH 2,5 (EMAILID SAVEDATE INTERNALDATE PREVIEW)")
+    ids = {re.search(rb"EMAILID \((\S+)\)", line).group(1) for line in lines}
+    dates = {re.search(rb'INTERNALDATE "(.*?)"', line).group(1) for line in lines}
+    assert len(ids) == 1 and dates == {b"17-Jul-1996 02:44:25 -0700"}, lines
+    assert not any(b'SAVEDATE "17-Jul-1996' in line for line in lines), lines
+    client.logout()
+
+
+class Deflated:
+    """Both directions of a client through DEFLATE, as RFC 4978 has it."""
+
+    def __init__(self, client):
+        self.sock, self.bytes = client.sock, b""
+        self.out = zlib.compressobj(wbits=-15)
+        self.back = zlib.decompressobj(wbits=-15)
+        client.send, client.readline, client.read = self.send, self.readline, self.read
+
+    def send(self, data):
+        self.sock.sendall(self.out.compress(data) + self.out.flush(zlib.Z_SYNC_FLUSH))
+
+    def more(self):
+        data = self.sock.recv(1000)
+        assert data, "the connection ended"
+        self.bytes += self.back.decompress(data)
+
+    def read(self, size):
+        while len(self.bytes) < size:
+            self.more()
+        data, self.bytes = self.bytes[:size], self.bytes[size:]
+        return data
+
+    def readline(self):
+        while b"\n" not in self.bytes:
+            self.more()
+        return self.read(self.bytes.index(b"\n") + 1)
+
+
+@check
+def compressed():
+    client = session()
+    raw(client, b"COMPRESS DEFLATE")
+    Deflated(client)
+    ok(client.create('"Z"'))
+    letter = MESSAGE + b"all the same\r\n" * 50_000
+    uid = clients.append(client, "Z", letter)
+    ok(client.select('"Z"'))
+    _, literals = clients.fetch(client, str(uid), "(UID BODY[])")[uid]
+    assert literals == [letter]
+    lines, _ = raw(client, b"CAPABILITY")
+    assert b"COMPRESS" not in lines[0], lines
+    raw(client, b"UNAUTHENTICATE")
+    login = f'LOGIN {ACCOUNT["address"]} {clients.quoted(ACCOUNT["password"])}'
+    raw(client, login.encode())
+    ok(client.select('"Z"'))
     client.logout()
 
 

@@ -10,8 +10,12 @@ use grace_mail::section::Section;
 
 use crate::date::{DateTime, Day};
 use crate::flags::{FlagOperation, Flags, Keyword, SystemFlag};
+use crate::metadata::{Depth, Entry};
 use crate::name::MailboxName;
-use crate::set::SequenceSet;
+use crate::rights::RightsChange;
+use crate::set::{Point, SequenceSet};
+use crate::sort::Criterion;
+use crate::thread::Algorithm;
 
 /// One command: its tag and what it asks.
 #[derive(Debug, Clone, PartialEq)]
@@ -85,6 +89,8 @@ pub enum Verb {
         read_only: bool,
         /// `(CONDSTORE)` was given (RFC 7162 3.1.8).
         condstore: bool,
+        /// `(QRESYNC (…))` was given (RFC 7162 3.2.5).
+        resync: Option<Resync>,
     },
     /// CHECK
     Check,
@@ -94,7 +100,7 @@ pub enum Verb {
     Unselect,
     /// EXPUNGE, or UID EXPUNGE with a set.
     Expunge(Option<SequenceSet>),
-    /// SEARCH and UID SEARCH
+    /// SEARCH, SORT and THREAD and their UID forms
     Search(Search),
     /// FETCH and UID FETCH
     Fetch(Fetch),
@@ -106,8 +112,49 @@ pub enum Verb {
     Idle,
     /// NAMESPACE
     Namespace,
+    /// APPEND and REPLACE without a literal: what they are made of stands elsewhere.
+    Append(Append),
+    /// GETMETADATA (RFC 5464)
+    GetMetadata(GetMetadata),
+    /// SETMETADATA (RFC 5464): entries and their new values; none removes one.
+    SetMetadata(Option<MailboxName>, Vec<(Entry, Option<Vec<u8>>)>),
+    /// CANCELUPDATE (RFC 5267): tags of searches.
+    CancelUpdate(Vec<String>),
+    /// GETACL (RFC 4314)
+    GetAcl(MailboxName),
+    /// SETACL: whose rights, and how they change.
+    SetAcl(MailboxName, String, RightsChange),
+    /// DELETEACL: whose rights.
+    DeleteAcl(MailboxName, String),
+    /// LISTRIGHTS: which rights somebody can be given.
+    ListRights(MailboxName, String),
+    /// MYRIGHTS
+    MyRights(MailboxName),
+    /// GETQUOTA: of which root (RFC 9208)
+    GetQuota(String),
+    /// GETQUOTAROOT
+    GetQuotaRoot(MailboxName),
+    /// SETQUOTA: root, resources and their limits.
+    SetQuota(String, Vec<(String, u64)>),
+    /// COMPRESS (RFC 4978): the mechanism, in upper case.
+    Compress(String),
+    /// UNAUTHENTICATE (RFC 8437)
+    Unauthenticate,
     /// A command of an extension that we do not offer. Known, so it is refused and not `BAD`.
     NotOffered(String),
+}
+
+/// What a client knows of a mailbox from before (RFC 7162 3.2.5).
+#[derive(Debug, Clone, PartialEq)]
+pub struct Resync {
+    /// The UIDVALIDITY it knows.
+    pub uid_validity: u32,
+    /// The modification sequence up to which it knows everything.
+    pub modseq: u64,
+    /// The UIDs it knows; every one, if not given.
+    pub known: Option<SequenceSet>,
+    /// Some sequence numbers and the UIDs they stood for, ascending (RFC 7162 3.2.5.2).
+    pub matches: Vec<(u32, u32)>,
 }
 
 /// LIST (RFC 9051 6.3.9, RFC 5258).
@@ -131,8 +178,25 @@ pub struct List {
     pub return_special_use: bool,
     /// Append a STATUS response for each mailbox (RFC 5819).
     pub return_status: Option<Vec<StatusItem>>,
+    /// Append a METADATA response for each mailbox (RFC 9590).
+    pub return_metadata: Vec<Entry>,
+    /// Append a MYRIGHTS response for each mailbox (RFC 8440).
+    pub return_my_rights: bool,
     /// The command was written in RFC 5258's extended form.
     pub extended: bool,
+}
+
+/// GETMETADATA (RFC 5464 4.2).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct GetMetadata {
+    /// Which mailbox; `None`: the account itself.
+    pub mailbox: Option<MailboxName>,
+    /// These entries.
+    pub entries: Vec<Entry>,
+    /// And so far below them.
+    pub depth: Depth,
+    /// Values up to so many bytes alone.
+    pub bytes_max: Option<u64>,
 }
 
 /// What STATUS tells.
@@ -154,11 +218,15 @@ pub enum StatusItem {
     Size,
     /// HIGHESTMODSEQ (RFC 7162)
     HighestModSeq,
+    /// APPENDLIMIT (RFC 7889)
+    AppendLimit,
+    /// MAILBOXID (RFC 8474)
+    MailboxId,
 }
 
 impl StatusItem {
     /// Every item with its wire spelling.
-    pub const NAMES: [(Self, &str); 8] = [
+    pub const NAMES: [(Self, &str); 10] = [
         (Self::Messages, "MESSAGES"),
         (Self::Recent, "RECENT"),
         (Self::UidNext, "UIDNEXT"),
@@ -167,6 +235,8 @@ impl StatusItem {
         (Self::Deleted, "DELETED"),
         (Self::Size, "SIZE"),
         (Self::HighestModSeq, "HIGHESTMODSEQ"),
+        (Self::AppendLimit, "APPENDLIMIT"),
+        (Self::MailboxId, "MAILBOXID"),
     ];
 }
 
@@ -213,15 +283,49 @@ impl SpecialUse {
     }
 }
 
-/// SEARCH.
+/// SEARCH, SORT and THREAD.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Search {
     /// UID SEARCH: answer in UIDs.
     pub uid: bool,
+    /// What becomes of what is found.
+    pub order: Order,
+    /// ESEARCH: which mailboxes are searched (RFC 7377); `None`: the selected one.
+    pub sources: Option<Vec<Source>>,
     /// `RETURN (…)`; `None` where it was not written.
     pub returns: Option<SearchReturn>,
     /// What to look for; all must hold.
     pub key: SearchKey,
+}
+
+/// Mailboxes to search (RFC 7377 2.2, RFC 5465 6).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// The selected mailbox.
+    Selected,
+    /// INBOX: no other gets new mail by itself.
+    Inboxes,
+    /// Every mailbox of the account.
+    Personal,
+    /// Those the account is subscribed to.
+    Subscribed,
+    /// These and all below.
+    Subtree(Vec<MailboxName>),
+    /// These and those directly below.
+    SubtreeOne(Vec<MailboxName>),
+    /// These.
+    Mailboxes(Vec<MailboxName>),
+}
+
+/// What becomes of what is found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Order {
+    /// SEARCH: the order of the mailbox.
+    Mailbox,
+    /// SORT (RFC 5256)
+    Sort(Vec<Criterion>),
+    /// THREAD (RFC 5256)
+    Thread(Algorithm),
 }
 
 /// RFC 9051 6.4.4: which results SEARCH gives.
@@ -237,6 +341,44 @@ pub struct SearchReturn {
     pub count: bool,
     /// Keep the result for `$` (RFC 5182).
     pub save: bool,
+    /// A window of the results (RFC 9394 3.1).
+    pub partial: Option<Window>,
+    /// How well each fits (RFC 6203 4).
+    pub relevancy: bool,
+    /// Tell what changes in the results from then on (RFC 5267 4.3).
+    pub update: bool,
+}
+
+/// A window of results: the places `first` to `last`, both counted from 1, from the front or from
+/// the end (RFC 9394 3.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Window {
+    /// The place nearer to where counting begins.
+    pub first: u32,
+    /// The place farther from there.
+    pub last: u32,
+    /// Counted from the end: `-1:-100`.
+    pub from_end: bool,
+}
+
+impl Window {
+    /// The items in the window, in their order.
+    pub fn of<'a, T>(&self, all: &'a [T]) -> &'a [T] {
+        let place = |number: u32| usize::try_from(number).unwrap_or(usize::MAX).min(all.len());
+        let (skipped, end) = (place(self.first.saturating_sub(1)), place(self.last));
+        let range = match self.from_end {
+            false => skipped..end,
+            true => all.len() - end..all.len() - skipped,
+        };
+        all.get(range).unwrap_or_default()
+    }
+}
+
+impl fmt::Display for Window {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sign = if self.from_end { "-" } else { "" };
+        write!(f, "{sign}{}:{sign}{}", self.first, self.last)
+    }
 }
 
 /// One condition of a SEARCH.
@@ -258,6 +400,16 @@ pub enum SearchKey {
     Internal(When, Day),
     /// The Date header field, by day.
     Sent(When, Day),
+    /// The day it was put into this mailbox (RFC 8514 4.3).
+    Saved(When, Day),
+    /// INTERNALDATE is at most so many seconds ago (RFC 5032).
+    Younger(u32),
+    /// INTERNALDATE is at least so many seconds ago (RFC 5032).
+    Older(u32),
+    /// The message has this EMAILID (RFC 8474 6).
+    EmailId(String),
+    /// The message has this THREADID (RFC 8474 6): none has one.
+    ThreadId(String),
     /// Larger than so many bytes.
     Larger(u64),
     /// Smaller than so many bytes.
@@ -270,12 +422,39 @@ pub enum SearchKey {
     Text(String),
     /// Changed at or after a modification sequence (RFC 7162 3.1.5).
     ModSeq(u64),
+    /// What a filter of this name stands for (RFC 5466).
+    Filter(String),
+    /// It nearly holds, where texts are compared (RFC 6203).
+    Fuzzy(Box<Self>),
     /// The condition does not hold.
     Not(Box<Self>),
     /// One of the two holds.
     Or(Box<Self>, Box<Self>),
     /// All hold.
     And(Vec<Self>),
+}
+
+impl SearchKey {
+    /// Whether this key, or one inside it, is true of `found`.
+    pub fn any(&self, found: &dyn Fn(&Self) -> bool) -> bool {
+        found(self)
+            || match self {
+                Self::Not(key) | Self::Fuzzy(key) => key.any(found),
+                Self::Or(one, other) => one.any(found) || other.any(found),
+                Self::And(keys) => keys.iter().any(|key| key.any(found)),
+                _ => false,
+            }
+    }
+
+    /// Whether it asks where messages came from: SAVEDATE, EMAILID.
+    pub fn needs_origin(&self) -> bool {
+        self.any(&|key| matches!(key, Self::Saved(..) | Self::EmailId(_)))
+    }
+
+    /// Whether it names messages by sequence number.
+    pub fn names_sequences(&self) -> bool {
+        self.any(&|key| matches!(key, Self::Sequence(SequenceSet::Ranges(_))))
+    }
 }
 
 /// How a day is compared.
@@ -300,6 +479,10 @@ pub struct Fetch {
     pub items: Vec<FetchItem>,
     /// Only messages changed after this (RFC 7162 3.1.4.1).
     pub changed_since: Option<u64>,
+    /// Also say which of the set are gone since then (RFC 7162 3.2.6).
+    pub vanished: bool,
+    /// Only so many of them (RFC 9394 3.2).
+    pub partial: Option<Window>,
 }
 
 /// One thing FETCH gives.
@@ -343,9 +526,25 @@ pub enum FetchItem {
     },
     /// `BINARY.SIZE[…]`
     BinarySize(Vec<u32>),
+    /// SAVEDATE (RFC 8514)
+    SaveDate,
+    /// EMAILID (RFC 8474)
+    EmailId,
+    /// THREADID (RFC 8474)
+    ThreadId,
+    /// PREVIEW, and with LAZY only if it costs nothing (RFC 8970)
+    Preview {
+        /// `(LAZY)` was given.
+        lazy: bool,
+    },
 }
 
 impl FetchItem {
+    /// Whether this item says where a message came from.
+    pub fn needs_origin(&self) -> bool {
+        matches!(self, Self::SaveDate | Self::EmailId)
+    }
+
     /// Whether giving this item sets `\Seen` (RFC 9051 6.4.5).
     pub fn sets_seen(&self) -> bool {
         matches!(self, Self::Section { peek: false, .. } | Self::Binary { peek: false, .. })
@@ -395,17 +594,40 @@ pub struct Copy {
     pub moves: bool,
 }
 
-/// What APPEND says before its message.
+/// APPEND or REPLACE, as far as it was read: up to a literal that streams, or to its end.
 #[derive(Debug, Clone, PartialEq)]
-pub struct AppendHead {
-    /// The client's tag.
-    pub tag: String,
+pub struct Append {
     /// Where to.
     pub mailbox: MailboxName,
-    /// The message's first flags.
-    pub flags: Flags,
-    /// INTERNALDATE, if it was given.
-    pub date: Option<DateTime>,
-    /// The message stands in `UTF8 (…)` (RFC 6855 4).
-    pub utf8: bool,
+    /// The message of the selected mailbox that goes (RFC 8508).
+    pub replaces: Option<Replaced>,
+    /// What was read.
+    pub pieces: Vec<AppendPiece>,
+}
+
+/// The message REPLACE names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Replaced {
+    /// UID REPLACE: the number is a UID.
+    pub uid: bool,
+    /// Which one.
+    pub number: Point,
+}
+
+/// A piece of what APPEND says (RFC 9051 9, RFC 3502, RFC 4469).
+#[derive(Debug, Clone, PartialEq)]
+pub enum AppendPiece {
+    /// A message begins, with its first flags and its INTERNALDATE, if that was given.
+    Begin(Flags, Option<DateTime>),
+    /// Bytes of it come as a literal.
+    Literal {
+        /// The message is made of several pieces (CATENATE): this one may be empty.
+        part: bool,
+    },
+    /// A piece of it stands elsewhere (RFC 4469).
+    Url(String),
+    /// The message ends.
+    End,
+    /// The command ends.
+    Done,
 }

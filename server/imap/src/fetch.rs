@@ -11,7 +11,9 @@ use grace_mail::section::{self, Section, What};
 use grace_mail::transfer;
 
 use crate::command::{FetchItem, SectionSpelling};
+use crate::date::DateTime;
 use crate::machine::{Message, Need};
+use crate::preview;
 use crate::response::Out;
 use crate::structure;
 use crate::view::Row;
@@ -23,8 +25,11 @@ pub fn need(items: &[FetchItem]) -> Option<Need> {
 
 fn item_need(item: &FetchItem) -> Option<Need> {
     match item {
-        FetchItem::Flags | FetchItem::Uid | FetchItem::ModSeq => None,
-        FetchItem::InternalDate | FetchItem::Size => Some(Need::Facts),
+        FetchItem::Flags | FetchItem::Uid | FetchItem::ModSeq | FetchItem::ThreadId => None,
+        FetchItem::InternalDate | FetchItem::Size | FetchItem::SaveDate | FetchItem::EmailId => {
+            Some(Need::Facts)
+        }
+        FetchItem::Preview { .. } => Some(Need::Start),
         FetchItem::Envelope => Some(Need::Header),
         FetchItem::Section { section, .. } if is_raw(section) => Some(Need::Held),
         FetchItem::Section { section, .. } if section.path.is_empty() => match section.what {
@@ -44,25 +49,33 @@ fn is_raw(section: &Section) -> bool {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UnknownEncoding;
 
+/// Which message an answer speaks of.
+#[derive(Debug, Clone, Copy)]
+pub struct Place {
+    /// Its sequence number.
+    pub sequence: u32,
+    /// The client wants its UID instead (RFC 9586).
+    pub uid_only: bool,
+}
+
 /// Writes `* n FETCH (…)`. `message` holds what [`need`] asked for.
 ///
 /// # Errors
 /// A BINARY part has an encoding nobody knows; its place holds NIL.
 pub fn response(
     out: &mut Out,
-    sequence: u32,
+    place: Place,
     row: &Row,
     items: &[FetchItem],
     message: Option<&Message>,
 ) -> Result<(), UnknownEncoding> {
-    let nothing = Message { date: NO_DATE, size: 0, bytes: Vec::new() };
-    let message = message.unwrap_or(&nothing);
+    let message = message.unwrap_or(&NOTHING);
     let tree = match need(items) {
-        Some(Need::Header | Need::Whole) => Some(Tree::parse(&message.bytes)),
+        Some(Need::Header | Need::Start | Need::Whole) => Some(Tree::parse(&message.bytes)),
         _ => None,
     };
     let mut known = Ok(());
-    out.raw("* ").number(u64::from(sequence)).raw(" FETCH (");
+    out.fetch_head(place.uid_only, place.sequence, row.uid);
     for (place, item) in items.iter().enumerate() {
         out.raw(if place == 0 { "" } else { " " });
         known = known.and(one_item(out, row, item, message, tree.as_ref()));
@@ -71,7 +84,10 @@ pub fn response(
     known
 }
 
-const NO_DATE: crate::date::DateTime = crate::date::DateTime { time_s: 0, zone_min: 0 };
+const NO_DATE: DateTime = DateTime { time_s: 0, zone_min: 0 };
+
+static NOTHING: Message =
+    Message { date: NO_DATE, saved: NO_DATE, email_id: String::new(), size: 0, bytes: Vec::new() };
 
 fn one_item(
     out: &mut Out,
@@ -93,6 +109,19 @@ fn one_item(
         }
         (FetchItem::InternalDate, _) => {
             out.raw(&format!("INTERNALDATE \"{}\"", message.date));
+        }
+        (FetchItem::SaveDate, _) => {
+            out.raw(&format!("SAVEDATE \"{}\"", message.saved));
+        }
+        (FetchItem::EmailId, _) => {
+            out.raw("EMAILID (").raw(&message.email_id).raw(")");
+        }
+        (FetchItem::ThreadId, _) => {
+            // RFC 8474 5.2: NIL where the server keeps no threads.
+            out.raw("THREADID NIL");
+        }
+        (FetchItem::Preview { .. }, Some(tree)) => {
+            out.raw("PREVIEW ").string(preview::of(raw, tree).as_bytes());
         }
         (FetchItem::Size, _) => {
             out.raw("RFC822.SIZE ").number(message.size);

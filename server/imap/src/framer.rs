@@ -23,6 +23,8 @@ pub struct Announcement {
     pub size: u64,
     /// The client waits for `+` (RFC 9051 4.3; not so for `{n+}`, RFC 7888).
     pub synchronizing: bool,
+    /// It may hold any byte, NUL too (`~{n}`, RFC 3516 4.4).
+    pub binary: bool,
 }
 
 /// What the framer found.
@@ -264,7 +266,7 @@ impl Framer {
             return false;
         };
         self.state = match announcement(&line) {
-            Some(Announcement { size, synchronizing: false }) => State::SkipLiteral(size),
+            Some(Announcement { size, synchronizing: false, .. }) => State::SkipLiteral(size),
             _ => State::Line,
         };
         true
@@ -275,6 +277,7 @@ impl Framer {
 fn announcement(line: &[u8]) -> Option<Announcement> {
     let inside = line.strip_suffix(b"}")?;
     let start = inside.iter().rposition(|byte| *byte == b'{')?;
+    let binary = inside.get(..start)?.ends_with(b"~");
     let inside = inside.get(start + 1..)?;
     let (digits, synchronizing) = match inside.strip_suffix(b"+") {
         Some(digits) => (digits, false),
@@ -283,7 +286,10 @@ fn announcement(line: &[u8]) -> Option<Announcement> {
     let text = std::str::from_utf8(digits).ok()?;
     let all_digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     // A size beyond u64 is a size that we refuse anyway.
-    all_digits.then(|| Announcement { size: text.parse().unwrap_or(u64::MAX), synchronizing })
+    all_digits.then(|| {
+        let size = text.parse().unwrap_or(u64::MAX);
+        Announcement { size, synchronizing, binary }
+    })
 }
 
 #[cfg(test)]
@@ -339,7 +345,7 @@ mod tests {
     fn streaming() {
         let mut framer = Framer::default();
         framer.push(b"a APPEND x {5}\r\n");
-        let announced = Announcement { size: 5, synchronizing: true };
+        let announced = Announcement { size: 5, synchronizing: true, binary: false };
         assert_eq!(framer.next_frame(), Some(Frame::Announced(announced)));
         assert_eq!(framer.so_far(), b"a APPEND x ");
         framer.stream();

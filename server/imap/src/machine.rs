@@ -5,10 +5,16 @@
 //! messages mean the mailbox of the last successful [`Request::Open`].
 //! Not here: the machine (`session`), the driver (`server::imap`).
 
+use std::ops::RangeInclusive;
+
 use crate::command::{Secret, SpecialUse};
 use crate::date::DateTime;
 use crate::flags::{FlagOperation, Flags};
+use crate::keys::Keys;
+use crate::metadata::Entry;
 use crate::name::MailboxName;
+use crate::rights::{Rights, RightsChange};
+use crate::url::ImapUrl;
 use crate::view::{Changes, Row};
 
 /// What the driver is to do next.
@@ -28,6 +34,10 @@ pub enum Action {
     },
     /// Begin TLS as the server, then call `tls_started`.
     StartTls,
+    /// From here on, what is sent and what is received is compressed with DEFLATE (RFC 4978).
+    StartCompression,
+    /// Let the client have now what was sent so far: the command goes on for long.
+    Flush,
     /// Do this and call `answer`.
     Ask(Request),
     /// A command was refused; for the event bus.
@@ -63,11 +73,31 @@ pub enum Request {
     },
     /// Go on with the client's answer to a challenge, as it was sent. The same.
     SaslLine(Vec<u8>),
+    /// The account is the session's no more (RFC 8437). Done.
+    Logout,
     /// Every mailbox and subscription of the account. Mailboxes.
     Mailboxes,
     /// Figures of one mailbox. Status.
     Status(MailboxName),
-    /// Make a mailbox. Done.
+    /// The annotations of a mailbox, or of the account. Metadata.
+    Metadata(Option<MailboxName>),
+    /// Set annotations, or remove those without a value, all or none. Done.
+    SetMetadata(Option<MailboxName>, Vec<(Entry, Option<Vec<u8>>)>),
+    /// Who has which rights on a mailbox (RFC 4314). Acl.
+    Acl(MailboxName),
+    /// Change somebody's rights. Done.
+    SetAcl(MailboxName, String, RightsChange),
+    /// Take somebody's rights away. Done.
+    DeleteAcl(MailboxName, String),
+    /// What the account may do with a mailbox. Rights.
+    MyRights(MailboxName),
+    /// How full a quota root is (RFC 9208). Quota, with that root.
+    Quota(String),
+    /// How full those roots are that a mailbox counts to. Quota.
+    QuotaRoots(MailboxName),
+    /// Change limits. Done.
+    SetQuota(String, Vec<(String, u64)>),
+    /// Make a mailbox. Created.
     Create(MailboxName, Option<SpecialUse>),
     /// Remove a mailbox. Done.
     Delete(MailboxName),
@@ -89,11 +119,36 @@ pub enum Request {
         /// After this one.
         since: u64,
     },
+    /// Which messages went after a modification sequence. Vanished.
+    Vanished {
+        /// After this one.
+        since: u64,
+    },
     /// A message of the selected mailbox, as much of it as is needed. Message.
     Read {
         /// Which.
         uid: u32,
         /// How much.
+        need: Need,
+        /// Also where it came from: `saved` and `email_id` of the answer.
+        origin: bool,
+    },
+    /// Look into a mailbox without selecting it. Opened.
+    Peek(MailboxName),
+    /// The same of the mailbox last looked into, but for [`Need::Held`]. Message.
+    ReadPeeked {
+        /// Which.
+        uid: u32,
+        /// How much.
+        need: Need,
+        /// Also where it came from.
+        origin: bool,
+    },
+    /// What SORT and THREAD compare of messages of the selected mailbox. Keys.
+    Keys {
+        /// Of these, in this order.
+        uids: Vec<u32>,
+        /// [`Need::Facts`]: only size and INTERNALDATE are wanted.
         need: Need,
     },
     /// Change flags. Flagged.
@@ -118,7 +173,7 @@ pub enum Request {
         /// Take them out of the selected mailbox.
         moves: bool,
     },
-    /// A message is about to come for a mailbox. Done.
+    /// A message is about to come for a mailbox; more may follow for the same one. Done.
     AppendBegin {
         /// Where to.
         mailbox: MailboxName,
@@ -126,14 +181,19 @@ pub enum Request {
         flags: Flags,
         /// Its INTERNALDATE; now, if not given.
         date: Option<DateTime>,
-        /// Its size in bytes.
-        size: u64,
     },
     /// The next bytes of the message. Done.
     AppendChunk(Vec<u8>),
-    /// The message is whole: keep it. Appended.
-    AppendCommit,
-    /// The message will not be whole: forget it. Done.
+    /// The next bytes of the message are those a URL names (RFC 4469). Done.
+    AppendUrl(ImapUrl),
+    /// The message is whole. Done.
+    AppendEnd,
+    /// Every message is whole: keep them, all or none. Appended.
+    AppendCommit {
+        /// This message of the selected mailbox goes in the same step (RFC 8508).
+        replaces: Option<u32>,
+    },
+    /// The messages will not be whole: forget them. Done.
     AppendAbort,
 }
 
@@ -147,9 +207,15 @@ pub enum Need {
     Held,
     /// And the header: every byte up to and with the first empty line, or all there is.
     Header,
+    /// And some more, if the header is shorter than [`START_BYTES`].
+    Start,
     /// And every byte.
     Whole,
 }
+
+/// So much of a message is enough for what is made of its beginning: the text of nearly every
+/// letter begins within, even behind a picture or two.
+pub const START_BYTES: usize = 256 * 1024;
 
 /// What the store answers.
 #[derive(Debug, Clone, PartialEq)]
@@ -162,14 +228,28 @@ pub enum Answer {
     Challenge(String),
     /// To [`Request::Mailboxes`], in any order.
     Mailboxes(Vec<Listed>),
+    /// To [`Request::Metadata`], by ascending name.
+    Metadata(Vec<(Entry, Vec<u8>)>),
+    /// To [`Request::Acl`]: identifiers and their rights.
+    Acl(Vec<(String, Rights)>),
+    /// To [`Request::MyRights`].
+    Rights(Rights),
+    /// To [`Request::Quota`] and [`Request::QuotaRoots`].
+    Quota(Vec<Quota>),
+    /// To [`Request::Create`]: its MAILBOXID.
+    Created(String),
     /// To [`Request::Status`].
     Status(Status),
     /// To [`Request::Open`].
     Opened(Opened),
     /// To [`Request::Changes`].
     Changes(Changes),
+    /// To [`Request::Vanished`], in any order; among them may be UIDs that were never in use.
+    Vanished(Vec<RangeInclusive<u32>>),
     /// To [`Request::Read`]; `None`: the message is gone.
     Message(Option<Message>),
+    /// To [`Request::Keys`], in the order asked; those that are gone are left out.
+    Keys(Vec<Keys>),
     /// To [`Request::Flags`]: messages that were left alone because they changed meanwhile.
     Flagged(Vec<u32>),
     /// To [`Request::Copy`].
@@ -183,9 +263,29 @@ pub enum Answer {
     Appended {
         /// UIDVALIDITY of the target.
         uid_validity: u32,
-        /// The message's UID.
-        uid: u32,
+        /// The messages' UIDs, in the order they came.
+        uids: Vec<u32>,
     },
+}
+
+/// How full something is (RFC 9208 4).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Quota {
+    /// The quota root's name.
+    pub root: String,
+    /// Its resources that have a limit.
+    pub resources: Vec<Resource>,
+}
+
+/// A resource that has a limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Resource {
+    /// `STORAGE` (in units of 1,024 bytes), `MESSAGE`, `MAILBOX`.
+    pub name: &'static str,
+    /// How much is used.
+    pub usage: u64,
+    /// How much may be.
+    pub limit: u64,
 }
 
 /// Why the store refused.
@@ -205,6 +305,14 @@ pub enum Why {
     Limit(String),
     /// The account is full.
     OverQuota,
+    /// The URL names nothing that can be read here; the URL.
+    BadUrl(String),
+    /// There may be no more annotations.
+    MetadataTooMany,
+    /// The message is larger than may be.
+    TooBig,
+    /// The message that is to be replaced is gone.
+    MessageGone,
     /// The store has failed; the admin must look.
     Broken,
 }
@@ -223,8 +331,10 @@ pub struct Listed {
 }
 
 /// A mailbox's figures.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Status {
+    /// MAILBOXID: an object identifier that is the mailbox's for ever (RFC 8474 4).
+    pub mailbox_id: String,
     /// How many messages.
     pub messages: u64,
     /// How many are recent.
@@ -246,6 +356,8 @@ pub struct Status {
 /// A mailbox just selected.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Opened {
+    /// MAILBOXID.
+    pub mailbox_id: String,
     /// UIDVALIDITY.
     pub uid_validity: u32,
     /// The UID the next message gets.
@@ -261,8 +373,12 @@ pub struct Opened {
 pub struct Message {
     /// INTERNALDATE.
     pub date: DateTime,
+    /// When it was put into this mailbox (RFC 8514), if that was asked for.
+    pub saved: DateTime,
+    /// EMAILID: the same for every copy of it (RFC 8474 5.1), if that was asked for.
+    pub email_id: String,
     /// Size in bytes of the whole.
     pub size: u64,
-    /// Nothing, the header, or everything.
+    /// Nothing, the header, the beginning, or everything.
     pub bytes: Vec<u8>,
 }

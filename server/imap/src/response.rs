@@ -8,14 +8,15 @@ use std::collections::VecDeque;
 
 use crate::flags::Flags;
 use crate::name;
+use crate::set::Ranges;
 
 /// A response code: `[…]` after OK, NO, BAD, BYE.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Code {
     /// The mailbox name is taken (RFC 5530).
     AlreadyExists,
-    /// Where an APPEND went (RFC 4315): UIDVALIDITY and UID.
-    AppendUid(u32, u32),
+    /// Where an APPEND went (RFC 4315): UIDVALIDITY and the set of UIDs.
+    AppendUid(u32, String),
     /// Login or password is wrong (RFC 5530).
     AuthenticationFailed,
     /// The charsets SEARCH knows.
@@ -56,6 +57,26 @@ pub enum Code {
     ServerBug,
     /// The message is larger than we take (RFC 7889's cousin, RFC 4469 5).
     TooBig,
+    /// A URL of CATENATE names nothing (RFC 4469 5).
+    BadUrl(String),
+    /// Compression is on already (RFC 4978 3).
+    CompressionActive,
+    /// How far a long command is: its tag, messages looked at, of how many (RFC 9585 4).
+    InProgress(String, u64, u64),
+    /// A value was left out; the longest has so many bytes (RFC 5464 4.2.1).
+    MetadataLongEntries(u64),
+    /// A value may have so many bytes (RFC 5464 4.3).
+    MetadataMaxSize(u64),
+    /// There may be no more entries (RFC 5464 4.3).
+    MetadataTooMany,
+    /// SEARCH names a filter that is not there (RFC 5466 3).
+    UndefinedFilter(String),
+    /// A search is not kept up to date: its tag (RFC 5267 4.3).
+    NoUpdate(String),
+    /// The mailbox's object identifier (RFC 8474 4).
+    MailboxId(String),
+    /// The command names messages by number, which the client gave up (RFC 9586 3).
+    UidRequired,
     /// CREATE would help.
     TryCreate,
     /// The UID the next message gets.
@@ -98,6 +119,21 @@ impl Code {
             Self::ReadWrite => "READ-WRITE",
             Self::ServerBug => "SERVERBUG",
             Self::TooBig => "TOOBIG",
+            // The URL stands there as it came; a `]` in it must not end the code.
+            Self::BadUrl(url) => return format!("BADURL \"{}\"", quotable(url)),
+            Self::CompressionActive => "COMPRESSIONACTIVE",
+            Self::InProgress(tag, done, all) => {
+                return format!("INPROGRESS (\"{}\" {done} {all})", quotable(tag));
+            }
+            Self::MetadataLongEntries(bytes) => return format!("METADATA LONGENTRIES {bytes}"),
+            Self::MetadataMaxSize(bytes) => return format!("METADATA MAXSIZE {bytes}"),
+            Self::MetadataTooMany => "METADATA TOOMANY",
+            Self::UndefinedFilter(name) => {
+                return format!("UNDEFINED-FILTER {}", quotable(name));
+            }
+            Self::NoUpdate(tag) => return format!("NOUPDATE \"{}\"", quotable(tag)),
+            Self::MailboxId(id) => return format!("MAILBOXID ({id})"),
+            Self::UidRequired => "UIDREQUIRED",
             Self::TryCreate => "TRYCREATE",
             Self::UidNext(uid) => return format!("UIDNEXT {uid}"),
             Self::UidValidity(validity) => return format!("UIDVALIDITY {validity}"),
@@ -109,6 +145,15 @@ impl Code {
         word.to_owned()
     }
 }
+
+/// Text that can stand between quotes in a response code as it is.
+fn quotable(text: &str) -> String {
+    let odd = |c: char| c.is_control() || !c.is_ascii() || matches!(c, '"' | '\\' | ']');
+    text.chars().map(|c| if odd(c) { '?' } else { c }).collect()
+}
+
+/// Ranges in one VANISHED line: clients read lines into buffers of 8 KiB (RFC 7162 4).
+const VANISHED_RANGES_MAX: usize = 300;
 
 /// Longest quoted string we write, in bytes; longer ones become literals. Clients read quoted
 /// strings into line buffers.
@@ -182,6 +227,21 @@ impl Out {
         self
     }
 
+    /// `* n FETCH (`, or in the words of RFC 9586 3.3 `* uid UIDFETCH (`.
+    pub fn fetch_head(&mut self, uid_only: bool, sequence: u32, uid: u32) -> &mut Self {
+        let (number, word) = if uid_only { (uid, " UIDFETCH (") } else { (sequence, " FETCH (") };
+        self.raw("* ").number(u64::from(number)).raw(word)
+    }
+
+    /// `* VANISHED (EARLIER) set`, in as many lines as it takes; nothing for no UID.
+    pub fn vanished(&mut self, earlier: &str, uids: &Ranges) {
+        let all: Vec<(u32, u32)> = uids.iter().collect();
+        for some in all.chunks(VANISHED_RANGES_MAX) {
+            let some = Ranges::of(some.iter().map(|(first, last)| *first..=*last));
+            self.say(&format!("* VANISHED {earlier}{some}"));
+        }
+    }
+
     /// A number.
     pub fn number(&mut self, number: u64) -> &mut Self {
         self.raw(&number.to_string())
@@ -217,6 +277,15 @@ impl Out {
         }
         self.bytes.push(b'"');
         self
+    }
+
+    /// An atom where that is legal, else a string.
+    pub fn astring(&mut self, text: &str) -> &mut Self {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-_.$".contains(&byte);
+        match !text.is_empty() && text.bytes().all(plain) {
+            true => self.raw(text),
+            false => self.string(text.as_bytes()),
+        }
     }
 
     /// A string or NIL.

@@ -12,6 +12,7 @@ use grace_mail::text::{self, Needle};
 use crate::command::{SearchKey, When};
 use crate::date::Day;
 use crate::flags::{Keyword, SystemFlag};
+use crate::fuzzy::Fuzzy;
 use crate::machine::{Message, Need};
 use crate::set::{Ranges, SequenceSet};
 use crate::view::{Row, View};
@@ -26,7 +27,7 @@ pub enum Program {
     /// UIDs.
     Uid(Ranges),
     /// UIDs that `$` stands for, ascending.
-    Saved(Vec<u32>),
+    Kept(Vec<u32>),
     /// A system flag.
     Flag(SystemFlag),
     /// A keyword.
@@ -39,6 +40,14 @@ pub enum Program {
     Internal(When, Day),
     /// The Date field.
     Sent(When, Day),
+    /// The day of SAVEDATE.
+    Saved(When, Day),
+    /// INTERNALDATE is this moment or later.
+    NotBefore(i64),
+    /// INTERNALDATE is this moment or earlier.
+    NotAfter(i64),
+    /// EMAILID.
+    EmailId(String),
     /// More bytes than this.
     Larger(u64),
     /// Fewer bytes than this.
@@ -49,12 +58,25 @@ pub enum Program {
     Body(Needle),
     /// Header and body.
     Text(Needle),
+    /// A text that may be nearly there.
+    Fuzzy(Within, Fuzzy),
     /// Not this.
     Not(Box<Self>),
     /// One of these.
     Any(Vec<Self>),
     /// All of these.
     All(Vec<Self>),
+}
+
+/// Where a text is looked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Within {
+    /// In header fields of this name.
+    Fields(String),
+    /// In the body.
+    Body,
+    /// In header and body.
+    Everything,
 }
 
 /// What is known of a message so far.
@@ -69,11 +91,15 @@ pub struct Candidate<'a> {
 }
 
 impl Program {
-    /// Prepares a search for a mailbox. `saved` are the UIDs `$` stands for.
-    pub fn new(key: &SearchKey, view: &View, saved: &[u32]) -> Self {
-        let again = |key: &SearchKey| Self::new(key, view, saved);
+    /// Prepares a search for a mailbox. `saved` are the UIDs `$` stands for, `now_s` is the time.
+    pub fn new(key: &SearchKey, view: &View, saved: &[u32], now_s: i64) -> Self {
+        Self::make(key, view, saved, now_s, false)
+    }
+
+    fn make(key: &SearchKey, view: &View, saved: &[u32], now_s: i64, fuzzy: bool) -> Self {
+        let again = |key: &SearchKey| Self::make(key, view, saved, now_s, fuzzy);
         let set = |set: &SequenceSet, last: u32, make: fn(Ranges) -> Self| match set {
-            SequenceSet::Saved => Self::Saved(saved.to_vec()),
+            SequenceSet::Saved => Self::Kept(saved.to_vec()),
             SequenceSet::Ranges(_) => make(set.resolve(last)),
         };
         match key {
@@ -86,8 +112,22 @@ impl Program {
             SearchKey::ModSeq(modseq) => Self::ModSeq(*modseq),
             SearchKey::Internal(when, day) => Self::Internal(*when, *day),
             SearchKey::Sent(when, day) => Self::Sent(*when, *day),
+            SearchKey::Saved(when, day) => Self::Saved(*when, *day),
+            // RFC 5032 3: both hold at the moment itself.
+            SearchKey::Younger(s) => Self::NotBefore(now_s.saturating_sub(i64::from(*s))),
+            SearchKey::Older(s) => Self::NotAfter(now_s.saturating_sub(i64::from(*s))),
+            SearchKey::EmailId(id) => Self::EmailId(id.clone()),
+            // Filters were put in before (`session::metadata`); none is left.
+            SearchKey::ThreadId(_) | SearchKey::Filter(_) => Self::Constant(false),
             SearchKey::Larger(bytes) => Self::Larger(*bytes),
             SearchKey::Smaller(bytes) => Self::Smaller(*bytes),
+            SearchKey::Fuzzy(key) => Self::make(key, view, saved, now_s, true),
+            // RFC 6203 3: an empty text asks only whether the field is there.
+            SearchKey::Header(name, text) if fuzzy && !text.is_empty() => {
+                Self::Fuzzy(Within::Fields(name.clone()), Fuzzy::new(text))
+            }
+            SearchKey::Body(text) if fuzzy => Self::Fuzzy(Within::Body, Fuzzy::new(text)),
+            SearchKey::Text(text) if fuzzy => Self::Fuzzy(Within::Everything, Fuzzy::new(text)),
             SearchKey::Header(name, text) => Self::Header(name.clone(), Needle::new(text)),
             SearchKey::Body(text) => Self::Body(Needle::new(text)),
             SearchKey::Text(text) => Self::Text(Needle::new(text)),
@@ -107,7 +147,7 @@ impl Program {
             Self::Constant(answer) => *answer,
             Self::Sequence(set) => set.contains(candidate.sequence),
             Self::Uid(set) => set.contains(row.uid),
-            Self::Saved(uids) => uids.binary_search(&row.uid).is_ok(),
+            Self::Kept(uids) => uids.binary_search(&row.uid).is_ok(),
             Self::Flag(flag) => row.flags.has(*flag),
             Self::Keyword(keyword) => row.flags.has_keyword(keyword),
             Self::Recent => row.recent,
@@ -116,6 +156,13 @@ impl Program {
                 let message = candidate.upto(Need::Facts)?;
                 compare(*when, message.date.day(), *day)
             }
+            Self::Saved(when, day) => {
+                let message = candidate.upto(Need::Facts)?;
+                compare(*when, message.saved.day(), *day)
+            }
+            Self::NotBefore(s) => candidate.upto(Need::Facts)?.date.time_s >= *s,
+            Self::NotAfter(s) => candidate.upto(Need::Facts)?.date.time_s <= *s,
+            Self::EmailId(id) => candidate.upto(Need::Facts)?.email_id == *id,
             Self::Larger(bytes) => candidate.upto(Need::Facts)?.size > *bytes,
             Self::Smaller(bytes) => candidate.upto(Need::Facts)?.size < *bytes,
             Self::Sent(when, day) => {
@@ -137,11 +184,64 @@ impl Program {
                 let raw = &candidate.upto(Need::Whole)?.bytes;
                 text::message_contains(raw, &Tree::parse(raw), needle)
             }
+            Self::Fuzzy(within, fuzzy) => score(within, fuzzy, candidate)? > 0,
             Self::Not(program) => !program.fits(candidate)?,
             Self::Any(programs) => return some_is(programs, candidate, true),
             Self::All(programs) => return some_is(programs, candidate, false).map(|found| !found),
         })
     }
+}
+
+impl Program {
+    /// How well a message fits that fits: 1 to 100, the mean over what was looked for with FUZZY
+    /// and found (RFC 6203 4).
+    ///
+    /// # Errors
+    /// More of the message is needed.
+    pub fn relevancy(&self, candidate: Candidate<'_>) -> Result<u8, Need> {
+        let mut scores = Vec::new();
+        self.scores(candidate, &mut scores)?;
+        let sum: usize = scores.iter().map(|score| usize::from(*score)).sum();
+        let mean = sum.checked_div(scores.len()).unwrap_or(100);
+        Ok(u8::try_from(mean).unwrap_or(100))
+    }
+
+    fn scores(&self, candidate: Candidate<'_>, scores: &mut Vec<u8>) -> Result<(), Need> {
+        match self {
+            Self::Fuzzy(within, fuzzy) => {
+                scores.extend(Some(score(within, fuzzy, candidate)?).filter(|score| *score > 0));
+            }
+            Self::Any(programs) | Self::All(programs) => {
+                for program in programs {
+                    program.scores(candidate, scores)?;
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// How near a text is to what a message says: 0 if not at all.
+fn score(within: &Within, fuzzy: &Fuzzy, candidate: Candidate<'_>) -> Result<u8, Need> {
+    let mut nearness = fuzzy.begin();
+    if let Within::Fields(name) = within {
+        let block = head(candidate.upto(Need::Header)?);
+        text::of_fields(block, name.as_bytes()).for_each(|value| nearness.look(&value));
+        return Ok(nearness.score());
+    }
+    let raw = &candidate.upto(Need::Whole)?.bytes;
+    let tree = Tree::parse(raw);
+    for (place, part) in tree.parts().enumerate() {
+        let block = raw.get(part.header.clone()).unwrap_or_default();
+        if place > 0 || *within == Within::Everything {
+            nearness.look(&text::of_header(block));
+        }
+        if let Some(said) = text::of_part(raw, part) {
+            nearness.look(&said);
+        }
+    }
+    Ok(nearness.score())
 }
 
 /// Whether one of the programs gives `wanted`: cheap answers first, whatever the order written.

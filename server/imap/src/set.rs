@@ -6,7 +6,8 @@
 //! cheap).
 //! Not here: which messages a set names; that takes a mailbox (`view`).
 
-use std::fmt::Write;
+use std::fmt::{self, Write};
+use std::ops::RangeInclusive;
 
 /// Most ranges one command may name. The longest seen in the wild (a client that lists every
 /// UID of a thinned mailbox) fit the command limit with room to spare.
@@ -50,6 +51,22 @@ impl SequenceSet {
         Ranges::new(pairs.collect())
     }
 
+    /// Its numbers one by one, if they are known, ascend and are at most `most`.
+    pub fn ascending(&self, most: usize) -> Option<Vec<u32>> {
+        let Self::Ranges(ranges) = self else { return None };
+        let mut numbers: Vec<u32> = Vec::new();
+        for range in ranges {
+            let (Point::Number(first), Point::Number(last)) = range else { return None };
+            let length = usize::try_from(last.checked_sub(*first)?).ok()? + 1;
+            if numbers.last().is_some_and(|before| before >= first) || numbers.len() + length > most
+            {
+                return None;
+            }
+            numbers.extend(*first..=*last);
+        }
+        Some(numbers)
+    }
+
     /// A number written alone that is larger than `last`, if there is one.
     pub fn single_beyond(&self, last: u32) -> Option<u32> {
         let Self::Ranges(ranges) = self else { return None };
@@ -78,11 +95,72 @@ impl Ranges {
         self.0.iter().copied()
     }
 
+    /// The set of these ranges of numbers.
+    pub fn of(ranges: impl IntoIterator<Item = RangeInclusive<u32>>) -> Self {
+        Self::new(ranges.into_iter().map(|range| (*range.start(), *range.end())).collect())
+    }
+
+    /// What is in both sets.
+    #[must_use]
+    pub fn and(&self, other: &Self) -> Self {
+        let (mut ours, mut theirs) = (self.iter().peekable(), other.iter().peekable());
+        let mut both = Vec::new();
+        while let (Some(&(a, b)), Some(&(c, d))) = (ours.peek(), theirs.peek()) {
+            if a.max(c) <= b.min(d) {
+                both.push((a.max(c), b.min(d)));
+            }
+            if b < d {
+                ours.next()
+            } else {
+                theirs.next()
+            };
+        }
+        Self(both)
+    }
+
+    /// What is in the set, but for these numbers, which ascend.
+    #[must_use]
+    pub fn without(&self, numbers: &[u32]) -> Self {
+        let mut left = Vec::new();
+        for (first, last) in self.iter() {
+            let from = numbers.partition_point(|number| *number < first);
+            let mut start = Some(first);
+            for &number in numbers.get(from..).unwrap_or_default() {
+                let Some(begin) = start.filter(|_| number <= last) else { break };
+                if begin < number {
+                    left.push((begin, number - 1));
+                }
+                start = number.checked_add(1);
+            }
+            left.extend(start.filter(|begin| *begin <= last).map(|begin| (begin, last)));
+        }
+        Self(left)
+    }
+
+    /// Whether nothing is in it.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Whether a number is in the set.
     pub fn contains(&self, number: u32) -> bool {
         let after = self.0.partition_point(|range| range.0 <= number);
         let range = after.checked_sub(1).and_then(|place| self.0.get(place));
         range.is_some_and(|range| number <= range.1)
+    }
+}
+
+/// Printed as a sequence-set.
+impl fmt::Display for Ranges {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (place, (first, last)) in self.iter().enumerate() {
+            let comma = if place == 0 { "" } else { "," };
+            match first == last {
+                true => write!(f, "{comma}{first}")?,
+                false => write!(f, "{comma}{first}:{last}")?,
+            }
+        }
+        Ok(())
     }
 }
 
@@ -127,6 +205,16 @@ mod tests {
         assert_eq!(set.single_beyond(9), Some(10));
         let everything = SequenceSet::Ranges(vec![(Number(1), Number(u32::MAX))]);
         assert!(everything.resolve(0).contains(u32::MAX));
+    }
+
+    #[test]
+    fn sets_are_cut() {
+        let set = |text: &[(u32, u32)]| Ranges::of(text.iter().map(|(a, b)| *a..=*b));
+        let both = set(&[(1, 5), (8, 9), (20, u32::MAX)]).and(&set(&[(3, 8), (30, 40)]));
+        assert_eq!(both.to_string(), "3:5,8,30:40");
+        assert_eq!(set(&[(1, 5), (8, 9)]).without(&[1, 3, 9, 12]).to_string(), "2,4:5,8");
+        assert_eq!(set(&[(5, u32::MAX)]).without(&[u32::MAX]).to_string(), "5:4294967294");
+        assert!(set(&[(7, 7)]).without(&[7]).is_empty());
     }
 
     #[test]

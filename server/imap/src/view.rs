@@ -14,7 +14,7 @@ use std::ops::RangeInclusive;
 
 use crate::flags::{Flags, Keyword, SystemFlag};
 use crate::response::Out;
-use crate::set::SequenceSet;
+use crate::set::{Ranges, SequenceSet};
 
 /// A message as a session sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,6 +67,10 @@ pub struct View {
     pub condstore: bool,
     /// Say RECENT, which RFC 9051 dropped.
     pub says_recent: bool,
+    /// Say VANISHED and not EXPUNGE (RFC 7162 3.2.10).
+    pub says_vanished: bool,
+    /// Say UIDFETCH and VANISHED: the client knows no sequence numbers (RFC 9586).
+    pub uid_only: bool,
 }
 
 impl View {
@@ -200,6 +204,11 @@ impl View {
         self.modseq = self.modseq.max(changes.modseq);
     }
 
+    /// UIDs whose EXPUNGE is owed.
+    pub fn gone(&self) -> impl Iterator<Item = u32> + '_ {
+        self.gone.iter().copied()
+    }
+
     /// Whether an EXPUNGE is owed.
     pub fn owes_expunge(&self) -> bool {
         !self.gone.is_empty()
@@ -229,35 +238,51 @@ impl View {
             out.say(&format!("* {} RECENT", self.recent_count()));
         }
         for uid in std::mem::take(&mut self.dirty) {
-            let Some(sequence) = self.sequence_of(uid) else { continue };
-            let Some(row) = self.row(sequence) else { continue };
-            out.raw("* ").number(u64::from(sequence)).raw(" FETCH (UID ").number(u64::from(uid));
-            out.raw(" FLAGS ").flags(&row.flags, row.recent);
-            if self.condstore {
-                out.raw(" MODSEQ (").number(row.modseq).raw(")");
-            }
-            out.say(")");
+            self.say_flags(uid, out);
         }
     }
 
+    /// Tells the flags of a message now, whatever is owed.
+    pub fn say_flags(&self, uid: u32, out: &mut Out) {
+        let Some(sequence) = self.sequence_of(uid) else { return };
+        let Some(row) = self.row(sequence) else { return };
+        out.fetch_head(self.uid_only, sequence, uid);
+        if !self.uid_only {
+            out.raw("UID ").number(u64::from(uid)).raw(" ");
+        }
+        out.raw("FLAGS ").flags(&row.flags, row.recent);
+        if self.condstore {
+            out.raw(" MODSEQ (").number(row.modseq).raw(")");
+        }
+        out.say(")");
+    }
+
+    /// Those of some UIDs that are in the picture no more and that the client may believe in.
+    pub fn missing(&self, uids: &Ranges) -> Ranges {
+        let known: Vec<u32> = self.rows.iter().map(|row| row.uid).collect();
+        uids.without(&known)
+    }
+
     /// Says every EXPUNGE owed, from the last message to the first, so that no number shifts under
-    /// the next. True if a recent message went.
+    /// the next; or VANISHED. True if a recent message went.
     fn announce_expunges(&mut self, out: &mut Out) -> bool {
         let gone = std::mem::take(&mut self.gone);
         let mut recent_went = false;
-        let mut told_went = 0;
+        let mut told_went = Vec::new();
         for (place, row) in self.rows.iter().enumerate().rev() {
-            if !gone.contains(&row.uid) {
-                continue;
-            }
             // A message that came and went between two announcements was never told of.
-            if place < self.told_count {
-                told_went += 1;
+            if gone.contains(&row.uid) && place < self.told_count {
+                told_went.push(row.uid);
                 recent_went |= row.recent;
-                out.say(&format!("* {} EXPUNGE", place + 1));
+                if !self.says_vanished && !self.uid_only {
+                    out.say(&format!("* {} EXPUNGE", place + 1));
+                }
             }
         }
-        self.told_count -= told_went;
+        if self.says_vanished || self.uid_only {
+            out.vanished("", &Ranges::of(told_went.iter().map(|uid| *uid..=*uid)));
+        }
+        self.told_count -= told_went.len();
         self.rows.retain(|row| !gone.contains(&row.uid));
         self.dirty.retain(|uid| !gone.contains(uid));
         recent_went

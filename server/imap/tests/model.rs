@@ -12,7 +12,7 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use grace_imap::flags::Flags;
+use grace_imap::flags::{Flags, SystemFlag};
 use support::{Client, NOW, Store, settings};
 
 /// Small and good enough (Marsaglia's xorshift64).
@@ -48,15 +48,28 @@ struct Believer {
     messages: Vec<Known>,
     tags: u32,
     idle: bool,
+    /// UIDs without `\\Seen`, as a search that is kept up to date says.
+    unseen: BTreeSet<u32>,
+}
+
+/// The numbers of a set.
+fn numbers(set: &str) -> impl Iterator<Item = u32> + '_ {
+    set.split(',').filter(|part| !part.is_empty()).flat_map(|part| {
+        let (first, last) = part.split_once(':').unwrap_or((part, part));
+        let number = |text: &str| text.parse::<u32>().expect("a number");
+        number(first)..=number(last)
+    })
 }
 
 impl Believer {
     fn new(store: &Rc<RefCell<Store>>) -> Self {
         let client = Client::new(store, settings());
-        let mut believer = Self { client, messages: Vec::new(), tags: 0, idle: false };
+        let (messages, unseen) = (Vec::new(), BTreeSet::new());
+        let mut believer = Self { client, messages, tags: 0, idle: false, unseen };
         believer.client.output.clear();
         believer.command("LOGIN ann \"secret \\\"word\\\"\"", true);
         believer.command("SELECT INBOX", true);
+        believer.command("UID SEARCH RETURN (UPDATE ALL) UNSEEN", true);
         believer
     }
 
@@ -78,6 +91,9 @@ impl Believer {
         for line in output.lines() {
             last = line.to_owned();
             let words: Vec<&str> = line.split(' ').collect();
+            if line.starts_with("* ESEARCH") {
+                self.searched(&words);
+            }
             let number = words.get(1).and_then(|word| word.parse::<usize>().ok());
             let (Some(number), Some(what)) = (number, words.get(2)) else { continue };
             match *what {
@@ -95,6 +111,23 @@ impl Believer {
             }
         }
         last
+    }
+
+    /// News of the search that is kept up to date.
+    fn searched(&mut self, words: &[&str]) {
+        let after = |word: &str, places: usize| {
+            let at = words.iter().position(|known| *known == word)?;
+            words.get(at + places).map(|set| set.trim_end_matches(')'))
+        };
+        for uid in after("ALL", 1).into_iter().flat_map(numbers) {
+            self.unseen.insert(uid);
+        }
+        for uid in after("ADDTO", 2).into_iter().flat_map(numbers) {
+            assert!(self.unseen.insert(uid), "{uid} came twice: {words:?}");
+        }
+        for uid in after("REMOVEFROM", 2).into_iter().flat_map(numbers) {
+            assert!(self.unseen.remove(&uid), "{uid} was not there: {words:?}");
+        }
     }
 
     fn fetched(&mut self, number: usize, line: &str) {
@@ -171,6 +204,9 @@ impl Believer {
         let store = store.borrow();
         let mails = &store.mailboxes["INBOX"].mails;
         assert_eq!(self.messages.len(), mails.len());
+        let is_unseen = |mail: &support::Mail| !mail.flags.has(SystemFlag::Seen);
+        let unseen = mails.iter().filter(|(_, mail)| is_unseen(mail)).map(|(uid, _)| *uid);
+        assert_eq!(self.unseen, unseen.collect::<BTreeSet<u32>>());
         for (known, (uid, mail)) in self.messages.iter().zip(mails) {
             assert!(known.uid.is_none_or(|known| known == *uid), "{known:?} is {uid}");
             let flags: BTreeSet<String> = mail.flags.names().map(str::to_owned).collect();
@@ -247,6 +283,23 @@ fn garbage_is_survived() {
         "RETURN (SAVE)",
         "BODY.PEEK[HEADER.FIELDS (a b)]",
         "MOVE 1 Other",
+        "SORT (REVERSE DATE) UTF-8 ",
+        "THREAD REFS UTF-8 ",
+        "RETURN (UPDATE PARTIAL -1:-2) ",
+        "FUZZY ",
+        "FILTER x",
+        "ESEARCH IN (personal subtree (a)) ",
+        "CATENATE (TEXT {1+}\r\n",
+        "URL \"/INBOX/;UID=1\"",
+        "REPLACE 1 INBOX ",
+        "ENABLE QRESYNC UIDONLY",
+        " (QRESYNC (1 2 1:3 (1 1)))",
+        "SETMETADATA INBOX (/private/x \"y\")",
+        "SETACL INBOX bob +lrs",
+        "PREVIEW (LAZY)",
+        "CHANGEDSINCE 1 VANISHED",
+        "COMPRESS DEFLATE",
+        "UNAUTHENTICATE",
         "+",
         "]",
         "{",

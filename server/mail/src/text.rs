@@ -84,7 +84,8 @@ impl Needle {
 }
 
 /// Case folding: upper case first, so that `ß` becomes `ss` and final sigma a sigma.
-fn fold(text: &str) -> String {
+#[must_use]
+pub fn fold(text: &str) -> String {
     if text.is_ascii() {
         return text.to_ascii_lowercase();
     }

@@ -13,7 +13,7 @@ use crate::store::dkim::remove_keys;
 use crate::store::failure::Failure;
 use crate::store::forwards::{AliasTargets, ForwardRow};
 use crate::store::logins::remove_logins;
-use crate::store::messages::{MailboxByName, Subscription};
+use crate::store::messages::{MailboxByName, MetadataRow, Subscription};
 use crate::store::removal::remove_mailbox;
 use crate::store::settings::{AddressSettings, DomainSettings};
 
@@ -94,6 +94,7 @@ fn delete_some(tx: &mut WriteTx<'_>, account: &Account) -> Result<bool, Failure>
         return Ok(false);
     }
     tx.delete_prefix::<Subscription, _>(&(account.id,))?;
+    tx.delete_prefix::<MetadataRow, _>(&(account.id,))?;
     remove_logins(tx, account.id)?;
     tx.delete::<AddressSettings>(account.address.as_str())?;
     tx.delete::<ForwardRow>(&account.id)?;

@@ -16,17 +16,23 @@ use gracedb::watch::Watch;
 use grace_imap::command::Secret;
 use grace_imap::date::DateTime;
 use grace_imap::flags::{FlagOperation, Flags};
-use grace_imap::machine::{Answer, Listed, Message, Need, Opened, Request, Why};
+use grace_imap::keys::Keys;
+use grace_imap::machine::{Answer, Listed, Message, Need, Request, START_BYTES, Why};
+use grace_imap::metadata::Entry;
 use grace_imap::name::MailboxName;
+use grace_imap::rights::Rights;
+use grace_imap::url::ImapUrl;
 use grace_ipc::event::{EventKind, Service, TraceId};
+use grace_mail::mime::Tree;
 
 use super::sasl::Sasl;
 use super::translate;
 use crate::directory::Person;
 use crate::directory::guest::{Guest, Verdict};
 use crate::directory::tickets::{Ticket, revoked};
-use crate::mailbox::append::{Birth, Upload};
+use crate::mailbox::append::{Birth, Upload, Uploaded};
 use crate::mailbox::change::FlagChange;
+use crate::mailbox::metadata;
 use crate::services::Services;
 use crate::store::failure::Failure;
 use crate::store::messages::MailboxRow;
@@ -45,6 +51,8 @@ pub(super) struct Desk {
     ticket: Option<Ticket>,
     /// The selected mailbox's number.
     selected: Option<u64>,
+    /// The mailbox last looked into.
+    peeked: Option<u64>,
     /// Hears of changes in the selected mailbox.
     watch: Option<Watch>,
     /// The message last read, held for the bytes that go straight to the client. What is held
@@ -53,11 +61,13 @@ pub(super) struct Desk {
     append: Option<Append>,
 }
 
-/// A message on its way in.
+/// Messages on their way in.
 struct Append {
     mailbox: u64,
-    birth: Birth,
-    upload: Upload,
+    /// Those that are whole.
+    whole: Vec<(Birth, Uploaded)>,
+    /// The one that comes in now.
+    open: Option<(Birth, Upload)>,
 }
 
 /// Either an answer, or why not.
@@ -80,6 +90,7 @@ impl Desk {
             person: None,
             ticket: None,
             selected: None,
+            peeked: None,
             watch: None,
             held: None,
             append: None,
@@ -130,17 +141,44 @@ impl Desk {
                 self.leave();
                 Ok(Answer::Done)
             }
-            Request::AppendBegin { mailbox, flags, date, .. } => {
+            Request::Logout => {
+                self.leave();
+                (self.person, self.ticket) = (None, None);
+                Ok(Answer::Done)
+            }
+            Request::AppendBegin { mailbox, flags, date } => {
                 self.append_begin(&mailbox, &flags, date)
             }
             Request::AppendChunk(bytes) => self.append_chunk(&bytes).await,
-            Request::AppendCommit => self.append_commit().await,
+            Request::AppendUrl(url) => match self.append_url(&url).await {
+                Ok(answer) => Ok(answer),
+                Err(Failure::Store(error)) => Err(Failure::Store(error)),
+                Err(_) => return Answer::Refused(Why::BadUrl(url.text)),
+            },
+            Request::AppendEnd => self.append_end().await,
+            Request::AppendCommit { replaces } => self.append_commit(replaces).await,
             Request::AppendAbort => {
                 self.append = None;
                 Ok(Answer::Done)
             }
-            Request::Read { uid, need } => self.read(uid, need),
+            Request::Read { uid, need, origin } => self.read(self.selected, uid, need, origin),
+            // Nobody shares mailboxes, and nobody is limited yet: not announced.
+            Request::MyRights(mailbox) => self.find(&mailbox).map(|_| Answer::Rights(Rights::ALL)),
+            Request::Acl(_)
+            | Request::SetAcl(..)
+            | Request::DeleteAcl(..)
+            | Request::Quota(_)
+            | Request::QuotaRoots(_)
+            | Request::SetQuota(..) => Err(Failure::NotAllowed("this is not offered here")),
+            Request::Metadata(mailbox) => self.metadata(mailbox.as_ref()),
+            Request::SetMetadata(mailbox, changes) => {
+                self.set_metadata(mailbox.as_ref(), changes).await
+            }
+            Request::Peek(mailbox) => self.peek(&mailbox).await,
+            Request::ReadPeeked { uid, need, origin } => self.read(self.peeked, uid, need, origin),
+            Request::Keys { uids, need } => self.keys(&uids, need),
             Request::Changes { since } => self.changes(since),
+            Request::Vanished { since } => self.vanished(since),
             Request::Flags { uids, operation, flags, unchanged_since } => {
                 self.flags(&uids, operation, &flags, unchanged_since).await
             }
@@ -226,13 +264,40 @@ impl Desk {
         Ok(Answer::Mailboxes(listed))
     }
 
+    /// The number annotations of a mailbox, or of the account, are kept under.
+    fn annotated(&self, name: Option<&MailboxName>) -> Result<u64, Failure> {
+        name.map_or(Ok(0), |name| self.find(name).map(|mailbox| mailbox.id))
+    }
+
+    fn metadata(&self, name: Option<&MailboxName>) -> Served {
+        let mailbox = self.annotated(name)?;
+        let entries = self.services.mailboxes.metadata(self.account()?, mailbox)?;
+        let known = |(entry, value): (String, Vec<u8>)| Some((Entry::parse(&entry)?, value));
+        Ok(Answer::Metadata(entries.into_iter().filter_map(known).collect()))
+    }
+
+    async fn set_metadata(
+        &self,
+        name: Option<&MailboxName>,
+        changes: Vec<(Entry, Option<Vec<u8>>)>,
+    ) -> Served {
+        let (account, mailbox) = (self.account()?, self.annotated(name)?);
+        let changes: Vec<(String, Option<Vec<u8>>)> =
+            changes.into_iter().map(|(entry, value)| (entry.to_string(), value)).collect();
+        match self.services.mailboxes.set_metadata(account, mailbox, &changes).await {
+            Err(Failure::Limit(metadata::TOO_MANY)) => Ok(Answer::Refused(Why::MetadataTooMany)),
+            done => done.map(|()| Answer::Done),
+        }
+    }
+
     async fn change_names(&mut self, request: Request) -> Served {
         let account = self.account()?;
         let (mailboxes, trace) = (&self.services.mailboxes, self.trace);
         match request {
             Request::Create(name, special_use) => {
                 let special_use = special_use.map(translate::special_use);
-                mailboxes.create(trace, account, name.as_str(), special_use).await?;
+                let made = mailboxes.create(trace, account, name.as_str(), special_use).await?;
+                return Ok(Answer::Created(translate::mailbox_id(&made)));
             }
             Request::Delete(name) => mailboxes.delete(trace, account, name.as_str()).await?,
             Request::Rename(from, to) => {
@@ -264,12 +329,7 @@ impl Desk {
             messages: opened.mailbox.messages,
         };
         self.services.porter.bus.emit(self.trace, selected);
-        Ok(Answer::Opened(Opened {
-            uid_validity: opened.mailbox.uid_validity,
-            uid_next: opened.mailbox.uid_next,
-            modseq: opened.mailbox.modseq,
-            rows: opened.messages,
-        }))
+        Ok(Answer::Opened(translate::opened(opened)))
     }
 
     fn changes(&mut self, since: u64) -> Served {
@@ -281,17 +341,36 @@ impl Desk {
         Ok(Answer::Changes(translate::changes(changes)))
     }
 
-    fn read(&mut self, uid: u32, need: Need) -> Served {
-        let mailbox = self.selected()?;
+    fn vanished(&self, since: u64) -> Served {
+        let gone = self.services.mailboxes.vanished_since(self.selected()?, since)?;
+        Ok(Answer::Vanished(gone))
+    }
+
+    async fn peek(&mut self, name: &MailboxName) -> Served {
+        let mailbox = self.find(name)?.id;
+        let opened = self.services.mailboxes.open(mailbox, false, translate::row).await?;
+        self.peeked = Some(mailbox);
+        Ok(Answer::Opened(translate::opened(opened)))
+    }
+
+    fn read(&mut self, mailbox: Option<u64>, uid: u32, need: Need, origin: bool) -> Served {
+        let mailbox = mailbox.ok_or(Failure::NoSuchMailbox)?;
         let Some((row, mut reader)) = self.services.mailboxes.message(mailbox, uid)? else {
             return Ok(Answer::Message(None));
         };
-        let mut message =
-            Message { date: translate::date(&row), size: row.size(), bytes: Vec::new() };
+        let date = translate::date(&row);
+        let (size, bytes) = (row.size(), Vec::new());
+        let mut message = Message { date, saved: date, email_id: String::new(), size, bytes };
+        if origin {
+            let (saved_s, first) = self.services.mailboxes.origin(&row)?;
+            message.saved = DateTime { time_s: saved_s, zone_min: 0 };
+            message.email_id = translate::email_id(&first);
+        }
         if need > Need::Facts {
             message.bytes = match need {
                 Need::Facts | Need::Held => Vec::new(),
                 Need::Header => read_header(&mut reader)?,
+                Need::Start => read_start(&mut reader)?,
                 Need::Whole => {
                     let size = usize::try_from(reader.len()).unwrap_or(usize::MAX);
                     reader.read_all(size)?
@@ -300,6 +379,21 @@ impl Desk {
             self.held = Some((uid, reader));
         }
         Ok(Answer::Message(Some(message)))
+    }
+
+    fn keys(&self, uids: &[u32], need: Need) -> Served {
+        let mailbox = self.selected()?;
+        let mut all = Vec::with_capacity(uids.len());
+        for &uid in uids {
+            let found = self.services.mailboxes.message(mailbox, uid)?;
+            let Some((row, mut reader)) = found else { continue };
+            let header = match need {
+                Need::Facts => Vec::new(),
+                _ => read_header(&mut reader)?,
+            };
+            all.push(Keys::of(uid, row.internal_date_s, row.size(), &header));
+        }
+        Ok(Answer::Keys(all))
     }
 
     async fn flags(
@@ -349,24 +443,75 @@ impl Desk {
             internal_zone_min: date.map_or(0, |date| date.zone_min),
         };
         let upload = self.services.mailboxes.upload();
-        self.append = Some(Append { mailbox, birth, upload });
+        let append = self.append.get_or_insert(Append { mailbox, whole: Vec::new(), open: None });
+        append.open = Some((birth, upload));
         Ok(Answer::Done)
     }
 
     async fn append_chunk(&mut self, bytes: &[u8]) -> Served {
-        let append = self.append.as_mut().ok_or(Failure::NotAllowed("there is no message"))?;
-        append.upload.write(bytes).await?;
+        let most = self.services.config.limits.message_bytes_max;
+        let open = self.append.as_mut().and_then(|append| append.open.as_mut());
+        let (_, upload) = open.ok_or(NO_MESSAGE)?;
+        // The machine knows each literal's size, not that of all pieces of a CATENATE.
+        if upload.size() + bytes.len() as u64 > most {
+            return Ok(Answer::Refused(Why::TooBig));
+        }
+        upload.write(bytes).await?;
         Ok(Answer::Done)
     }
 
-    async fn append_commit(&mut self) -> Served {
-        let append = self.append.take().ok_or(Failure::NotAllowed("there is no message"))?;
-        let message = append.upload.finish().await?;
+    /// The next bytes of the message stand in another one of this account (RFC 4469).
+    async fn append_url(&mut self, url: &ImapUrl) -> Served {
+        if let Some(server) = &url.server {
+            let person = self.person.as_ref().map(|person| person.address.as_str());
+            let host = self.services.config.hostname.to_ascii_lowercase();
+            let is_mine = server.user.as_deref().is_none_or(|user| Some(user) == person);
+            if server.host != host || !is_mine {
+                return Err(Failure::NotAllowed("it is elsewhere"));
+            }
+        }
+        let mailbox = self.find(&url.mailbox)?;
+        if url.uid_validity.is_some_and(|validity| validity != mailbox.uid_validity) {
+            return Err(Failure::NoSuchMailbox);
+        }
+        let found = self.services.mailboxes.message(mailbox.id, url.uid)?;
+        let (row, mut reader) = found.ok_or(Failure::NoSuchMessage)?;
+        let raw = reader.read_all(usize::try_from(row.size()).unwrap_or(usize::MAX))?;
+        let bytes = url.section.bytes(&raw, &Tree::parse(&raw)).ok_or(Failure::NoSuchMessage)?;
+        let (start, length) = url.partial.unwrap_or((0, None));
+        let place = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(bytes.len());
+        let end = length.map_or(bytes.len(), |length| place(start.saturating_add(length)));
+        self.append_chunk(bytes.get(place(start)..end).unwrap_or_default()).await
+    }
+
+    async fn append_end(&mut self) -> Served {
+        let append = self.append.as_mut().ok_or(NO_MESSAGE)?;
+        let (birth, upload) = append.open.take().ok_or(NO_MESSAGE)?;
+        if upload.size() == 0 {
+            return Err(Failure::NotAllowed("the message is empty"));
+        }
+        append.whole.push((birth, upload.finish().await?));
+        Ok(Answer::Done)
+    }
+
+    async fn append_commit(&mut self, replaces: Option<u32>) -> Served {
+        let Append { mailbox, mut whole, .. } = self.append.take().ok_or(NO_MESSAGE)?;
         let mailboxes = &self.services.mailboxes;
-        let placed = mailboxes.append(self.trace, append.mailbox, &append.birth, message).await?;
-        Ok(Answer::Appended { uid_validity: placed.uid_validity, uid: placed.uid })
+        let placed = match replaces {
+            Some(uid) => {
+                let message = whole.pop().ok_or(NO_MESSAGE)?;
+                let old = (self.selected()?, uid);
+                vec![mailboxes.replace(self.trace, old, mailbox, message).await?]
+            }
+            None => mailboxes.append(self.trace, mailbox, &whole).await?,
+        };
+        let uid_validity = placed.first().map_or(0, |placed| placed.uid_validity);
+        Ok(Answer::Appended { uid_validity, uids: placed.iter().map(|one| one.uid).collect() })
     }
 }
+
+/// The machine begins a message before it sends or ends one.
+const NO_MESSAGE: Failure = Failure::NotAllowed("there is no message");
 
 /// Everything up to and with the first empty line.
 fn read_header(reader: &mut LargeReader) -> Result<Vec<u8>, Failure> {
@@ -387,6 +532,21 @@ fn read_header(reader: &mut LargeReader) -> Result<Vec<u8>, Failure> {
         // The line ends of an empty line may be cut apart.
         searched = header.len().saturating_sub(4);
     }
+}
+
+/// The header, and whatever else is in the first [`START_BYTES`].
+fn read_start(reader: &mut LargeReader) -> Result<Vec<u8>, Failure> {
+    let mut start = read_header(reader)?;
+    let end = usize::try_from(reader.len()).unwrap_or(usize::MAX).min(START_BYTES);
+    while start.len() < end {
+        let mut piece = vec![0; end - start.len()];
+        let count = reader.read_at(start.len() as u64, &mut piece)?;
+        if count == 0 {
+            break;
+        }
+        start.extend_from_slice(piece.get(..count).unwrap_or_default());
+    }
+    Ok(start)
 }
 
 /// Where the first empty line ends, which is also at the very start if that is empty.

@@ -8,6 +8,7 @@
 
 pub mod session;
 
+mod deflate;
 mod desk;
 mod sasl;
 mod translate;

@@ -18,6 +18,7 @@ use super::wire::Wire;
 use crate::net::Visit;
 use crate::net::listener::{Ended, secure};
 use crate::services::Services;
+use crate::store::seed;
 use crate::telemetry::bus::claim;
 
 /// Read at once between commands, in bytes. Commands are short, and ten thousand idle sessions
@@ -97,7 +98,8 @@ impl Driver {
 
     /// Serves until the session is closed, and says why; `Err` says why it was cut.
     async fn serve(&mut self) -> Result<String, String> {
-        let began = Instant::now();
+        let mut began = Instant::now();
+        let mut was_stranger = true;
         let mut answered_at = began;
         let mut has_spoken = false;
         loop {
@@ -114,9 +116,17 @@ impl Driver {
                 answered_at = Instant::now();
             }
             // Before a login the clock is not wound up again by every byte.
-            let since = if self.session.is_authenticated() { answered_at } else { began };
+            let is_stranger = !self.session.is_authenticated();
+            if is_stranger && !was_stranger {
+                // It logged out of its account (RFC 8437), and may take its time anew.
+                began = Instant::now();
+            }
+            was_stranger = is_stranger;
+            let since = if is_stranger { began } else { answered_at };
             let deadline = since + Duration::from_secs(self.session.silence_s_max());
-            match self.listen(deadline).await? {
+            let heard = self.listen(deadline).await?;
+            self.session.set_time(seed::now_s());
+            match heard {
                 Heard::Bytes(bytes) => {
                     has_spoken = true;
                     self.session.receive(&bytes);
@@ -170,9 +180,15 @@ impl Driver {
                 // A long SEARCH or FETCH finds all it needs in memory; others want the thread too.
                 tokio::task::consume_budget().await;
                 let answer = self.desk.serve(request).await;
+                self.session.set_time(seed::now_s());
                 self.session.answer(answer);
             }
+            Action::Flush => self.wire.flush().await.map_err(|error| error.to_string())?,
             Action::StartTls => self.start_tls().await?,
+            Action::StartCompression => {
+                self.wire.flush().await.map_err(|error| error.to_string())?;
+                self.wire.compress();
+            }
             Action::Refused { command, reply } => {
                 let About { service, peer, trace } = self.visit;
                 let (command, reply) = (claim(command.as_bytes()), claim(reply.as_bytes()));

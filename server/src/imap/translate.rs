@@ -5,13 +5,13 @@
 use grace_imap::command;
 use grace_imap::date::DateTime;
 use grace_imap::flags::{FlagOperation, Flags, SystemFlag};
-use grace_imap::machine::{Status, Why};
+use grace_imap::machine::{Opened, Status, Why};
 use grace_imap::view::{Changes, Row};
 
 use crate::mailbox::change::FlagVerb;
-use crate::mailbox::read;
+use crate::mailbox::{metadata, read};
 use crate::store::failure::Failure;
-use crate::store::messages::{MailboxRow, MessageRow, SpecialUse, flag};
+use crate::store::messages::{FirstPlace, MailboxRow, MessageRow, SpecialUse, flag};
 
 const _: () = assert!(
     SystemFlag::Seen.bit() == flag::SEEN
@@ -20,6 +20,7 @@ const _: () = assert!(
         && SystemFlag::Deleted.bit() == flag::DELETED
         && SystemFlag::Draft.bit() == flag::DRAFT
 );
+const _: () = assert!(metadata::ENTRIES_MAX == grace_imap::metadata::ENTRIES_MAX);
 
 pub(super) fn row(mailbox: &MailboxRow, message: &MessageRow) -> Row {
     let keywords = message.keywords.iter().map(String::as_str);
@@ -39,6 +40,17 @@ pub(super) fn date(message: &MessageRow) -> DateTime {
     DateTime { time_s: message.internal_date_s, zone_min: message.internal_zone_min }
 }
 
+/// MAILBOXID (RFC 8474 4): the number of a mailbox is never used again.
+pub(super) fn mailbox_id(mailbox: &MailboxRow) -> String {
+    format!("F{}", mailbox.id)
+}
+
+/// EMAILID (RFC 8474 5.1).
+pub(super) fn email_id(first: &FirstPlace) -> String {
+    let FirstPlace { mailbox, uid_validity, uid } = first;
+    format!("E{mailbox}-{uid_validity}-{uid}")
+}
+
 pub(super) fn verb(operation: FlagOperation) -> FlagVerb {
     match operation {
         FlagOperation::Replace => FlagVerb::Replace,
@@ -52,11 +64,22 @@ pub(super) fn changes(changes: read::Changes<Row>) -> Changes {
     Changes { modseq: mailbox.modseq, rows, vanished }
 }
 
+pub(super) fn opened(opened: read::Opened<Row>) -> Opened {
+    Opened {
+        mailbox_id: mailbox_id(&opened.mailbox),
+        uid_validity: opened.mailbox.uid_validity,
+        uid_next: opened.mailbox.uid_next,
+        modseq: opened.mailbox.modseq,
+        rows: opened.messages,
+    }
+}
+
 pub(super) fn status(mailbox: &MailboxRow) -> Status {
     // Counting them would take a walk; those that were expunged unseen make this too large at
     // worst.
     let recent = mailbox.uid_next.saturating_sub(mailbox.recent_from).min(mailbox.messages);
     Status {
+        mailbox_id: mailbox_id(mailbox),
         messages: u64::from(mailbox.messages),
         recent: u64::from(recent),
         unseen: u64::from(mailbox.unseen),
@@ -96,6 +119,7 @@ pub(super) fn listed_use(number: u8) -> Option<command::SpecialUse> {
 pub(super) fn why(failure: &Failure) -> Why {
     match failure {
         Failure::NoSuchMailbox => Why::NoSuchMailbox,
+        Failure::NoSuchMessage => Why::MessageGone,
         Failure::Exists => Why::Exists,
         Failure::NotAllowed(text) => Why::NotAllowed((*text).to_owned()),
         Failure::Limit(text) => Why::Limit((*text).to_owned()),

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
+use super::deflate::Deflate;
 use crate::net::stream::Stream;
 
 /// So many bytes are collected before they are written: several TLS records, few system calls.
@@ -18,6 +19,8 @@ const BUFFER_BYTES: usize = 64 * 1024;
 #[derive(Debug)]
 pub(super) struct Wire {
     stream: Option<Stream>,
+    /// Both sides compress what they say.
+    deflate: Option<Box<Deflate>>,
     waiting: Vec<u8>,
     write_wait: Duration,
     bytes: (u64, u64),
@@ -26,7 +29,7 @@ pub(super) struct Wire {
 impl Wire {
     pub(super) fn new(stream: Stream, write_s: u64) -> Self {
         let write_wait = Duration::from_secs(write_s);
-        Self { stream: Some(stream), waiting: Vec::new(), write_wait, bytes: (0, 0) }
+        Self { stream: Some(stream), deflate: None, waiting: Vec::new(), write_wait, bytes: (0, 0) }
     }
 
     fn stream(&mut self) -> io::Result<&mut Stream> {
@@ -50,7 +53,10 @@ impl Wire {
             return Ok(());
         }
         // An idle session keeps no buffer.
-        let bytes = std::mem::take(&mut self.waiting);
+        let mut bytes = std::mem::take(&mut self.waiting);
+        if let Some(deflate) = &mut self.deflate {
+            bytes = deflate.deflate(&bytes)?;
+        }
         let wait = self.write_wait;
         let stream = self.stream()?;
         // A large answer over a slow line is no silence: each piece has its own time.
@@ -75,10 +81,26 @@ impl Wire {
 
     /// Reads what has come, at most `bytes_max`; empty: the client hung up. Cancel safe.
     pub(super) async fn read(&mut self, bytes_max: usize) -> io::Result<Vec<u8>> {
-        let mut bytes = vec![0; bytes_max];
-        let count = self.stream()?.read(&mut bytes).await?;
-        bytes.truncate(count);
-        Ok(bytes)
+        loop {
+            if let Some(deflate) = &mut self.deflate {
+                let said = deflate.inflate(bytes_max)?;
+                if !said.is_empty() {
+                    return Ok(said);
+                }
+            }
+            let mut bytes = vec![0; bytes_max];
+            let count = self.stream()?.read(&mut bytes).await?;
+            bytes.truncate(count);
+            match &mut self.deflate {
+                Some(deflate) if count > 0 => deflate.receive(&bytes),
+                _ => return Ok(bytes),
+            }
+        }
+    }
+
+    /// From here on both sides compress (RFC 4978).
+    pub(super) fn compress(&mut self) {
+        self.deflate = Some(Box::new(Deflate::new()));
     }
 
     /// Takes the stream away, for TLS to begin on it.

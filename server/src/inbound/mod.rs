@@ -487,7 +487,9 @@ fn mailbox(recipient: &Recipient) -> Option<&Address> {
 fn store_reply(failure: &Failure) -> Reply {
     match failure {
         Failure::Limit(limit) => Reply::new(452, (4, 2, 2), limit),
-        Failure::NoSuchMailbox => Reply::new(451, (4, 2, 1), "a recipient has just been removed"),
+        Failure::NoSuchMailbox | Failure::NoSuchMessage => {
+            Reply::new(451, (4, 2, 1), "a recipient has just been removed")
+        }
         // RFC 5321 4.2.3: "insufficient system storage".
         Failure::Full(_) => {
             Reply::new(452, (4, 3, 1), "no room to store mail now, please try again later")

@@ -1,4 +1,4 @@
-//! Putting messages in: delivery to many, and IMAP's APPEND to one.
+//! Putting messages in: delivery to many, and IMAP's APPEND and REPLACE to one.
 //!
 //! ```text
 //!   upload ──▶ pieces in the journal ──▶ finish ──▶ ONE transaction: rows, counts ──▶ sync
@@ -14,9 +14,10 @@ use grace_ipc::event::{EventKind, TraceId};
 
 use super::Mailboxes;
 use super::change::get_mailbox;
+use super::expunge::Removal;
 use crate::store::accounts::Account;
 use crate::store::failure::Failure;
-use crate::store::messages::{MailboxRow, MessageRow, flag};
+use crate::store::messages::{FirstPlace, MailboxRow, MessageRow, Origin, flag};
 use crate::store::outgoing::{self, Onward};
 use crate::store::seed;
 
@@ -161,36 +162,81 @@ impl Mailboxes {
         Ok(pending.await?)
     }
 
-    /// Appends a message to a mailbox (RFC 9051 6.3.12). Done means on disk.
+    /// Appends messages to a mailbox, all or none (RFC 9051 6.3.12, RFC 3502). Done means on disk.
     ///
     /// # Errors
-    /// The mailbox is gone, or the database failed; the message stands nowhere.
+    /// The mailbox is gone, or the database failed; the messages stand nowhere.
     pub async fn append(
         &self,
         trace: TraceId,
         mailbox: u64,
-        birth: &Birth,
-        message: Uploaded,
-    ) -> Result<Placed, Failure> {
-        let size = message.size();
-        let placed = self
-            .db
-            .write(|tx| {
-                let row = get_mailbox(tx, mailbox)?;
-                let account = tx.get::<Account>(&row.account)?.ok_or(Failure::NoSuchMailbox)?;
-                place(tx, &message, vec![(account.address, row)], birth)
-            })?
-            .await?;
-        let placed = placed.into_iter().next().ok_or(Failure::NoSuchMailbox)?;
-        let appended = EventKind::MessageAppended {
-            account: placed.account.clone(),
-            mailbox: placed.name.clone(),
-            uid: placed.uid,
-            size,
-        };
-        self.bus.emit(trace, appended);
+        messages: &[(Birth, Uploaded)],
+    ) -> Result<Vec<Placed>, Failure> {
+        let pending = self.db.write(|tx| append_all(tx, mailbox, messages))?;
+        let placed = pending.await?;
+        self.tell_appended(trace, &placed, messages);
         Ok(placed)
     }
+
+    /// Appends a message and removes another one for good, in one step (RFC 8508).
+    ///
+    /// # Errors
+    /// A mailbox or the message to replace is gone, or the database failed; nothing was done.
+    pub async fn replace(
+        &self,
+        trace: TraceId,
+        (from, uid): (u64, u32),
+        to: u64,
+        message: (Birth, Uploaded),
+    ) -> Result<Placed, Failure> {
+        let messages = [message];
+        let pending = self.db.write(|tx| {
+            let old = tx.get::<MessageRow>(&(from, uid))?.ok_or(Failure::NoSuchMessage)?;
+            let placed = append_all(tx, to, &messages)?;
+            let mut removal = Removal::begin(tx, from)?;
+            removal.take(tx, &old, uid)?;
+            removal.end(tx)?;
+            Ok::<_, Failure>(placed)
+        })?;
+        let placed = pending.await?;
+        self.tell_appended(trace, &placed, &messages);
+        placed.into_iter().next().ok_or(Failure::NoSuchMailbox)
+    }
+
+    fn tell_appended(&self, trace: TraceId, placed: &[Placed], messages: &[(Birth, Uploaded)]) {
+        for (placed, (_, message)) in placed.iter().zip(messages) {
+            let appended = EventKind::MessageAppended {
+                account: placed.account.clone(),
+                mailbox: placed.name.clone(),
+                uid: placed.uid,
+                size: message.size(),
+            };
+            self.bus.emit(trace, appended);
+        }
+    }
+}
+
+/// Appends messages within a transaction, in their order.
+fn append_all(
+    tx: &mut WriteTx<'_>,
+    mailbox: u64,
+    messages: &[(Birth, Uploaded)],
+) -> Result<Vec<Placed>, Failure> {
+    let mut all = Vec::with_capacity(messages.len());
+    for (birth, message) in messages {
+        let row = get_mailbox(tx, mailbox)?;
+        let account = tx.get::<Account>(&row.account)?.ok_or(Failure::NoSuchMailbox)?;
+        let placed = place(tx, message, vec![(account.address, row)], birth)?;
+        if birth.internal_date_s.is_some() {
+            for Placed { mailbox, uid_validity, uid, .. } in &placed {
+                let (mailbox, uid, uid_validity) = (*mailbox, *uid, *uid_validity);
+                let first = FirstPlace { mailbox, uid_validity, uid };
+                tx.put(&Origin { mailbox, uid, saved_s: seed::now_s(), first })?;
+            }
+        }
+        all.extend(placed);
+    }
+    Ok(all)
 }
 
 /// Delivers a message within a transaction, as [`Mailboxes::deliver`] does.

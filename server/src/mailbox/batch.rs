@@ -20,8 +20,9 @@ const MESSAGES_MAX: usize = 500;
 /// far from what a transaction may have.
 const BYTES_MAX: usize = 1 << 20;
 
-/// Bytes of a message's row, its index entry and the note that it points to its body.
-const ROW_BYTES: usize = 256;
+/// Bytes of a message's row, its index entry, where it came from, and the note that it points to
+/// its body.
+const ROW_BYTES: usize = 320;
 
 /// Bytes for each piece of its body.
 const PIECE_BYTES: usize = 64;

@@ -4,7 +4,7 @@
 //! what it is a copy of.
 //! Not here: removal (`expunge`), how much one transaction takes (`batch`).
 
-use gracedb::view::View as _;
+use gracedb::view::View;
 use gracedb::write::WriteTx;
 
 use super::Mailboxes;
@@ -12,7 +12,8 @@ use super::append::{admit, check_keywords};
 use super::batch::Listed;
 use super::expunge::{Expunged, Removal};
 use crate::store::failure::Failure;
-use crate::store::messages::{MailboxRow, MessageRow, flag};
+use crate::store::messages::{FirstPlace, MailboxRow, MessageRow, Origin, flag};
+use crate::store::seed;
 
 /// How flags are changed (RFC 9051 6.4.6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,10 +90,7 @@ impl Mailboxes {
         let all = self.in_batches(
             (from, uids),
             0,
-            |tx, listed| {
-                get_mailbox(tx, from)?;
-                copy_some(tx, listed, to).map(|(copied, _)| copied)
-            },
+            |tx, listed| copy_some(tx, listed, (from, to)).map(|(copied, _)| copied),
             |some| copied.add(some),
         );
         let Err(failure) = all.await else { return Ok(copied) };
@@ -119,7 +117,7 @@ impl Mailboxes {
             (from, uids),
             0,
             |tx, listed| {
-                let (copied, messages) = copy_some(tx, listed, to)?;
+                let (copied, messages) = copy_some(tx, listed, (from, to))?;
                 let mut removal = Removal::begin(tx, from)?;
                 for message in &messages {
                     removal.take(tx, message, message.uid)?;
@@ -207,19 +205,33 @@ fn store_some(
     Ok(left)
 }
 
+/// Where a message of a mailbox first stood.
+pub(super) fn first_place(
+    view: &impl View,
+    mailbox: &MailboxRow,
+    uid: u32,
+) -> Result<FirstPlace, Failure> {
+    let origin = view.get::<Origin>(&(mailbox.id, uid))?;
+    let here = FirstPlace { mailbox: mailbox.id, uid_validity: mailbox.uid_validity, uid };
+    Ok(origin.map_or(here, |origin| origin.first))
+}
+
 /// Copies within a transaction; also returns what the copies were made of.
 fn copy_some(
     tx: &mut WriteTx<'_>,
     listed: &mut Listed<'_>,
-    to: u64,
+    (from, to): (u64, u64),
 ) -> Result<(Copied, Vec<MessageRow>), Failure> {
     let mut target = get_mailbox(tx, to)?;
-    let modseq = target.modseq + 1;
+    let source = get_mailbox(tx, from)?;
+    let (modseq, saved_s) = (target.modseq + 1, seed::now_s());
     let mut copied = Copied { uid_validity: target.uid_validity, uids: Vec::new() };
     let mut messages = Vec::new();
     while let Some(message) = listed.next(tx)? {
         let uid = target.uid_next;
         admit(tx, &mut target, &MessageRow { mailbox: to, uid, modseq, ..message.clone() })?;
+        let first = first_place(tx, &source, message.uid)?;
+        tx.put(&Origin { mailbox: to, uid, saved_s, first })?;
         copied.uids.push((message.uid, uid));
         messages.push(message);
     }

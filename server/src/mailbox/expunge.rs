@@ -22,7 +22,7 @@ use super::batch::Batch;
 use super::change::{count_flags, get_mailbox};
 use crate::store::accounts::Account;
 use crate::store::failure::Failure;
-use crate::store::messages::{MailboxRow, MessageRow, Vanished, flag};
+use crate::store::messages::{MailboxRow, MessageRow, Origin, Vanished, flag};
 
 /// Rows looked at before other tasks have their turn: some milliseconds.
 const LOOKS_MAX: usize = 2_000;
@@ -246,6 +246,7 @@ impl Removal {
     fn take_everything(&mut self, tx: &mut WriteTx<'_>, all: &Everything) -> Result<(), Failure> {
         let id = self.mailbox.id;
         tx.delete_prefix::<MessageRow, _>(&(id,))?;
+        tx.delete_prefix::<Origin, _>(&(id,))?;
         tx.delete_prefix::<Vanished, _>(&(id,))?;
         let last = all.last_uid.max(self.mailbox.uid_next.saturating_sub(1));
         self.gone = Expunged { count: all.count, uids: vec![1..=last] };
@@ -266,6 +267,9 @@ impl Removal {
     ) -> Result<(), Failure> {
         let MessageRow { mailbox, uid, .. } = *message;
         tx.delete::<MessageRow>(&(mailbox, uid))?;
+        if tx.get::<Origin>(&(mailbox, uid))?.is_some() {
+            tx.delete::<Origin>(&(mailbox, uid))?;
+        }
         let row = &mut self.mailbox;
         row.messages = row.messages.saturating_sub(1);
         row.bytes = row.bytes.saturating_sub(message.size());

@@ -10,6 +10,7 @@ pub mod append;
 mod batch;
 pub mod change;
 pub mod expunge;
+pub mod metadata;
 pub mod names;
 pub mod read;
 pub mod usage;

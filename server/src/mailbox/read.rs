@@ -13,7 +13,9 @@ use grace_ipc::event::{EventKind, TraceId};
 use super::Mailboxes;
 use super::change::get_mailbox;
 use crate::store::failure::Failure;
-use crate::store::messages::{MailboxRow, MessageByModseq, MessageRow, Vanished};
+use crate::store::messages::{
+    FirstPlace, MailboxRow, MessageByModseq, MessageRow, Origin, Vanished,
+};
 
 /// A mailbox and its messages at one moment, each as much of it as was wanted.
 #[derive(Debug, Clone)]
@@ -137,6 +139,38 @@ impl Mailboxes {
             .map(|gone| gone.map(|gone| gone.first..=gone.last))
             .collect::<Result<_, _>>()?;
         Ok(Changes { mailbox: row, changed, vanished })
+    }
+
+    /// UIDs that went from a mailbox after `modseq`, by the time they went; among them some that
+    /// were not in use.
+    ///
+    /// # Errors
+    /// The mailbox is gone, or the database failed.
+    pub fn vanished_since(
+        &self,
+        mailbox: u64,
+        modseq: u64,
+    ) -> Result<Vec<RangeInclusive<u32>>, Failure> {
+        let snapshot = self.db.snapshot();
+        find(&snapshot, mailbox)?;
+        let after = modseq.saturating_add(1);
+        let gone = snapshot.range::<Vanished>((mailbox, after, 0)..(mailbox + 1, 0, 0));
+        Ok(gone.map(|gone| gone.map(|gone| gone.first..=gone.last)).collect::<Result<_, _>>()?)
+    }
+
+    /// When a message was put into its mailbox, in seconds since 1970 UTC, and where it first
+    /// stood.
+    ///
+    /// # Errors
+    /// The mailbox is gone, or the database failed.
+    pub fn origin(&self, message: &MessageRow) -> Result<(i64, FirstPlace), Failure> {
+        let snapshot = self.db.snapshot();
+        if let Some(origin) = snapshot.get::<Origin>(&(message.mailbox, message.uid))? {
+            return Ok((origin.saved_s, origin.first));
+        }
+        let MailboxRow { id: mailbox, uid_validity, .. } = find(&snapshot, message.mailbox)?;
+        let first = FirstPlace { mailbox, uid_validity, uid: message.uid };
+        Ok((message.internal_date_s, first))
     }
 
     /// One message's row, and a reader of its bytes, which stay as long as the reader is held.

@@ -9,6 +9,8 @@ use gracedb::error::Error as StoreError;
 pub enum Failure {
     /// There is no such mailbox (any more).
     NoSuchMailbox,
+    /// There is no such message (any more).
+    NoSuchMessage,
     /// There is a mailbox of that name already.
     Exists,
     /// Nobody may do that, whoever asks; why, in words.
@@ -25,6 +27,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoSuchMailbox => f.write_str("there is no such mailbox"),
+            Self::NoSuchMessage => f.write_str("there is no such message"),
             Self::Exists => f.write_str("there is a mailbox of that name already"),
             Self::NotAllowed(why) | Self::Limit(why) => f.write_str(why),
             Self::Full(e) => e.fmt(f),

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   mailbox ──▶ message (mailbox, uid) ──▶ bytes in the journal, written once
+//!          ├──▶ origin (mailbox, uid), beside copies
 //!          └──▶ vanished (mailbox, modseq, first UID)
 //! ```
 //! A message is a small row that points to its bytes; however many mailboxes hold it, they stand
@@ -93,6 +94,53 @@ impl MessageRow {
     pub fn is_deleted(&self) -> bool {
         self.flags & flag::DELETED != 0
     }
+}
+
+/// Where a message came from, if something of that does not follow from its row: it was put into
+/// its mailbox at another time than INTERNALDATE says, or it is a copy. What was delivered has no
+/// such row.
+#[derive(Debug, Clone, PartialEq, Eq, Table, Serialize, Deserialize)]
+#[table(id = 40, name = "origin")]
+pub struct Origin {
+    /// The mailbox the message is in.
+    #[key]
+    pub mailbox: u64,
+    /// Its UID there.
+    #[key]
+    pub uid: u32,
+    /// SAVEDATE: when it was put there (RFC 8514), seconds since 1970 UTC.
+    pub saved_s: i64,
+    /// Where it first stood.
+    pub first: FirstPlace,
+}
+
+/// Where a message first stood, which is what its EMAILID says (RFC 8474 5.1): all copies of it
+/// share that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FirstPlace {
+    /// The mailbox.
+    pub mailbox: u64,
+    /// Its UIDVALIDITY then.
+    pub uid_validity: u32,
+    /// The UID there.
+    pub uid: u32,
+}
+
+/// An annotation of a mailbox, or of an account (RFC 5464).
+#[derive(Debug, Clone, PartialEq, Eq, Table, Serialize, Deserialize)]
+#[table(id = 42, name = "metadata")]
+pub struct MetadataRow {
+    /// Whose it is.
+    #[key]
+    pub account: u64,
+    /// The mailbox it is about; 0: the account itself.
+    #[key]
+    pub mailbox: u64,
+    /// The entry's name, in lower case.
+    #[key]
+    pub entry: String,
+    /// Its value.
+    pub value: Vec<u8>,
 }
 
 /// Messages that went at one time, for sessions that still count them. None of the mailbox's

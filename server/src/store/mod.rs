@@ -12,6 +12,7 @@
 //!  25 grey_waiting  26 grey_known  27 grey_secret
 //!  30 alias_target  31 forward  32 srs_key
 //!  23 route      24 deliver_by
+//!  40 origin       42 metadata
 //! ```
 //! Invariant: a table's id and name never change meaning; a table that is given up keeps its id:
 //! 6, `body`.
@@ -48,7 +49,9 @@ use self::dkim::DkimKeyRow;
 use self::forwards::{AliasTargets, ForwardRow, SrsKeyRow};
 use self::greylist::{GreyKnownRow, GreySecretRow, GreyWaitingRow};
 use self::logins::{AppPasswordRow, ScramKeyRow};
-use self::messages::{MailboxRow, MessageRow, Subscription, UidValidity, Vanished};
+use self::messages::{
+    MailboxRow, MessageRow, MetadataRow, Origin, Subscription, UidValidity, Vanished,
+};
 use self::outgoing::{DeliverByRow, OutgoingRecipientRow, OutgoingRow};
 use self::routes::RouteRow;
 use self::settings::{AddressSettings, DomainSettings};
@@ -86,4 +89,6 @@ pub const SCHEMA: Schema = Schema::new(&[
     SrsKeyRow::DEF,
     RouteRow::DEF,
     DeliverByRow::DEF,
+    Origin::DEF,
+    MetadataRow::DEF,
 ]);

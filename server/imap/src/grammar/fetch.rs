@@ -5,10 +5,9 @@
 
 use grace_mail::section::{PATH_LEN_MAX, Section, What};
 
-use crate::command::{Fetch, FetchItem, SectionSpelling, Verb};
+use crate::command::{Fetch, FetchItem, SectionSpelling, Verb, Window};
 use crate::cursor::{Cursor, Parsed, Refusal};
 use crate::grammar::sequence_set;
-use crate::response::Code;
 
 pub(crate) fn fetch(cursor: &mut Cursor<'_>, uid: bool) -> Parsed<Verb> {
     cursor.space()?;
@@ -22,29 +21,46 @@ pub(crate) fn fetch(cursor: &mut Cursor<'_>, uid: bool) -> Parsed<Verb> {
             None => vec![item(cursor)?],
         }
     };
-    let mut changed_since = None;
+    let (mut changed_since, mut vanished, mut partial) = (None, false, None);
     if cursor.eat(b' ') && cursor.peek().is_some() {
-        // RFC 7162 3.1.4.1: fetch-modifier.
+        // RFC 7162 3.1.4.1 and 3.2.6, RFC 9394 3.2: fetch-modifier.
         cursor.list(1, |cursor| {
             if cursor.eat_text("VANISHED") {
-                let text = "VANISHED belongs to QRESYNC, which is not offered here".to_owned();
-                return Err(Refusal::No(Some(Code::Cannot), text));
+                vanished = true;
+            } else if cursor.eat_text("CHANGEDSINCE ") {
+                changed_since = Some(cursor.number64("a modification sequence")?);
+            } else if cursor.eat_text("PARTIAL ") {
+                partial = Some(window(cursor)?);
+            } else {
+                return cursor.fail("CHANGEDSINCE, VANISHED or PARTIAL");
             }
-            if !cursor.eat_text("CHANGEDSINCE ") {
-                return cursor.fail("CHANGEDSINCE");
-            }
-            changed_since = Some(cursor.number64("a modification sequence")?);
             Ok(())
         })?;
     }
-    // RFC 9051 6.4.9: a UID FETCH always tells the UID; RFC 7162 3.1.4.1: CHANGEDSINCE the MODSEQ.
-    if uid && !items.contains(&FetchItem::Uid) {
-        items.insert(0, FetchItem::Uid);
+    let only_of_uids = if vanished { "VANISHED" } else { "PARTIAL" };
+    if !uid && (vanished || partial.is_some()) {
+        return Err(Refusal::Bad(format!("{only_of_uids} belongs to UID FETCH")));
     }
+    if vanished && changed_since.is_none() {
+        return Err(Refusal::Bad("VANISHED needs CHANGEDSINCE beside it".to_owned()));
+    }
+    // RFC 7162 3.1.4.1: CHANGEDSINCE always tells the MODSEQ.
     if changed_since.is_some() && !items.contains(&FetchItem::ModSeq) {
         items.push(FetchItem::ModSeq);
     }
-    Ok(Verb::Fetch(Fetch { uid, set, items, changed_since }))
+    Ok(Verb::Fetch(Fetch { uid, set, items, changed_since, vanished, partial }))
+}
+
+/// `1:100` or `-1:-100` (RFC 9394 4: partial-range).
+pub(crate) fn window(cursor: &mut Cursor<'_>) -> Parsed<Window> {
+    let from_end = cursor.eat(b'-');
+    let one = cursor.positive("a place in the results")?;
+    cursor.expect(b':', "':'")?;
+    if from_end {
+        cursor.expect(b'-', "'-'")?;
+    }
+    let other = cursor.positive("a place in the results")?;
+    Ok(Window { first: one.min(other), last: one.max(other), from_end })
 }
 
 /// `ALL`, `FAST` and `FULL`, which stand alone.
@@ -80,6 +96,10 @@ fn item(cursor: &mut Cursor<'_>) -> Parsed<FetchItem> {
         // RFC 1730 6.4.5: Outlook still asks for these.
         ("RFC822.PEEK", false) => old_name(What::Whole, SectionSpelling::Rfc822, true),
         ("RFC822.TEXT.PEEK", false) => old_name(What::Text, SectionSpelling::Rfc822Text, true),
+        ("SAVEDATE", false) => FetchItem::SaveDate,
+        ("EMAILID", false) => FetchItem::EmailId,
+        ("THREADID", false) => FetchItem::ThreadId,
+        ("PREVIEW", false) => preview(cursor)?,
         ("BODY" | "BODY.PEEK", true) => {
             let section = section(cursor)?;
             let peek = name == "BODY.PEEK";
@@ -93,6 +113,17 @@ fn item(cursor: &mut Cursor<'_>) -> Parsed<FetchItem> {
         ("BINARY.SIZE", true) => FetchItem::BinarySize(binary_part(cursor)?),
         _ => return start.fail("a FETCH item"),
     })
+}
+
+/// RFC 8970 3.1: ` (LAZY)` may follow.
+fn preview(cursor: &mut Cursor<'_>) -> Parsed<FetchItem> {
+    if !cursor.eat_text(" (") {
+        return Ok(FetchItem::Preview { lazy: false });
+    }
+    if !cursor.eat_text("LAZY)") {
+        return cursor.fail("LAZY and ')'");
+    }
+    Ok(FetchItem::Preview { lazy: true })
 }
 
 fn old_name(what: What, spelling: SectionSpelling, peek: bool) -> FetchItem {

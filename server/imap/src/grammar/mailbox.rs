@@ -1,20 +1,22 @@
 //! Grammar of the commands that name mailboxes: LIST and its options (RFC 9051 6.3.9, RFC 5258),
-//! SELECT, STATUS, CREATE, and APPEND up to its message.
+//! SELECT, STATUS, CREATE.
 //!
 //! Invariants: a name that cannot be a mailbox's is refused with `NO`, not `BAD`: the grammar is
 //! kept.
 //! Not here: the other commands (`grammar`).
 
-use crate::command::{AppendHead, List, SpecialUse, StatusItem, Verb};
+use crate::command::{List, Resync, SpecialUse, StatusItem, Verb};
 use crate::cursor::{Cursor, Parsed, Refusal};
-use crate::date;
-use crate::flags::Flags;
-use crate::grammar::{Dialect, flag_list};
+use crate::grammar::{Dialect, metadata, sequence_set};
 use crate::name::{self, MailboxName};
 use crate::response::Code;
+use crate::set::{Point, SequenceSet};
 
 /// Most patterns of one LIST. Clients send one to three.
 const PATTERNS_MAX: usize = 64;
+
+/// Most pairs of sequence match data. RFC 7162 3.2.5.2 thinks of some dozens, in steps that double.
+const MATCHES_MAX: usize = 10_000;
 
 /// A space and a mailbox name.
 pub(crate) fn argument(cursor: &mut Cursor<'_>, dialect: Dialect) -> Parsed<MailboxName> {
@@ -22,7 +24,7 @@ pub(crate) fn argument(cursor: &mut Cursor<'_>, dialect: Dialect) -> Parsed<Mail
     name_of(&cursor.astring("a mailbox name")?, dialect)
 }
 
-fn name_of(wire: &[u8], dialect: Dialect) -> Parsed<MailboxName> {
+pub(crate) fn name_of(wire: &[u8], dialect: Dialect) -> Parsed<MailboxName> {
     let refuse = |text: &str| Refusal::No(Some(Code::Cannot), text.to_owned());
     let Some(text) = name::decode(wire, dialect.utf8) else {
         let form = if dialect.utf8 { "UTF-8" } else { "modified UTF-7" };
@@ -91,6 +93,11 @@ fn return_option(cursor: &mut Cursor<'_>, list: &mut List) -> Parsed<()> {
             cursor.space()?;
             list.return_status = Some(status_items(cursor)?);
         }
+        "MYRIGHTS" => list.return_my_rights = true,
+        "METADATA" => {
+            cursor.space()?;
+            list.return_metadata = metadata::entries(cursor)?;
+        }
         _ => return cursor.fail("a known LIST return option before this"),
     }
     Ok(())
@@ -145,73 +152,68 @@ fn status_items(cursor: &mut Cursor<'_>) -> Parsed<Vec<StatusItem>> {
     })
 }
 
-/// `SELECT mailbox [(CONDSTORE)]`.
+/// `SELECT mailbox [(CONDSTORE QRESYNC (…))]`.
 pub(crate) fn select(cursor: &mut Cursor<'_>, dialect: Dialect, read_only: bool) -> Parsed<Verb> {
     let mailbox = argument(cursor, dialect)?;
-    let mut condstore = false;
+    let (mut condstore, mut resync) = (false, None);
     if cursor.eat(b' ') && cursor.peek().is_some() {
         cursor.list(1, |cursor| {
-            if cursor.eat_text("QRESYNC") {
-                let text = "QRESYNC is not offered here".to_owned();
-                return Err(Refusal::No(Some(Code::Cannot), text));
+            if cursor.eat_text("QRESYNC ") {
+                resync = Some(resync_values(cursor)?);
+            } else if cursor.eat_text("CONDSTORE") {
+                condstore = true;
+            } else {
+                return cursor.fail("CONDSTORE or QRESYNC");
             }
-            if !cursor.eat_text("CONDSTORE") {
-                return cursor.fail("CONDSTORE");
-            }
-            condstore = true;
             Ok(())
         })?;
     }
-    Ok(Verb::Select { mailbox, read_only, condstore })
+    Ok(Verb::Select { mailbox, read_only, condstore, resync })
 }
 
-/// Reads a command whose line so far ends with a literal's announcement `{n}` (cut off). `Some` if
-/// it is an APPEND and the literal is its message; `None` if it is any other literal.
-pub(crate) fn append_head(input: &[u8], dialect: Dialect) -> Option<Parsed<AppendHead>> {
-    let mut cursor = Cursor::new(input);
-    let tag = cursor.tag().ok()?.to_owned();
-    if !cursor.eat_text(" APPEND ") {
-        return None;
-    }
-    // The mailbox name itself may be the literal that was just announced.
-    let wire = cursor.astring("a mailbox name").ok()?;
-    cursor.peek()?;
-    Some(append_rest(&mut cursor, tag, &wire, dialect))
-}
-
-fn append_rest(
-    cursor: &mut Cursor<'_>,
-    tag: String,
-    wire: &[u8],
-    dialect: Dialect,
-) -> Parsed<AppendHead> {
-    // A grammar error comes before a bad name, for it says more.
+/// `(67890007 90060115194045000 41:211,214:541 (1,3 41,44))` (RFC 7162 7: select-param).
+fn resync_values(cursor: &mut Cursor<'_>) -> Parsed<Resync> {
+    cursor.expect(b'(', "'('")?;
+    let uid_validity = cursor.positive("a UIDVALIDITY")?;
     cursor.space()?;
-    let mut head = AppendHead {
-        tag,
-        mailbox: MailboxName::inbox(),
-        flags: Flags::none(),
-        date: None,
-        utf8: false,
-    };
-    if cursor.peek() == Some(b'(') {
-        head.flags = flag_list(cursor)?;
-        cursor.space()?;
+    let modseq = cursor.number64("a modification sequence")?;
+    let mut resync = Resync { uid_validity, modseq, known: None, matches: Vec::new() };
+    if cursor.eat(b' ') {
+        if cursor.peek() != Some(b'(') {
+            resync.known = Some(known_set(cursor)?);
+        }
+        if resync.known.is_none() || cursor.eat(b' ') {
+            resync.matches = sequence_matches(cursor)?;
+        }
     }
-    if cursor.peek() == Some(b'"') {
-        let start = cursor.clone();
-        let text = cursor.string()?;
-        let time = std::str::from_utf8(&text).ok().and_then(date::parse_date_time);
-        let Some(time) = time else {
-            return start.fail("a date such as \"17-Jul-1996 02:44:25 -0700\"");
-        };
-        head.date = Some(time);
-        cursor.space()?;
+    cursor.expect(b')', "')'")?;
+    Ok(resync)
+}
+
+/// `known-uids`: a set without `*` and `$`.
+fn known_set(cursor: &mut Cursor<'_>) -> Parsed<SequenceSet> {
+    let start = cursor.clone();
+    let set = sequence_set(cursor)?;
+    let is_known = |point: &Point| matches!(point, Point::Number(_));
+    match &set {
+        SequenceSet::Ranges(all) if all.iter().all(|(a, b)| is_known(a) && is_known(b)) => Ok(set),
+        _ => start.fail("a set of known numbers, without '*' and '$'"),
     }
-    head.utf8 = cursor.eat_text("UTF8 (");
-    if cursor.peek().is_some() {
-        return cursor.fail("flags, a date or the message as a literal");
+}
+
+/// `(1,3,7 41,44,50)`: both sets ascend and have as many numbers.
+fn sequence_matches(cursor: &mut Cursor<'_>) -> Parsed<Vec<(u32, u32)>> {
+    let start = cursor.clone();
+    cursor.expect(b'(', "'('")?;
+    let sequences = known_set(cursor)?;
+    cursor.space()?;
+    let uids = known_set(cursor)?;
+    cursor.expect(b')', "')'")?;
+    let (sequences, uids) = (sequences.ascending(MATCHES_MAX), uids.ascending(MATCHES_MAX));
+    match (sequences, uids) {
+        (Some(sequences), Some(uids)) if sequences.len() == uids.len() => {
+            Ok(sequences.into_iter().zip(uids).collect())
+        }
+        _ => start.fail("two ascending sets of as many numbers, 10,000 at most"),
     }
-    head.mailbox = name_of(wire, dialect)?;
-    Ok(head)
 }

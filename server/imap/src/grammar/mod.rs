@@ -5,8 +5,11 @@
 //! or memory.
 //! Not here: words (`cursor`), where a command ends (`framer`), states (`session`).
 
+pub(crate) mod append;
 pub(crate) mod fetch;
 pub(crate) mod mailbox;
+pub(crate) mod metadata;
+pub(crate) mod rights;
 pub(crate) mod search;
 
 use crate::command::{Command, Copy, Secret, Store, Verb};
@@ -58,6 +61,11 @@ fn verb(name: &str, cursor: &mut Cursor<'_>, dialect: Dialect) -> Parsed<Verb> {
         "EXPUNGE" => Verb::Expunge(None),
         "IDLE" => Verb::Idle,
         "NAMESPACE" => Verb::Namespace,
+        "UNAUTHENTICATE" => Verb::Unauthenticate,
+        "COMPRESS" => {
+            cursor.space()?;
+            Verb::Compress(cursor.word("a mechanism")?)
+        }
         "ID" => id(cursor)?,
         "LOGIN" => login(cursor)?,
         "AUTHENTICATE" => authenticate(cursor)?,
@@ -72,6 +80,10 @@ fn verb(name: &str, cursor: &mut Cursor<'_>, dialect: Dialect) -> Parsed<Verb> {
         }
         "SUBSCRIBE" => Verb::Subscribe(mailbox::argument(cursor, dialect)?),
         "UNSUBSCRIBE" => Verb::Unsubscribe(mailbox::argument(cursor, dialect)?),
+        "GETMETADATA" => metadata::get(cursor, dialect)?,
+        "SETMETADATA" => metadata::set(cursor, dialect)?,
+        "CANCELUPDATE" => cancel_update(cursor)?,
+        "ESEARCH" => search::esearch(cursor, dialect)?,
         "STATUS" => mailbox::status(cursor, dialect)?,
         "SELECT" => mailbox::select(cursor, dialect, false)?,
         "EXAMINE" => mailbox::select(cursor, dialect, true)?,
@@ -81,12 +93,14 @@ fn verb(name: &str, cursor: &mut Cursor<'_>, dialect: Dialect) -> Parsed<Verb> {
             return on_messages(&name, cursor, dialect, true);
         }
         // Extensions that clients try unasked: a `NO` sends them on their way, a `BAD` alarms them.
-        "GETQUOTA" | "GETQUOTAROOT" | "SETQUOTA" | "GETACL" | "SETACL" | "DELETEACL"
-        | "LISTRIGHTS" | "MYRIGHTS" | "GETMETADATA" | "SETMETADATA" | "GETANNOTATION"
-        | "SETANNOTATION" | "COMPRESS" | "NOTIFY" | "SORT" | "THREAD" | "XLIST"
-        | "XAPPLEPUSHSERVICE" | "UNAUTHENTICATE" | "RESETKEY" | "GENURLAUTH" | "URLFETCH"
-        | "CANCELUPDATE" | "REPLACE" | "ESEARCH" => return not_offered(name, cursor),
-        name => return on_messages(name, cursor, dialect, false),
+        "GETANNOTATION" | "SETANNOTATION" | "NOTIFY" | "XLIST" | "XAPPLEPUSHSERVICE"
+        | "RESETKEY" | "GENURLAUTH" | "URLFETCH" => {
+            return not_offered(name, cursor);
+        }
+        name => match rights::command(name, cursor, dialect) {
+            Some(verb) => verb?,
+            None => return on_messages(name, cursor, dialect, false),
+        },
     })
 }
 
@@ -94,15 +108,19 @@ fn verb(name: &str, cursor: &mut Cursor<'_>, dialect: Dialect) -> Parsed<Verb> {
 fn on_messages(name: &str, cursor: &mut Cursor<'_>, dialect: Dialect, uid: bool) -> Parsed<Verb> {
     match (name, uid) {
         ("SEARCH", _) => search::search(cursor, dialect, uid),
+        ("SORT", _) => search::sort(cursor, uid),
+        ("THREAD", _) => search::thread(cursor, uid),
         ("FETCH", _) => fetch::fetch(cursor, uid),
         ("STORE", _) => store(cursor, uid),
         ("COPY", _) => copy(cursor, dialect, uid, false),
         ("MOVE", _) => copy(cursor, dialect, uid, true),
+        ("APPEND", false) | ("REPLACE", _) => {
+            append::whole(name, uid, cursor, dialect).map(Verb::Append)
+        }
         ("EXPUNGE", true) => {
             cursor.space()?;
             Ok(Verb::Expunge(Some(sequence_set(cursor)?)))
         }
-        ("SORT" | "THREAD" | "REPLACE", true) => not_offered(&format!("UID {name}"), cursor),
         (_, true) => Err(Refusal::Bad(format!("unknown command UID {}", shown(name)))),
         (_, false) => Err(Refusal::Bad(format!("unknown command {}", shown(name)))),
     }
@@ -168,17 +186,28 @@ fn enable(cursor: &mut Cursor<'_>) -> Parsed<Verb> {
     if names.is_empty() { cursor.fail("a space and a capability") } else { Ok(Verb::Enable(names)) }
 }
 
+/// `CANCELUPDATE "tag" …` (RFC 5267 4.3.5).
+fn cancel_update(cursor: &mut Cursor<'_>) -> Parsed<Verb> {
+    let mut tags = Vec::new();
+    while cursor.eat(b' ') {
+        tags.push(String::from_utf8_lossy(&cursor.string()?).into_owned());
+    }
+    if tags.is_empty() { cursor.fail("a space and a tag") } else { Ok(Verb::CancelUpdate(tags)) }
+}
+
+/// `seq-number`.
+pub(crate) fn point(cursor: &mut Cursor<'_>) -> Parsed<Point> {
+    if cursor.eat(b'*') {
+        return Ok(Point::Last);
+    }
+    cursor.positive("a message number or '*'").map(Point::Number)
+}
+
 /// `sequence-set`, or `$`.
 pub(crate) fn sequence_set(cursor: &mut Cursor<'_>) -> Parsed<SequenceSet> {
     if cursor.eat(b'$') {
         return Ok(SequenceSet::Saved);
     }
-    let point = |cursor: &mut Cursor<'_>| {
-        if cursor.eat(b'*') {
-            return Ok(Point::Last);
-        }
-        cursor.positive("a message number or '*'").map(Point::Number)
-    };
     let mut ranges = Vec::new();
     loop {
         let first = point(cursor)?;

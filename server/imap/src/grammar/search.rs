@@ -1,62 +1,206 @@
-//! Grammar of SEARCH and UID SEARCH (RFC 9051 6.4.4).
+//! Grammar of SEARCH (RFC 9051 6.4.4), SORT and THREAD (RFC 5256 5) and their UID forms.
 //!
 //! Invariants: keys nest at most [`DEPTH_MAX`] deep and count at most [`KEYS_MAX`], so that running
 //! a search costs a bounded number of comparisons for each message.
 //! Not here: what the keys mean (`search`).
 
-use crate::command::{Search, SearchKey, SearchReturn, Verb, When};
+use crate::command::{Order, Search, SearchKey, SearchReturn, Source, Verb, When};
 use crate::cursor::{Cursor, Parsed, Refusal};
 use crate::date::Day;
 use crate::flags::{Keyword, SystemFlag};
-use crate::grammar::{Dialect, sequence_set};
+use crate::grammar::fetch::window;
+use crate::grammar::{Dialect, mailbox, sequence_set};
+use crate::name::MailboxName;
 use crate::response::Code;
+use crate::set::SequenceSet;
+use crate::sort::{Criterion, Key};
+use crate::thread::Algorithm;
 
 /// Deepest nesting of NOT, OR and parentheses. People's filters nest three or four.
 const DEPTH_MAX: usize = 64;
+
+/// Most sort keys: each of them twice.
+const CRITERIA_MAX: usize = 2 * Key::NAMES.len();
 
 /// Most keys of one search.
 const KEYS_MAX: usize = 2_000;
 
 pub(crate) fn search(cursor: &mut Cursor<'_>, dialect: Dialect, uid: bool) -> Parsed<Verb> {
     cursor.space()?;
-    let mut returns = None;
-    if cursor.eat_text("RETURN ") {
-        returns = Some(return_options(cursor)?);
-        cursor.space()?;
-    }
+    let returns = returns(cursor)?;
     if cursor.eat_text("CHARSET ") {
         if dialect.no_charset {
             let text = "SEARCH must not name a charset after ENABLE UTF8=ACCEPT";
             return Err(Refusal::Bad(text.to_owned()));
         }
-        let charset = cursor.text("a charset")?;
-        // RFC 9051 6.4.4: US-ASCII and UTF-8 must be known.
-        if !["US-ASCII", "UTF-8"].iter().any(|known| known.eq_ignore_ascii_case(&charset)) {
-            let text = "the charset must be US-ASCII or UTF-8".to_owned();
-            return Err(Refusal::No(Some(Code::BadCharset), text));
-        }
-        cursor.space()?;
+        charset(cursor)?;
     }
-    let mut reader = Reader { keys: 0 };
-    let key = reader.keys_until_end(cursor)?;
-    Ok(Verb::Search(Search { uid, returns, key }))
+    let key = Reader { keys: 0 }.keys_until_end(cursor)?;
+    Ok(Verb::Search(Search { uid, order: Order::Mailbox, sources: None, returns, key }))
 }
 
-fn return_options(cursor: &mut Cursor<'_>) -> Parsed<SearchReturn> {
+/// Whether a command that could not be read to its end is a SEARCH with SAVE.
+pub(crate) fn saves(input: &[u8]) -> bool {
+    let mut cursor = Cursor::new(input);
+    let head = cursor.tag().and_then(|_| cursor.space());
+    let is_search = cursor.eat_text("UID SEARCH ") || cursor.eat_text("SEARCH ");
+    let returns = if head.is_ok() && is_search { returns(&mut cursor) } else { Ok(None) };
+    matches!(returns, Ok(Some(SearchReturn { save: true, .. })))
+}
+
+/// `ESEARCH [IN (sources)] [RETURN (…)] [CHARSET …] keys` (RFC 7377 2).
+pub(crate) fn esearch(cursor: &mut Cursor<'_>, dialect: Dialect) -> Parsed<Verb> {
+    let mut sources = vec![Source::Selected];
+    let start = cursor.clone();
+    if cursor.eat_text(" IN ") {
+        sources = cursor.list(1, |cursor| source(cursor, dialect))?;
+    }
+    let found = search(cursor, dialect, true)?;
+    let Verb::Search(search) = found else { return Ok(found) };
+    // RFC 7377 2.1: numbers of messages mean nothing where several mailboxes are searched.
+    let names_messages = |key: &SearchKey| {
+        matches!(key, SearchKey::Sequence(_) | SearchKey::Uid(SequenceSet::Saved))
+    };
+    if search.key.any(&names_messages) {
+        return start.fail("no sequence numbers and no '$' behind this");
+    }
+    if search.returns.is_some_and(|returns| returns.save) && sources != [Source::Selected] {
+        return start.fail("no SAVE for several mailboxes behind this");
+    }
+    Ok(Verb::Search(Search { sources: Some(sources), ..search }))
+}
+
+/// `filter-mailboxes` (RFC 5465 8) with `subtree-one` (RFC 7377 2.2).
+fn source(cursor: &mut Cursor<'_>, dialect: Dialect) -> Parsed<Source> {
+    let start = cursor.clone();
+    let word = cursor.word("a kind of mailboxes")?;
+    Ok(match word.as_str() {
+        "SELECTED" | "SELECTED-DELAYED" => Source::Selected,
+        "INBOXES" => Source::Inboxes,
+        "PERSONAL" => Source::Personal,
+        "SUBSCRIBED" => Source::Subscribed,
+        "SUBTREE" => Source::Subtree(mailboxes(cursor, dialect)?),
+        "SUBTREE-ONE" => Source::SubtreeOne(mailboxes(cursor, dialect)?),
+        "MAILBOXES" => Source::Mailboxes(mailboxes(cursor, dialect)?),
+        _ => return start.fail("selected, inboxes, personal, subscribed, subtree or mailboxes"),
+    })
+}
+
+/// `one-or-more-mailbox`.
+fn mailboxes(cursor: &mut Cursor<'_>, dialect: Dialect) -> Parsed<Vec<MailboxName>> {
+    if !cursor.rest().starts_with(b" (") {
+        return Ok(vec![mailbox::argument(cursor, dialect)?]);
+    }
+    cursor.space()?;
+    cursor.list(1, |cursor| mailbox::name_of(&cursor.astring("a mailbox name")?, dialect))
+}
+
+/// The value of a filter (RFC 5466 3.1): `[CHARSET …] keys`; also how many keys it has.
+pub(crate) fn program(value: &[u8]) -> Parsed<(SearchKey, usize)> {
+    let mut cursor = Cursor::new(value);
+    if cursor.eat_text("CHARSET ") {
+        charset(&mut cursor)?;
+    }
+    let mut reader = Reader { keys: 0 };
+    let key = reader.keys_until_end(&mut cursor)?;
+    cursor.end()?;
+    Ok((key, reader.keys))
+}
+
+/// `SORT [RETURN (…)] (REVERSE DATE) UTF-8 keys` (RFC 5256 5, RFC 5267 5).
+pub(crate) fn sort(cursor: &mut Cursor<'_>, uid: bool) -> Parsed<Verb> {
+    cursor.space()?;
+    let start = cursor.clone();
+    let returns = returns(cursor)?;
+    if returns.is_some_and(|returns| returns.save) {
+        // RFC 5182 2.1 gives SAVE to SEARCH alone.
+        return start.fail("RETURN without SAVE");
+    }
+    let criteria = cursor.list(1, |cursor| {
+        let reverse = cursor.eat_text("REVERSE ");
+        let start = cursor.clone();
+        let word = cursor.word("a sort key")?;
+        match Key::NAMES.iter().find(|(_, name)| *name == word) {
+            Some((key, _)) => Ok(Criterion { key: *key, reverse }),
+            None => start.fail("a sort key"),
+        }
+    })?;
+    if criteria.len() > CRITERIA_MAX {
+        let text = format!("SORT takes at most {CRITERIA_MAX} keys");
+        return Err(Refusal::No(Some(Code::Limit), text));
+    }
+    cursor.space()?;
+    charset(cursor)?;
+    let key = Reader { keys: 0 }.keys_until_end(cursor)?;
+    Ok(Verb::Search(Search { uid, order: Order::Sort(criteria), sources: None, returns, key }))
+}
+
+/// `THREAD REFERENCES UTF-8 keys` (RFC 5256 5).
+pub(crate) fn thread(cursor: &mut Cursor<'_>, uid: bool) -> Parsed<Verb> {
+    cursor.space()?;
+    let start = cursor.clone();
+    let word = cursor.word("a thread algorithm")?;
+    let Some((algorithm, _)) = Algorithm::NAMES.iter().find(|(_, name)| *name == word) else {
+        return start.fail("ORDEREDSUBJECT, REFERENCES or REFS");
+    };
+    cursor.space()?;
+    charset(cursor)?;
+    let key = Reader { keys: 0 }.keys_until_end(cursor)?;
+    let order = Order::Thread(*algorithm);
+    Ok(Verb::Search(Search { uid, order, sources: None, returns: None, key }))
+}
+
+/// `RETURN (…)` and the space behind it.
+fn returns(cursor: &mut Cursor<'_>) -> Parsed<Option<SearchReturn>> {
+    if !cursor.eat_text("RETURN ") {
+        return Ok(None);
+    }
+    let returns = return_options(cursor)?;
+    cursor.space()?;
+    Ok(Some(returns))
+}
+
+/// The name of a charset and the space behind it.
+fn charset(cursor: &mut Cursor<'_>) -> Parsed<()> {
+    let charset = cursor.text("a charset")?;
+    // RFC 9051 6.4.4: US-ASCII and UTF-8 must be known.
+    if !["US-ASCII", "UTF-8"].iter().any(|known| known.eq_ignore_ascii_case(&charset)) {
+        let text = "the charset must be US-ASCII or UTF-8".to_owned();
+        return Err(Refusal::No(Some(Code::BadCharset), text));
+    }
+    cursor.space()
+}
+
+pub(crate) fn return_options(cursor: &mut Cursor<'_>) -> Parsed<SearchReturn> {
     let mut returns = SearchReturn::default();
+    let start = cursor.clone();
     cursor.list(0, |cursor| {
-        match cursor.word("MIN, MAX, ALL, COUNT or SAVE")?.as_str() {
+        let before = cursor.clone();
+        match cursor.word("a result option")?.as_str() {
             "MIN" => returns.min = true,
             "MAX" => returns.max = true,
             "ALL" => returns.all = true,
             "COUNT" => returns.count = true,
             "SAVE" => returns.save = true,
-            _ => return cursor.fail("MIN, MAX, ALL, COUNT or SAVE before this"),
+            "RELEVANCY" => returns.relevancy = true,
+            "UPDATE" => returns.update = true,
+            // RFC 5267 4.2: a hint that the search will be made again; it costs the same.
+            "CONTEXT" => {}
+            "PARTIAL" if returns.partial.is_none() => {
+                cursor.space()?;
+                returns.partial = Some(window(cursor)?);
+            }
+            _ => return before.fail("a result option that is known"),
         }
         Ok(())
     })?;
-    // RFC 9051 6.4.4: "RETURN ()" is "RETURN (ALL)".
-    returns.all |= returns == SearchReturn::default();
+    // RFC 9394 3.1: "MUST NOT contain more than one PARTIAL or ALL".
+    if returns.all && returns.partial.is_some() {
+        return start.fail("either ALL or PARTIAL, not both");
+    }
+    // RFC 9051 6.4.4: "RETURN ()" is "RETURN (ALL)"; scores stand beside results (RFC 6203 4).
+    let SearchReturn { min, max, all, count, save, partial, .. } = returns;
+    returns.all |= !(min || max || all || count || save || partial.is_some());
     Ok(returns)
 }
 
@@ -99,6 +243,18 @@ impl Reader {
             return Ok(key);
         }
         match word.as_str() {
+            "FILTER" => {
+                cursor.space()?;
+                let start = cursor.clone();
+                match cursor.atom("the name of a filter")? {
+                    name if name.contains('/') => start.fail("the name of a filter, without '/'"),
+                    name => Ok(SearchKey::Filter(name.to_owned())),
+                }
+            }
+            "FUZZY" => {
+                cursor.space()?;
+                Ok(SearchKey::Fuzzy(Box::new(self.key(cursor, depth + 1)?)))
+            }
             "NOT" => {
                 cursor.space()?;
                 Ok(not(self.key(cursor, depth + 1)?))
@@ -143,6 +299,8 @@ fn bare(word: &str) -> Option<SearchKey> {
         "UNFLAGGED" => not(flag(Flagged)),
         "UNSEEN" => not(flag(Seen)),
         "RECENT" => SearchKey::Recent,
+        // RFC 8514 4.3: every mailbox here keeps it.
+        "SAVEDATESUPPORTED" => SearchKey::All,
         "OLD" => not(SearchKey::Recent),
         // RFC 3501 6.4.4: "functionally equivalent to (RECENT UNSEEN)".
         "NEW" => SearchKey::And(vec![SearchKey::Recent, not(flag(Seen))]),
@@ -177,6 +335,19 @@ fn with_value(word: &str, cursor: &mut Cursor<'_>, start: &Cursor<'_>) -> Parsed
         "SENTBEFORE" => SearchKey::Sent(When::Before, day(cursor)?),
         "SENTON" => SearchKey::Sent(When::On, day(cursor)?),
         "SENTSINCE" => SearchKey::Sent(When::Since, day(cursor)?),
+        "SAVEDBEFORE" => SearchKey::Saved(When::Before, day(cursor)?),
+        "SAVEDON" => SearchKey::Saved(When::On, day(cursor)?),
+        "SAVEDSINCE" => SearchKey::Saved(When::Since, day(cursor)?),
+        "YOUNGER" | "OLDER" => {
+            cursor.space()?;
+            let seconds = cursor.positive("a number of seconds")?;
+            if word == "YOUNGER" { SearchKey::Younger(seconds) } else { SearchKey::Older(seconds) }
+        }
+        "EMAILID" | "THREADID" => {
+            cursor.space()?;
+            let id = cursor.text("an object identifier")?;
+            if word == "EMAILID" { SearchKey::EmailId(id) } else { SearchKey::ThreadId(id) }
+        }
         "LARGER" | "SMALLER" => {
             cursor.space()?;
             let bytes = cursor.number64("a size in bytes")?;

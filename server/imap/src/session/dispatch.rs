@@ -3,7 +3,8 @@
 //! Not here: what the commands do (the sibling modules).
 
 use super::{Job, Session, Stage};
-use crate::command::{Command, Verb};
+use crate::command::{Command, SearchKey, Source, Verb};
+use crate::grammar::append::Expects;
 use crate::machine::Request;
 use crate::response::Code;
 use crate::view::Allowed;
@@ -39,7 +40,27 @@ pub(super) fn legal_where(verb: &Verb) -> Where {
         | Verb::Status(..)
         | Verb::Select { .. }
         | Verb::Idle
+        | Verb::Compress(_)
+        | Verb::GetMetadata(_)
+        | Verb::GetAcl(_)
+        | Verb::SetAcl(..)
+        | Verb::DeleteAcl(..)
+        | Verb::ListRights(..)
+        | Verb::MyRights(_)
+        | Verb::GetQuota(_)
+        | Verb::GetQuotaRoot(_)
+        | Verb::SetQuota(..)
+        | Verb::SetMetadata(..)
+        | Verb::Unauthenticate
         | Verb::Namespace => Where::After,
+        Verb::Search(search) if search.sources.is_some() => match &search.sources {
+            Some(sources) if sources.contains(&Source::Selected) => Where::Selected,
+            _ => Where::After,
+        },
+        Verb::Append(append) => match append.replaces {
+            Some(_) => Where::Selected,
+            None => Where::After,
+        },
         Verb::Check
         | Verb::Close
         | Verb::Unselect
@@ -47,8 +68,24 @@ pub(super) fn legal_where(verb: &Verb) -> Where {
         | Verb::Search(_)
         | Verb::Fetch(_)
         | Verb::Store(_)
+        | Verb::CancelUpdate(_)
         | Verb::Copy(_) => Where::Selected,
     }
+}
+
+/// Whether a command names messages by sequence number (RFC 9586 3).
+fn names_sequences(verb: &Verb) -> bool {
+    match verb {
+        Verb::Search(search) => !search.uid || search.key.names_sequences(),
+        Verb::Fetch(fetch) => !fetch.uid,
+        Verb::Store(store) => !store.uid,
+        Verb::Copy(copy) => !copy.uid,
+        _ => false,
+    }
+}
+
+fn is_filter(key: &SearchKey) -> bool {
+    matches!(key, SearchKey::Filter(_))
 }
 
 impl Session {
@@ -73,6 +110,9 @@ impl Session {
         let Command { tag, verb } = command;
         if let Some(why) = self.out_of_place(&verb) {
             return self.bad(&tag, why);
+        }
+        if self.enabled.uid_only && names_sequences(&verb) {
+            return self.uid_required(&tag);
         }
         match verb {
             Verb::Capability => {
@@ -104,13 +144,17 @@ impl Session {
                 self.simply(tag, Request::Subscribe(mailbox, false), "UNSUBSCRIBE done");
             }
             Verb::Status(mailbox, items) => self.status(tag, mailbox, items),
-            Verb::Select { mailbox, read_only, condstore } => {
-                self.select(tag, mailbox, read_only, condstore);
-            }
+            verb @ Verb::Select { .. } => self.select(tag, verb),
             Verb::Close => self.close(tag),
             Verb::Unselect => self.leave(tag, "UNSELECT done", None),
             Verb::Expunge(set) => self.expunge(tag, set.as_ref()),
-            Verb::Search(search) => self.search(tag, &search),
+            Verb::CancelUpdate(tags) => self.cancel_update(&tag, &tags),
+            Verb::GetMetadata(get) => self.get_metadata(tag, get),
+            Verb::SetMetadata(mailbox, changes) => {
+                self.simply(tag, Request::SetMetadata(mailbox, changes), "SETMETADATA done");
+            }
+            Verb::Search(search) if search.key.any(&is_filter) => self.filtered_search(tag, search),
+            Verb::Search(search) => self.search(tag, search),
             Verb::Fetch(fetch) => self.fetch(tag, fetch),
             Verb::Store(store) => self.store(tag, store),
             Verb::Copy(copy) => self.copy(tag, copy),
@@ -124,6 +168,24 @@ impl Session {
                 self.out.say("* NAMESPACE ((\"\" \"/\")) NIL NIL");
                 self.finish(&tag, "NAMESPACE done", Allowed::Everything);
             }
+            Verb::Append(append) => {
+                let expects = Expects::Message { first: false };
+                self.append(tag, append, expects, None);
+            }
+            Verb::Compress(mechanism) => self.compress(&tag, &mechanism),
+            Verb::Unauthenticate => {
+                self.stage = Stage::Authenticated;
+                self.ask = Some(Request::Logout);
+                self.job = Some(Job::Unauthenticate { tag });
+            }
+            verb @ (Verb::GetAcl(_)
+            | Verb::SetAcl(..)
+            | Verb::DeleteAcl(..)
+            | Verb::ListRights(..)
+            | Verb::MyRights(_)
+            | Verb::GetQuota(_)
+            | Verb::GetQuotaRoot(_)
+            | Verb::SetQuota(..)) => self.rights(tag, verb),
             Verb::NotOffered(name) => {
                 let text = format!("{name} is not offered here");
                 self.no(&tag, Some(&Code::Cannot), &text);

@@ -12,6 +12,7 @@ use crate::fetch;
 use crate::flags::{FlagOperation, Flags, SystemFlag};
 use crate::machine::{Answer, Message, Need, Request, Why};
 use crate::response::Code;
+use crate::set::{Ranges, SequenceSet};
 use crate::view::Allowed;
 
 /// A FETCH under way.
@@ -21,6 +22,7 @@ pub(super) struct FetchJob {
     uid: bool,
     items: Vec<FetchItem>,
     need: Option<Need>,
+    origin: bool,
     /// The messages still to give, last first.
     left: Vec<u32>,
     sets_seen: bool,
@@ -31,6 +33,9 @@ pub(super) struct FetchJob {
     /// A message was gone.
     missing: bool,
     unknown_encoding: bool,
+    /// Those of the set that the client may believe in and that went meanwhile are told first:
+    /// the UIDs it named.
+    vanished: Option<Ranges>,
     /// What the last request was for.
     asked: Asked,
 }
@@ -38,29 +43,53 @@ pub(super) struct FetchJob {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Asked {
     Nothing,
+    Vanished,
     Message,
     Seen,
 }
 
 impl Session {
     pub(super) fn fetch(&mut self, tag: String, fetch: Fetch) {
-        let Fetch { uid, set, items, changed_since } = fetch;
+        let Fetch { uid, set, mut items, changed_since, vanished, partial } = fetch;
+        if vanished && !self.enabled.qresync {
+            return self.bad(&tag, "VANISHED needs ENABLE QRESYNC first");
+        }
         if changed_since.is_some() || items.contains(&FetchItem::ModSeq) {
             self.enable_condstore();
         }
+        // RFC 9051 6.4.9: a UID FETCH always tells the UID; UIDFETCH says it anyway.
+        if uid && !self.enabled.uid_only && !items.contains(&FetchItem::Uid) {
+            items.insert(0, FetchItem::Uid);
+        }
         let Some(mut left) = self.named_uids(&tag, &set, uid) else { return };
         let Some(selected) = self.selected() else { return };
+        let named = vanished.then(|| match &set {
+            SequenceSet::Saved => Ranges::of(selected.saved.iter().map(|uid| *uid..=*uid)),
+            // The last message itself may be gone: here `*` has no end.
+            set => set.resolve(u32::MAX),
+        });
         if let Some(since) = changed_since {
             let view = &selected.view;
             let row = |uid: &u32| view.row(view.sequence_of(*uid)?);
             left.retain(|uid| row(uid).is_some_and(|row| row.modseq > since));
         }
+        if let Some(window) = partial {
+            left = window.of(&left).to_vec();
+        }
         left.reverse();
         let sets_seen = !selected.read_only && items.iter().any(FetchItem::sets_seen);
+        let asked = match (changed_since, vanished) {
+            (Some(since), true) => {
+                self.ask = Some(Request::Vanished { since });
+                Asked::Vanished
+            }
+            _ => Asked::Nothing,
+        };
         self.job = Some(Job::Fetch(FetchJob {
             tag,
             uid,
             need: fetch::need(&items),
+            origin: items.iter().any(FetchItem::needs_origin),
             items,
             left,
             sets_seen,
@@ -68,7 +97,8 @@ impl Session {
             unmarked: false,
             missing: false,
             unknown_encoding: false,
-            asked: Asked::Nothing,
+            vanished: named,
+            asked,
         }));
     }
 
@@ -76,6 +106,13 @@ impl Session {
     pub(super) fn fetch_step(&mut self, mut job: FetchJob, answer: Option<Answer>) {
         match (std::mem::replace(&mut job.asked, Asked::Nothing), answer) {
             (Asked::Nothing, _) => {}
+            (Asked::Vanished, Some(Answer::Vanished(gone))) => {
+                if let (Some(named), Some(selected)) = (job.vanished.take(), self.selected()) {
+                    // RFC 7162 3.2.6: those of the set, before the messages.
+                    let gone = selected.view.missing(&Ranges::of(gone).and(&named));
+                    self.out.vanished("(EARLIER) ", &gone);
+                }
+            }
             (Asked::Message, Some(Answer::Message(Some(message)))) => {
                 self.give(&mut job, Some(&message));
             }
@@ -110,7 +147,7 @@ impl Session {
         };
         match job.need {
             Some(need) => {
-                self.ask = Some(Request::Read { uid, need });
+                self.ask = Some(Request::Read { uid, need, origin: job.origin });
                 job.asked = Asked::Message;
             }
             None => self.give(&mut job, None),
@@ -141,7 +178,8 @@ impl Session {
                 items = &with_flags;
             }
         }
-        let written = fetch::response(&mut self.out, sequence, &row, items, message);
+        let place = fetch::Place { sequence, uid_only: view.uid_only };
+        let written = fetch::response(&mut self.out, place, &row, items, message);
         job.unknown_encoding |= written.is_err();
     }
 
@@ -170,6 +208,6 @@ impl Session {
             _ if job.unmarked => ("OK", None, "FETCH done, but \\Seen could not be kept"),
             _ => ("OK", None, "FETCH done"),
         };
-        self.finish_with(Finish { tag: job.tag, status, code, text: text.to_owned(), allowed });
+        self.finish_with(Finish { status, code, ..Finish::ok(job.tag, text, allowed) });
     }
 }

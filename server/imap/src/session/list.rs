@@ -1,12 +1,15 @@
-//! LIST and LSUB (RFC 9051 6.3.9, RFC 3501 6.3.9, RFC 5258, RFC 5819, RFC 6154).
+//! LIST and LSUB (RFC 9051 6.3.9, RFC 3501 6.3.9, RFC 5258, RFC 5819, RFC 6154, RFC 8440,
+//! RFC 9590).
 //!
 //! Not here: matching names (`name`).
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::mailbox::status_line;
+use super::metadata::metadata_line;
+use super::rights::my_rights_line;
 use super::{Job, Session};
-use crate::command::{List, StatusItem};
+use crate::command::{GetMetadata, List, StatusItem};
 use crate::machine::{Answer, Listed, Request};
 use crate::name::{self, MailboxName};
 use crate::view::Allowed;
@@ -17,9 +20,17 @@ pub(super) struct ListJob {
     tag: String,
     list: List,
     lsub: bool,
-    /// Mailboxes whose STATUS is still to be told; the first one is being asked for.
-    statuses: VecDeque<MailboxName>,
+    /// What is still to be told of mailboxes; the first is being asked for.
+    rest: VecDeque<(MailboxName, Rest)>,
     listed: bool,
+}
+
+/// What is told of a mailbox behind its line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rest {
+    Status,
+    MyRights,
+    Metadata,
 }
 
 /// What one line says.
@@ -51,37 +62,57 @@ impl Session {
 
     fn start_list(&mut self, tag: String, list: List, lsub: bool) {
         self.ask = Some(Request::Mailboxes);
-        let statuses = VecDeque::new();
-        self.job = Some(Job::List(ListJob { tag, list, lsub, statuses, listed: false }));
+        let rest = VecDeque::new();
+        let job = ListJob { tag, list, lsub, rest, listed: false };
+        self.job = Some(Job::List(Box::new(job)));
     }
 
     pub(super) fn list_answered(&mut self, mut job: ListJob, answer: Option<Answer>) {
         match answer {
             Some(Answer::Mailboxes(mailboxes)) if !job.listed => {
                 job.listed = true;
-                let wants_status = job.list.return_status.is_some();
+                let status = job.list.return_status.is_some().then_some(Rest::Status);
+                let rights = job.list.return_my_rights.then_some(Rest::MyRights);
+                let metadata = (!job.list.return_metadata.is_empty()).then_some(Rest::Metadata);
                 for (mailbox, line) in lines(&job.list, &mailboxes) {
                     self.list_line(&job, &mailbox, &line);
-                    if wants_status && line.exists {
-                        job.statuses.push_back(mailbox);
-                    }
+                    let rest = status.into_iter().chain(rights).chain(metadata);
+                    let rest = rest.filter(|_| line.exists);
+                    job.rest.extend(rest.map(|rest| (mailbox.clone(), rest)));
                 }
             }
             Some(Answer::Status(status)) => {
-                if let Some(mailbox) = job.statuses.pop_front() {
+                if let Some((mailbox, _)) = job.rest.pop_front() {
                     let items = job.list.return_status.as_deref().unwrap_or_default();
-                    status_line(&mut self.out, &mailbox, items, &status);
+                    let most = self.settings.append_bytes_max;
+                    status_line(&mut self.out, &mailbox, items, &status, most);
+                }
+            }
+            Some(Answer::Rights(mine)) => {
+                if let Some((mailbox, _)) = job.rest.pop_front() {
+                    my_rights_line(&mut self.out, &mailbox, mine);
+                }
+            }
+            Some(Answer::Metadata(entries)) => {
+                if let Some((mailbox, _)) = job.rest.pop_front() {
+                    let entries_wanted = job.list.return_metadata.clone();
+                    let get = GetMetadata { entries: entries_wanted, ..GetMetadata::default() };
+                    metadata_line(&mut self.out, Some(&mailbox), &get, &entries);
                 }
             }
             // RFC 5819 2: a mailbox that went meanwhile simply has no STATUS.
             Some(Answer::Refused(_)) if job.listed => {
-                job.statuses.pop_front();
+                job.rest.pop_front();
             }
             answer => return self.misanswered(&job.tag, answer),
         }
-        if let Some(mailbox) = job.statuses.front() {
-            self.ask = Some(Request::Status(mailbox.clone()));
-            self.job = Some(Job::List(job));
+        if let Some((mailbox, rest)) = job.rest.front() {
+            self.ask = Some(match rest {
+                Rest::Status => Request::Status(mailbox.clone()),
+                Rest::MyRights => Request::MyRights(mailbox.clone()),
+                Rest::Metadata => Request::Metadata(Some(mailbox.clone())),
+            });
+            self.job = Some(Job::List(Box::new(job)));
             return;
         }
         let wants_modseq = |items: &Vec<StatusItem>| items.contains(&StatusItem::HighestModSeq);

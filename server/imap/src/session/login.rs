@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::{Job, Progress, Session, Stage};
 use crate::command::Secret;
-use crate::machine::{Answer, Request};
+use crate::machine::{Action, Answer, Request};
 use crate::response::Code;
 
 /// A login that the store is asked about.
@@ -43,15 +43,21 @@ const ALWAYS: &str = "IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID ENABLE IDLE";
 
 /// What a session may use once logged in.
 const AFTER_LOGIN: &str = "NAMESPACE UNSELECT UIDPLUS MOVE CHILDREN SPECIAL-USE CREATE-SPECIAL-USE \
-                           LIST-EXTENDED LIST-STATUS STATUS=SIZE ESEARCH SEARCHRES BINARY \
-                           CONDSTORE UTF8=ACCEPT";
+                           LIST-EXTENDED LIST-STATUS LIST-METADATA STATUS=SIZE METADATA ESEARCH \
+                           SEARCHRES SEARCH=FUZZY MULTISEARCH FILTERS PARTIAL WITHIN SORT \
+                           SORT=DISPLAY ESORT THREAD=ORDEREDSUBJECT THREAD=REFERENCES THREAD=REFS \
+                           CONTEXT=SEARCH CONTEXT=SORT BINARY CONDSTORE QRESYNC UIDONLY \
+                           UTF8=ACCEPT MULTIAPPEND CATENATE REPLACE OBJECTID SAVEDATE PREVIEW \
+                           INPROGRESS UNAUTHENTICATE";
 
 impl Session {
     /// What is offered in this state (RFC 9051 6.1.1).
     pub(super) fn capabilities(&self) -> String {
         if self.is_authenticated() {
             let most = self.settings.append_bytes_max;
-            return format!("{ALWAYS} {AFTER_LOGIN} APPENDLIMIT={most}");
+            // RFC 4978 3: not offered where it is on.
+            let compress = if self.compressed { "" } else { " COMPRESS=DEFLATE" };
+            return format!("{ALWAYS} {AFTER_LOGIN}{compress} APPENDLIMIT={most}");
         }
         let mut names = ALWAYS.to_owned();
         if self.settings.offers_starttls && !self.settings.tls {
@@ -88,7 +94,7 @@ impl Session {
         self.ok(tag, None, "begin TLS now");
         // RFC 9051 6.2.1: what came in the clear behind STARTTLS must not count as protected.
         self.framer.forget();
-        self.begin_tls = true;
+        self.switch = Some(Action::StartTls);
     }
 
     pub(super) fn login(&mut self, tag: String, login: String, password: Secret) {
@@ -217,12 +223,15 @@ impl Session {
 
     pub(super) fn enable(&mut self, tag: &str, names: &[String]) {
         let mut enabled = String::new();
+        let had_condstore = self.enabled.condstore;
         for name in names {
             // RFC 5161 3.1: what is not known is passed over.
             let (switch, spelling) = match name.as_str() {
                 "IMAP4REV2" => (&mut self.enabled.rev2, "IMAP4rev2"),
                 "UTF8=ACCEPT" => (&mut self.enabled.utf8, "UTF8=ACCEPT"),
                 "CONDSTORE" => (&mut self.enabled.condstore, "CONDSTORE"),
+                "QRESYNC" => (&mut self.enabled.qresync, "QRESYNC"),
+                "UIDONLY" => (&mut self.enabled.uid_only, "UIDONLY"),
                 _ => continue,
             };
             if !std::mem::replace(switch, true) {
@@ -231,12 +240,45 @@ impl Session {
             }
         }
         self.out.utf8 = self.enabled.rev2 || self.enabled.utf8;
+        self.out.say(&format!("* ENABLED{enabled}"));
+        // RFC 7162 3.2.3: QRESYNC brings CONDSTORE with it.
+        if self.enabled.qresync || self.enabled.condstore {
+            self.enabled.condstore = had_condstore;
+            self.enable_condstore();
+        }
         let enabled_now = self.enabled;
         if let Some(selected) = self.selected() {
-            selected.view.condstore = enabled_now.condstore;
-            selected.view.says_recent = !enabled_now.rev2;
+            enabled_now.shape(&mut selected.view);
         }
-        self.out.say(&format!("* ENABLED{enabled}"));
         self.ok(tag, None, "ENABLE done");
+    }
+
+    /// RFC 4978 3: from the end of the answer on, both sides compress.
+    pub(super) fn compress(&mut self, tag: &str, mechanism: &str) {
+        if mechanism != "DEFLATE" {
+            return self.no(tag, Some(&Code::Cannot), "the mechanism is DEFLATE");
+        }
+        if self.compressed {
+            return self.no(tag, Some(&Code::CompressionActive), "compression is on already");
+        }
+        self.ok(tag, None, "compression begins now");
+        // "The client MUST NOT send additional commands until it has seen the result."
+        self.framer.forget();
+        self.compressed = true;
+        self.switch = Some(Action::StartCompression);
+    }
+
+    /// RFC 8437 3: everything is as after the greeting, but for TLS and compression.
+    pub(super) fn unauthenticated(&mut self, tag: &str, answer: Option<Answer>) {
+        match answer {
+            Some(Answer::Done) => {
+                self.stage = Stage::NotAuthenticated;
+                self.enabled = super::Enabled::default();
+                self.out.utf8 = false;
+                let code = Code::Capability(self.capabilities());
+                self.ok(tag, Some(&code), "UNAUTHENTICATE done");
+            }
+            answer => self.misanswered(tag, answer),
+        }
     }
 }

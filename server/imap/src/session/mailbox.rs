@@ -5,10 +5,11 @@
 //! Not here: the list of mailboxes (`list`), their messages (`messages`).
 
 use super::{Job, Selected, Session, Stage};
-use crate::command::StatusItem;
+use crate::command::{Resync, StatusItem, Verb};
 use crate::machine::{Answer, Opened, Request, Status, Why};
 use crate::name::MailboxName;
 use crate::response::{Code, Out};
+use crate::set::Ranges;
 use crate::view::{Allowed, View};
 
 /// A SELECT under way.
@@ -17,6 +18,14 @@ pub(super) struct SelectJob {
     tag: String,
     mailbox: MailboxName,
     read_only: bool,
+    resync: Option<Resync>,
+}
+
+/// What a client that comes back has missed is being asked for.
+#[derive(Debug)]
+pub(super) struct ResyncJob {
+    tag: String,
+    resync: Resync,
 }
 
 /// Writes `* STATUS name (…)`.
@@ -25,6 +34,7 @@ pub(super) fn status_line(
     mailbox: &MailboxName,
     items: &[StatusItem],
     status: &Status,
+    append_bytes_max: u64,
 ) {
     out.raw("* STATUS ").mailbox(mailbox.as_str()).raw(" (");
     for (place, item) in items.iter().enumerate() {
@@ -38,6 +48,12 @@ pub(super) fn status_line(
             StatusItem::Deleted => status.deleted,
             StatusItem::Size => status.size,
             StatusItem::HighestModSeq => status.modseq,
+            StatusItem::AppendLimit => append_bytes_max,
+            StatusItem::MailboxId => {
+                out.raw(if place == 0 { "" } else { " " });
+                out.raw("MAILBOXID (").raw(&status.mailbox_id).raw(")");
+                continue;
+            }
         };
         out.raw(if place == 0 { "" } else { " " });
         out.raw(name.map_or("", |(_, name)| name)).raw(" ").number(figure);
@@ -63,7 +79,8 @@ impl Session {
     ) {
         match answer {
             Some(Answer::Status(status)) => {
-                status_line(&mut self.out, mailbox, items, &status);
+                let most = self.settings.append_bytes_max;
+                status_line(&mut self.out, mailbox, items, &status, most);
                 self.finish(tag, "STATUS done", Allowed::Everything);
             }
             answer => self.misanswered(tag, answer),
@@ -72,29 +89,39 @@ impl Session {
 
     /// RFC 7162 3.1: a client that uses CONDSTORE once gets MODSEQ from then on.
     pub(super) fn enable_condstore(&mut self) {
-        self.enabled.condstore = true;
-        if let Some(selected) = self.selected() {
-            selected.view.condstore = true;
+        let before = std::mem::replace(&mut self.enabled.condstore, true);
+        let Some(selected) = self.selected() else { return };
+        selected.view.condstore = true;
+        let modseq = selected.view.modseq();
+        if !before {
+            // RFC 7162 3.1.1: it learns from where on.
+            self.out.status("OK", Some(&Code::HighestModSeq(modseq)), "the newest change");
         }
     }
 
-    pub(super) fn select(
-        &mut self,
-        tag: String,
-        mailbox: MailboxName,
-        read_only: bool,
-        condstore: bool,
-    ) {
-        if condstore {
-            self.enable_condstore();
+    pub(super) fn select(&mut self, tag: String, verb: Verb) {
+        let Verb::Select { mailbox, read_only, condstore, resync } = verb else { return };
+        match &resync {
+            // RFC 7162 3.2.5: "ENABLE QRESYNC" comes first.
+            Some(_) if !self.enabled.qresync => {
+                return self.bad(&tag, "QRESYNC needs ENABLE QRESYNC first");
+            }
+            // RFC 9586 3: sequence match data is made of numbers.
+            Some(resync) if self.enabled.uid_only && !resync.matches.is_empty() => {
+                return self.uid_required(&tag);
+            }
+            _ => {}
         }
         if matches!(self.stage, Stage::Selected(_)) {
             self.stage = Stage::Authenticated;
             // RFC 9051 7.1: what follows is about the new mailbox.
             self.out.status("OK", Some(&Code::Closed), "the previous mailbox is left");
         }
+        if condstore {
+            self.enable_condstore();
+        }
         self.ask = Some(Request::Open { mailbox: mailbox.clone(), read_only });
-        self.job = Some(Job::Select(SelectJob { tag, mailbox, read_only }));
+        self.job = Some(Job::Select(SelectJob { tag, mailbox, read_only, resync }));
     }
 
     pub(super) fn select_answered(&mut self, job: SelectJob, answer: Option<Answer>) {
@@ -102,10 +129,9 @@ impl Session {
             Some(Answer::Opened(opened)) => opened,
             answer => return self.misanswered(&job.tag, answer),
         };
-        let Opened { uid_validity, uid_next, modseq, rows } = opened;
+        let Opened { mailbox_id, uid_validity, uid_next, modseq, rows } = opened;
         let mut view = View::new(rows, modseq);
-        view.condstore = self.enabled.condstore;
-        view.says_recent = !self.enabled.rev2;
+        self.enabled.shape(&mut view);
         let out = &mut self.out;
         let flags = view.flag_names();
         out.say(&format!("* FLAGS ({flags})"));
@@ -117,28 +143,75 @@ impl Session {
         if !self.enabled.rev2 {
             // RFC 9051 appendix E: RECENT and UNSEEN are gone from IMAP4rev2.
             out.say(&format!("* {} RECENT", view.recent_count()));
-            if let Some(unseen) = view.first_unseen() {
+            if let Some(unseen) = view.first_unseen().filter(|_| !view.uid_only) {
                 out.status("OK", Some(&Code::Unseen(unseen)), "the first unseen message");
             }
         }
         out.status("OK", Some(&Code::UidValidity(uid_validity)), "UIDs are valid");
         out.status("OK", Some(&Code::UidNext(uid_next)), "the next UID");
         out.status("OK", Some(&Code::HighestModSeq(modseq)), "the newest change");
+        out.status("OK", Some(&Code::MailboxId(mailbox_id)), "the mailbox for ever");
         if self.enabled.rev2 {
             // RFC 9051 6.3.2: a LIST response is required.
             out.raw("* LIST () \"/\" ").mailbox(job.mailbox.as_str()).line();
         }
-        let (code, done) = match job.read_only {
-            true => (Code::ReadOnly, "EXAMINE done"),
-            false => (Code::ReadWrite, "SELECT done"),
-        };
-        out.tagged(&job.tag, "OK", Some(&code), done);
         self.stage = Stage::Selected(Box::new(Selected {
             name: job.mailbox,
+            uid_validity,
             read_only: job.read_only,
             view,
             saved: Vec::new(),
+            contexts: Vec::new(),
         }));
+        match job.resync {
+            // RFC 7162 3.2.5.1: with another UIDVALIDITY the client knows nothing.
+            Some(resync) if resync.uid_validity == uid_validity => {
+                self.ask = Some(Request::Vanished { since: resync.modseq });
+                self.job = Some(Job::Resync(ResyncJob { tag: job.tag, resync }));
+            }
+            _ => self.say_selected(&job.tag),
+        }
+    }
+
+    fn say_selected(&mut self, tag: &str) {
+        let (code, done) = match self.is_read_only() {
+            true => (Code::ReadOnly, "EXAMINE done"),
+            false => (Code::ReadWrite, "SELECT done"),
+        };
+        self.ok(tag, Some(&code), done);
+    }
+
+    /// Tells a client that comes back what it missed: first what went, then what changed (RFC 7162
+    /// 3.2.5.1).
+    pub(super) fn resync_answered(&mut self, job: ResyncJob, answer: Option<Answer>) {
+        let ResyncJob { tag, resync } = job;
+        let gone = match answer {
+            Some(Answer::Vanished(gone)) => Ranges::of(gone),
+            answer => {
+                self.stage = Stage::Authenticated;
+                return self.misanswered(&tag, answer);
+            }
+        };
+        let Stage::Selected(selected) = &mut self.stage else { return };
+        let view = &selected.view;
+        let known = match &resync.known {
+            Some(known) => known.resolve(0),
+            None => Ranges::of([1..=u32::MAX]),
+        };
+        // RFC 7162 3.2.5.2: where number and UID still agree, nothing below went.
+        let agreed = resync.matches.iter().rev();
+        let agreed =
+            agreed.map(|(sequence, uid)| (view.sequence_of(*uid) == Some(*sequence), *uid));
+        let intact = agreed.filter(|(agrees, _)| *agrees).map(|(_, uid)| uid).next().unwrap_or(0);
+        let above = Ranges::of(intact.checked_add(1).map(|first| first..=u32::MAX));
+        let gone = view.missing(&gone.and(&known).and(&above));
+        self.out.vanished("(EARLIER) ", &gone);
+        for row in view.rows().iter().filter(|row| row.modseq > resync.modseq) {
+            if resync.known.is_none() || known.contains(row.uid) {
+                view.say_flags(row.uid, &mut self.out);
+            }
+        }
+        self.say_selected(&tag);
     }
 
     /// Leaves the selected mailbox, and then asks for `then`, if anything.

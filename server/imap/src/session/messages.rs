@@ -4,6 +4,7 @@
 //! forbids it; sequence numbers are resolved before anything else happens.
 //! Not here: FETCH (`fetch`), SEARCH (`search`).
 
+use super::context::After;
 use super::{Job, Session};
 use crate::command::{Copy, Store};
 use crate::flags::Flags;
@@ -20,6 +21,16 @@ pub(super) struct Finish {
     pub(super) code: Option<Code>,
     pub(super) text: String,
     pub(super) allowed: Allowed,
+    /// Say the newest modification sequence, if the client wants such (RFC 7162 3.2.7).
+    pub(super) says_modseq: bool,
+}
+
+impl Finish {
+    /// A good end.
+    pub(super) fn ok(tag: String, text: &str, allowed: Allowed) -> Self {
+        let text = text.to_owned();
+        Self { tag, status: "OK", code: None, text, allowed, says_modseq: false }
+    }
 }
 
 /// A STORE under way.
@@ -36,14 +47,7 @@ pub(super) struct StoreJob {
 impl Session {
     /// Ends a command well, with the news of the selected mailbox before.
     pub(super) fn finish(&mut self, tag: &str, text: &str, allowed: Allowed) {
-        let finish = Finish {
-            tag: tag.to_owned(),
-            status: "OK",
-            code: None,
-            text: text.to_owned(),
-            allowed,
-        };
-        self.finish_with(finish);
+        self.finish_with(Finish::ok(tag.to_owned(), text, allowed));
     }
 
     pub(super) fn finish_with(&mut self, finish: Finish) {
@@ -54,18 +58,29 @@ impl Session {
         self.job = Some(Job::Finish(finish));
     }
 
-    pub(super) fn finish_answered(&mut self, finish: &Finish, answer: Option<Answer>) {
+    pub(super) fn finish_answered(&mut self, finish: Finish, answer: Option<Answer>) {
         if Self::is_gone(answer.as_ref()) {
-            self.say_finish(finish);
+            self.say_finish(&finish);
             return self.mailbox_is_gone();
         }
         match answer {
             Some(Answer::Changes(changes)) => {
-                self.tell(changes, finish.allowed);
-                self.say_finish(finish);
+                let allowed = finish.allowed;
+                self.tell_then(changes, allowed, After::Finish(finish));
             }
             answer => self.misanswered(&finish.tag, answer),
         }
+    }
+
+    /// The news were told; now the answer is.
+    pub(super) fn finish_told(&mut self, mut finish: Finish) {
+        if finish.says_modseq
+            && self.enabled.condstore
+            && let Some(selected) = self.selected()
+        {
+            finish.code = Some(Code::HighestModSeq(selected.view.modseq()));
+        }
+        self.say_finish(&finish);
     }
 
     fn say_finish(&mut self, finish: &Finish) {
@@ -105,7 +120,7 @@ impl Session {
         Some(sequences.iter().filter_map(row).collect())
     }
 
-    fn is_read_only(&mut self) -> bool {
+    pub(super) fn is_read_only(&mut self) -> bool {
         self.selected().is_none_or(|selected| selected.read_only)
     }
 
@@ -151,7 +166,7 @@ impl Session {
         let code = (!numbers.is_empty()).then(|| Code::Modified(set::print(&numbers)));
         let allowed = if job.uid { Allowed::Everything } else { Allowed::NoExpunge };
         let text = if job.missing { "STORE done; some messages are gone" } else { "STORE done" };
-        self.finish_with(Finish { tag: job.tag, status: "OK", code, text: text.into(), allowed });
+        self.finish_with(Finish { code, ..Finish::ok(job.tag, text, allowed) });
     }
 
     pub(super) fn copy(&mut self, tag: String, copy: Copy) {
@@ -177,12 +192,13 @@ impl Session {
         let code = (!from.is_empty())
             .then(|| Code::CopyUid(uid_validity, set::print(&from), set::print(&to)));
         let text = if moves { "MOVE done" } else { "COPY done" };
-        let mut finish =
-            Finish { tag, status: "OK", code, text: text.to_owned(), allowed: Allowed::Everything };
+        let mut finish = Finish { code, ..Finish::ok(tag, text, Allowed::Everything) };
         if moves && let Some(code) = finish.code.take() {
             // RFC 6851 4.3: COPYUID goes before the EXPUNGEs.
             self.out.status("OK", Some(&code), "moved");
         }
+        // RFC 7162 3.2.7 and RFC 6851 4.4.
+        finish.says_modseq = moves;
         self.finish_with(finish);
     }
 
@@ -212,8 +228,12 @@ impl Session {
 
     pub(super) fn expunge_answered(&mut self, tag: String, closes: bool, answer: Option<Answer>) {
         match answer {
+            // RFC 7162 3.2.8: no HIGHESTMODSEQ here, for what others changed was not told.
             Some(Answer::Done) if closes => self.leave(tag, "CLOSE done", None),
-            Some(Answer::Done) => self.finish(&tag, "EXPUNGE done", Allowed::Everything),
+            Some(Answer::Done) => {
+                let finish = Finish::ok(tag, "EXPUNGE done", Allowed::Everything);
+                self.finish_with(Finish { says_modseq: true, ..finish });
+            }
             answer => self.misanswered(&tag, answer),
         }
     }

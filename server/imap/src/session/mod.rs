@@ -12,13 +12,17 @@
 //! below).
 
 pub(crate) mod append;
+pub(crate) mod context;
 pub(crate) mod dispatch;
 pub(crate) mod fetch;
 pub(crate) mod list;
 pub(crate) mod login;
 pub(crate) mod mailbox;
 pub(crate) mod messages;
+pub(crate) mod metadata;
+pub(crate) mod rights;
 pub(crate) mod search;
+pub(crate) mod sources;
 
 use std::collections::VecDeque;
 
@@ -78,10 +82,13 @@ enum Stage {
 #[derive(Debug)]
 struct Selected {
     name: MailboxName,
+    uid_validity: u32,
     read_only: bool,
     view: View,
     /// UIDs that `$` stands for (RFC 5182), ascending.
     saved: Vec<u32>,
+    /// Searches that are kept up to date (RFC 5267).
+    contexts: Vec<context::Context>,
 }
 
 /// What the client switched on.
@@ -90,6 +97,18 @@ struct Enabled {
     rev2: bool,
     utf8: bool,
     condstore: bool,
+    qresync: bool,
+    uid_only: bool,
+}
+
+impl Enabled {
+    /// Has a view speak as the client wants it.
+    fn shape(self, view: &mut View) {
+        view.condstore = self.condstore;
+        view.says_recent = !self.rev2;
+        view.says_vanished = self.qresync;
+        view.uid_only = self.uid_only;
+    }
 }
 
 /// What is under way.
@@ -97,18 +116,24 @@ struct Enabled {
 enum Job {
     Login(login::LoginJob),
     Sasl(login::Sasl),
-    List(list::ListJob),
+    List(Box<list::ListJob>),
     Status { tag: String, mailbox: MailboxName, items: Vec<crate::command::StatusItem> },
     Select(mailbox::SelectJob),
+    Resync(mailbox::ResyncJob),
+    Unauthenticate { tag: String },
+    Metadata(metadata::MetadataJob),
+    Rights(rights::RightsJob),
+    Filters(Box<metadata::FilterJob>),
     Leave { tag: String, done: &'static str, then: Option<Request> },
     Simple { tag: String, done: &'static str },
     Store(messages::StoreJob),
     Copy { tag: String, moves: bool },
     Expunge { tag: String, closes: bool },
     Fetch(fetch::FetchJob),
-    Search(search::SearchJob),
+    Search(Box<search::SearchJob>),
     Append(append::AppendJob),
     Finish(messages::Finish),
+    Update(Box<context::UpdateJob>),
     Idle { tag: String, asked: bool },
 }
 
@@ -134,8 +159,12 @@ pub struct Session {
     /// An [`Action::Ask`] is with the driver.
     waiting: bool,
     answer: Option<Answer>,
-    /// STARTTLS was answered; the driver is to begin.
-    begin_tls: bool,
+    /// What the driver is to do once everything said is sent.
+    switch: Option<Action>,
+    /// COMPRESS was answered.
+    compressed: bool,
+    /// The time, as far as the driver told: seconds since 1970 UTC.
+    now_s: i64,
     /// The mailbox changed while in IDLE.
     woken: bool,
     /// Why the session ended; taken by [`Action::Close`].
@@ -160,7 +189,9 @@ impl Session {
             ask: None,
             waiting: false,
             answer: None,
-            begin_tls: false,
+            switch: None,
+            compressed: false,
+            now_s: 0,
             woken: false,
             farewell: None,
             bad_in_row: 0,
@@ -177,6 +208,11 @@ impl Session {
     /// Takes bytes from the client. Call it only when `poll` gave `None`, with one read's worth.
     pub fn receive(&mut self, bytes: &[u8]) {
         self.framer.push(bytes);
+    }
+
+    /// The time in seconds since 1970 UTC, before whatever else the driver has to say.
+    pub fn set_time(&mut self, now_s: i64) {
+        self.now_s = now_s;
     }
 
     /// The answer to the last [`Action::Ask`].
@@ -252,12 +288,12 @@ impl Session {
                 return Some(Action::Refused { command, reply });
             }
             let ended = matches!(self.stage, Stage::Ended);
-            if self.out.is_full() || self.begin_tls || ended {
+            if self.out.is_full() || self.switch.is_some() || ended {
                 if let Some(action) = self.next_send() {
                     return Some(action);
                 }
-                if std::mem::take(&mut self.begin_tls) {
-                    return Some(Action::StartTls);
+                if let Some(action) = self.switch.take() {
+                    return Some(action);
                 }
                 if ended {
                     return self.farewell.take().map(Action::Close);
@@ -293,20 +329,26 @@ impl Session {
         match job {
             Job::Login(job) => self.login_answered(&job, answer),
             Job::Sasl(sasl) => return self.sasl_step(sasl),
-            Job::List(job) => self.list_answered(job, answer),
+            Job::List(job) => self.list_answered(*job, answer),
             Job::Status { tag, mailbox, items } => {
                 self.status_answered(&tag, &mailbox, &items, answer);
             }
             Job::Select(job) => self.select_answered(job, answer),
+            Job::Resync(job) => self.resync_answered(job, answer),
+            Job::Rights(job) => self.rights_answered(job, answer),
+            Job::Metadata(job) => self.metadata_answered(job, answer),
+            Job::Filters(job) => self.filters_answered(*job, answer),
+            Job::Unauthenticate { tag } => self.unauthenticated(&tag, answer),
             Job::Leave { tag, done, then } => self.left(tag, done, then),
             Job::Simple { tag, done } => self.simple_answered(&tag, done, answer),
             Job::Store(job) => self.store_answered(job, answer),
             Job::Copy { tag, moves } => self.copy_answered(tag, moves, answer),
             Job::Expunge { tag, closes } => self.expunge_answered(tag, closes, answer),
             Job::Fetch(job) => self.fetch_step(job, answer),
-            Job::Search(job) => self.search_step(job, answer),
+            Job::Search(job) => self.search_step(*job, answer),
             Job::Append(job) => return self.append_step(job, answer),
-            Job::Finish(finish) => self.finish_answered(&finish, answer),
+            Job::Finish(finish) => self.finish_answered(finish, answer),
+            Job::Update(job) => self.update_step(*job, answer),
             Job::Idle { tag, asked } => return self.idle_step(tag, asked, answer),
         }
         Progress::Made
@@ -357,6 +399,12 @@ impl Session {
         match refusal {
             Refusal::Bad(text) => self.bad_input(input, text),
             Refusal::No(code, text) => {
+                if grammar::search::saves(input)
+                    && let Some(selected) = self.selected()
+                {
+                    // RFC 5182 2.1: after NO the saved result is empty.
+                    selected.saved.clear();
+                }
                 let tag = grammar::tag(input).unwrap_or_else(|| "*".to_owned());
                 self.no(&tag, code.as_ref(), text);
             }
@@ -381,7 +429,17 @@ impl Session {
     }
 
     fn bad(&mut self, tag: &str, text: &str) {
-        self.out.tagged(tag, "BAD", None, text);
+        self.bad_with(tag, None, text);
+    }
+
+    /// RFC 9586 3: the client gave sequence numbers up.
+    fn uid_required(&mut self, tag: &str) {
+        let text = "after ENABLE UIDONLY messages have no numbers, only UIDs";
+        self.bad_with(tag, Some(&Code::UidRequired), text);
+    }
+
+    fn bad_with(&mut self, tag: &str, code: Option<&Code>, text: &str) {
+        self.out.tagged(tag, "BAD", code, text);
         let command = std::mem::take(&mut self.command);
         self.refusals.push_back((command, format!("BAD {text}")));
         self.bad_in_row += 1;
@@ -423,6 +481,18 @@ impl Session {
             Why::NotAllowed(text) => (Code::Cannot, text),
             Why::Limit(text) => (Code::Limit, text),
             Why::OverQuota => (Code::OverQuota, "the account is full".to_owned()),
+            Why::BadUrl(url) => {
+                (Code::BadUrl(url), "the URL names nothing that can be read".to_owned())
+            }
+            Why::MetadataTooMany => {
+                let text = "there are as many entries as there may be";
+                (Code::MetadataTooMany, text.to_owned())
+            }
+            Why::TooBig => {
+                let most = self.settings.append_bytes_max;
+                (Code::TooBig, format!("a message may have at most {most} bytes"))
+            }
+            Why::MessageGone => (Code::Nonexistent, "the message to replace is gone".to_owned()),
             Why::Broken => {
                 (Code::ServerBug, "the server failed to do this; its admin must look".to_owned())
             }
@@ -444,6 +514,11 @@ impl Session {
     fn simple_answered(&mut self, tag: &str, done: &str, answer: Option<Answer>) {
         match answer {
             Some(Answer::Done) => self.finish(tag, done, Allowed::Everything),
+            Some(Answer::Created(mailbox_id)) => {
+                let code = Some(Code::MailboxId(mailbox_id));
+                let finish = messages::Finish::ok(tag.to_owned(), done, Allowed::Everything);
+                self.finish_with(messages::Finish { code, ..finish });
+            }
             answer => self.misanswered(tag, answer),
         }
     }
@@ -452,7 +527,11 @@ impl Session {
     fn idle_step(&mut self, tag: String, asked: bool, answer: Option<Answer>) -> Progress {
         if asked {
             match answer {
-                Some(Answer::Changes(changes)) => self.tell(changes, Allowed::Everything),
+                Some(Answer::Changes(changes)) => {
+                    let after = context::After::Idle { tag };
+                    self.tell_then(changes, Allowed::Everything, after);
+                    return Progress::Made;
+                }
                 Some(Answer::Refused(Why::NoSuchMailbox)) => self.mailbox_is_gone(),
                 _ => self.bye(Some(&Code::ServerBug), "the mailbox cannot be read"),
             }

@@ -1,129 +1,394 @@
-//! SEARCH under way: message after message, then the result (RFC 9051 6.4.4, 7.3.4).
+//! SEARCH, SORT, THREAD and ESEARCH under way: message after message, then what orders them, then
+//! the result (RFC 9051 6.4.4 and 7.3.4, RFC 5256, RFC 5267, RFC 7377).
 //!
-//! Not here: whether a message fits (`crate::search`).
+//! ```text
+//!   does it fit? ──▶ the next one … ──▶ SEARCH: the result
+//!        └──▶ read a message            SORT, THREAD: keys of some messages … ──▶ the result
+//! ```
+//! Not here: whether a message fits (`crate::search`), in which order they stand (`crate::sort`,
+//! `crate::thread`).
 
-use super::{Job, Selected, Session, Stage};
-use crate::command::{Search, SearchKey, SearchReturn};
-use crate::machine::{Answer, Message, Need, Request};
+use std::collections::VecDeque;
+
+use super::{Job, Session, Stage, sources};
+use crate::command::{Order, Search, SearchKey, SearchReturn, Source};
+use crate::keys::Keys;
+use crate::machine::{Action, Answer, Message, Need, Request, Why};
+use crate::name::MailboxName;
+use crate::response::Code;
 use crate::search::{Candidate, Program};
 use crate::set;
-use crate::view::Allowed;
+use crate::sort::{self, Rank};
+use crate::thread::{self, Letter};
+use crate::view::{Allowed, View};
 
 /// A SEARCH under way.
 #[derive(Debug)]
 pub(super) struct SearchJob {
     tag: String,
     uid: bool,
+    order: Order,
     returns: SearchReturn,
     /// Answer with ESEARCH: RETURN was written, or IMAP4rev2 is enabled.
     extended: bool,
     /// The search names a modification sequence, so the answer does too (RFC 7162 3.1.5).
     says_modseq: bool,
     program: Program,
+    /// It asks where messages came from.
+    origin: bool,
+    /// What is looked for, where the results are kept up to date.
+    kept_key: Option<SearchKey>,
+    /// Several mailboxes are searched.
+    multi: Option<Multi>,
     /// The next message's sequence number.
     sequence: u32,
     /// What was read of the next message.
     read: Option<(Message, Need)>,
-    asked: Option<Need>,
-    /// Sequence numbers and UIDs that fit, ascending.
-    found: Vec<(u32, u32)>,
-    modseq: u64,
+    asked: Asked,
+    /// What fits, ascending; SORT changes that at the end.
+    found: Vec<Found>,
+    /// How SORT orders the first of them.
+    ranks: Vec<Rank>,
+    /// What THREAD needs to know of the first of them.
+    letters: Vec<Letter>,
+    /// So many of them were asked about for that.
+    keyed: usize,
+    /// When the client last heard of this search, in seconds since 1970 UTC.
+    told_s: i64,
 }
 
+/// A search of several mailboxes (RFC 7377).
+#[derive(Debug)]
+struct Multi {
+    key: SearchKey,
+    sources: Vec<Source>,
+    left: VecDeque<MailboxName>,
+    /// The mailbox that is searched now, and its UIDVALIDITY.
+    present: Option<(MailboxName, u32)>,
+    /// Its messages, if it is not the selected one.
+    view: Option<View>,
+}
+
+/// What the store was asked last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    Nothing,
+    Mailboxes,
+    Peek,
+    Message(Need),
+    Keys,
+}
+
+/// A message that fits.
+#[derive(Debug, Clone, Copy)]
+struct Found {
+    sequence: u32,
+    uid: u32,
+    modseq: u64,
+    relevancy: u8,
+}
+
+/// A search that takes longer tells so as often, in seconds: half of what clients wait before they
+/// give a connection up.
+const PROGRESS_S: i64 = 10;
+
+/// Messages whose keys are asked for at once: some milliseconds for the store, and others have
+/// their turn in between.
+const KEYS_AT_ONCE: usize = 200;
+
 impl Session {
-    pub(super) fn search(&mut self, tag: String, search: &Search) {
-        let says_modseq = names_modseq(&search.key);
+    pub(super) fn search(&mut self, tag: String, search: Search) {
+        let says_modseq = search.key.any(&|key| matches!(key, SearchKey::ModSeq(_)));
         if says_modseq {
             self.enable_condstore();
         }
-        let extended = search.returns.is_some() || self.enabled.rev2;
+        // RFC 9051 6.4.4: ESEARCH replaces SEARCH, not SORT.
+        let is_search = search.order == Order::Mailbox;
+        let is_multi = search.sources.is_some();
+        let extended = search.returns.is_some() || is_multi || (self.enabled.rev2 && is_search);
         let returns =
             search.returns.unwrap_or(SearchReturn { all: true, ..SearchReturn::default() });
-        let Some(selected) = self.selected() else { return };
-        let program = Program::new(&search.key, &selected.view, &selected.saved);
-        self.job = Some(Job::Search(SearchJob {
+        let now_s = self.now_s;
+        let program = match self.selected() {
+            Some(selected) => Program::new(&search.key, &selected.view, &selected.saved, now_s),
+            None => Program::Constant(false),
+        };
+        let key = search.key;
+        let origin = key.needs_origin();
+        let kept_key = returns.update.then(|| key.clone());
+        let multi = search.sources.map(|sources| {
+            self.ask = Some(Request::Mailboxes);
+            Multi { key, sources, left: VecDeque::new(), present: None, view: None }
+        });
+        self.job = Some(Job::Search(Box::new(SearchJob {
             tag,
             uid: search.uid,
+            order: search.order,
             returns,
             extended,
             says_modseq,
             program,
+            origin,
+            kept_key,
+            multi,
             sequence: 1,
             read: None,
-            asked: None,
+            asked: if is_multi { Asked::Mailboxes } else { Asked::Nothing },
             found: Vec::new(),
-            modseq: 0,
-        }));
+            ranks: Vec::new(),
+            letters: Vec::new(),
+            keyed: 0,
+            told_s: now_s,
+        })));
     }
 
-    /// Looks at messages until one must be read or all were looked at.
     pub(super) fn search_step(&mut self, mut job: SearchJob, answer: Option<Answer>) {
-        match (job.asked.take(), answer) {
-            (None, _) => {}
-            (Some(need), Some(Answer::Message(Some(message)))) => {
+        match (std::mem::replace(&mut job.asked, Asked::Nothing), answer) {
+            (Asked::Nothing, _) => {}
+            (Asked::Message(need), Some(Answer::Message(Some(message)))) => {
                 job.read = Some((message, need));
             }
             // A message that is gone fits nothing.
-            (Some(_), Some(Answer::Message(None))) => job.sequence += 1,
-            (Some(_), answer) => return self.misanswered(&job.tag, answer),
+            (Asked::Message(_), Some(Answer::Message(None))) => job.sequence += 1,
+            (Asked::Keys, Some(Answer::Keys(keys))) => return self.search_keys(job, &keys),
+            (Asked::Mailboxes, Some(Answer::Mailboxes(listed))) => {
+                let selected = self.selected().map(|selected| selected.name.clone());
+                if let Some(multi) = &mut job.multi {
+                    multi.left = sources::resolve(&multi.sources, &listed, selected.as_ref());
+                }
+                return self.search_next_mailbox(job);
+            }
+            (Asked::Peek, Some(Answer::Opened(opened))) => {
+                let now_s = self.now_s;
+                if let Some(multi) = &mut job.multi {
+                    let view = View::new(opened.rows, opened.modseq);
+                    job.program = Program::new(&multi.key, &view, &[], now_s);
+                    multi.view = Some(view);
+                    if let Some((_, validity)) = &mut multi.present {
+                        *validity = opened.uid_validity;
+                    }
+                }
+            }
+            // RFC 7377 2.2: a mailbox that is gone is passed over, and so are its messages.
+            (_, Some(Answer::Refused(Why::NoSuchMailbox))) if job.multi.is_some() => {
+                job.found.clear();
+                return self.search_next_mailbox(job);
+            }
+            (_, answer) => {
+                if let Some(selected) = self.selected().filter(|_| job.returns.save) {
+                    // RFC 5182 2.1: after NO the saved result is empty.
+                    selected.saved.clear();
+                }
+                return self.misanswered(&job.tag, answer);
+            }
         }
-        let Stage::Selected(selected) = &mut self.stage else { return };
+        self.search_progress(&mut job);
+        self.search_walk(job);
+    }
+
+    /// Looks at messages until one must be read or all were looked at.
+    fn search_walk(&mut self, mut job: SearchJob) {
+        let peeked = job.multi.as_ref().and_then(|multi| multi.view.as_ref());
+        let is_peeked = peeked.is_some();
+        let view = match (peeked, &self.stage) {
+            (Some(view), _) => view,
+            (None, Stage::Selected(selected)) => &selected.view,
+            (None, _) => return,
+        };
         loop {
-            let Some(row) = selected.view.row(job.sequence) else {
-                return self.search_end(&job);
+            let Some(row) = view.row(job.sequence) else {
+                return self.search_ends(job);
             };
             let read = job.read.as_ref().map(|(message, need)| (message, *need));
-            match job.program.fits(Candidate { sequence: job.sequence, row, read }) {
-                Ok(fits) => {
-                    if fits {
-                        job.found.push((job.sequence, row.uid));
-                        job.modseq = job.modseq.max(row.modseq);
-                    }
+            let candidate = Candidate { sequence: job.sequence, row, read };
+            let fits = job.program.fits(candidate).and_then(|fits| match fits {
+                true => job.program.relevancy(candidate).map(Some),
+                false => Ok(None),
+            });
+            match fits {
+                Ok(relevancy) => {
+                    let (sequence, uid, modseq) = (job.sequence, row.uid, row.modseq);
+                    let found = |relevancy| Found { sequence, uid, modseq, relevancy };
+                    job.found.extend(relevancy.map(found));
                     job.sequence += 1;
                     job.read = None;
                 }
                 Err(need) => {
-                    self.ask = Some(Request::Read { uid: row.uid, need });
-                    job.asked = Some(need);
+                    let (uid, origin) = (row.uid, job.origin);
+                    self.ask = Some(match is_peeked {
+                        true => Request::ReadPeeked { uid, need, origin },
+                        false => Request::Read { uid, need, origin },
+                    });
+                    job.asked = Asked::Message(need);
                     break;
                 }
             }
         }
-        self.job = Some(Job::Search(job));
+        self.job = Some(Job::Search(Box::new(job)));
     }
 
-    fn search_end(&mut self, job: &SearchJob) {
+    /// Goes on with the next of several mailboxes, or ends.
+    fn search_next_mailbox(&mut self, mut job: SearchJob) {
+        let Some(multi) = &mut job.multi else { return };
+        (multi.present, multi.view) = (None, None);
+        let Some(name) = multi.left.pop_front() else {
+            if job.kept_key.is_some() {
+                let code = Code::NoUpdate(job.tag.clone());
+                let text = "a search of several mailboxes is not kept up to date";
+                self.out.status("NO", Some(&code), text);
+            }
+            return self.finish(&job.tag, "ESEARCH done", Allowed::Everything);
+        };
+        (job.sequence, job.read) = (1, None);
+        job.found.clear();
+        multi.present = Some((name.clone(), 0));
+        let now_s = self.now_s;
+        if let Stage::Selected(selected) = &self.stage
+            && selected.name == name
+        {
+            multi.present = Some((name, selected.uid_validity));
+            job.program = Program::new(&multi.key, &selected.view, &selected.saved, now_s);
+            return self.search_walk(job);
+        }
+        self.ask = Some(Request::Peek(name));
+        job.asked = Asked::Peek;
+        self.job = Some(Job::Search(Box::new(job)));
+    }
+
+    /// RFC 9585 4: a long search says how far it is.
+    fn search_progress(&mut self, job: &mut SearchJob) {
+        if self.now_s.saturating_sub(job.told_s) < PROGRESS_S {
+            return;
+        }
+        job.told_s = self.now_s;
+        let view = match (job.multi.as_ref().and_then(|multi| multi.view.as_ref()), &self.stage) {
+            (Some(view), _) => view,
+            (None, Stage::Selected(selected)) => &selected.view,
+            (None, _) => return,
+        };
+        let (done, all) = (u64::from(job.sequence - 1), u64::from(view.count()));
+        let code = Code::InProgress(job.tag.clone(), done, all);
+        self.out.status("OK", Some(&code), "still searching");
+        self.switch = Some(Action::Flush);
+    }
+
+    /// Everything was looked at: what orders it is asked for, or the result is told.
+    fn search_ends(&mut self, mut job: SearchJob) {
+        let need = match &job.order {
+            Order::Mailbox => return self.search_result(job),
+            Order::Sort(criteria) => sort::need(criteria),
+            Order::Thread(_) => Need::Header,
+        };
+        let rest = job.found.get(job.keyed..).unwrap_or_default();
+        let uids: Vec<u32> = rest.iter().take(KEYS_AT_ONCE).map(|found| found.uid).collect();
+        if uids.is_empty() {
+            return self.search_ordered(job);
+        }
+        job.asked = Asked::Keys;
+        self.ask = Some(Request::Keys { uids, need });
+        self.job = Some(Job::Search(Box::new(job)));
+    }
+
+    /// Takes the keys of some messages in; those that are gone fit no more.
+    fn search_keys(&mut self, mut job: SearchJob, keys: &[Keys]) {
+        let later = job.found.split_off((job.keyed + KEYS_AT_ONCE).min(job.found.len()));
+        let asked = job.found.split_off(job.keyed);
+        let mut keys = keys.iter().peekable();
+        for found in asked {
+            let Some(keys) = keys.next_if(|keys| keys.uid == found.uid) else { continue };
+            match &job.order {
+                Order::Sort(criteria) => job.ranks.push(Rank::new(criteria, keys, found.relevancy)),
+                _ => {
+                    let number = if job.uid { found.uid } else { found.sequence };
+                    job.letters.push(Letter::new(number, keys));
+                }
+            }
+            job.found.push(found);
+        }
+        job.keyed = job.found.len();
+        job.found.extend(later);
+        self.search_progress(&mut job);
+        self.search_ends(job);
+    }
+
+    /// Tells the sorted result, or the threads.
+    fn search_ordered(&mut self, mut job: SearchJob) {
+        if let Order::Thread(algorithm) = job.order {
+            self.out.raw("* THREAD");
+            let threads = thread::threads(algorithm, &job.letters);
+            self.out.raw(if threads.is_empty() { "" } else { " " });
+            thread::write(&mut self.out, &threads);
+            return self.search_modseq(&job, "THREAD done");
+        }
+        let found = std::mem::take(&mut job.found);
+        let ranks = std::mem::take(&mut job.ranks);
+        let mut both: Vec<(Rank, Found)> = ranks.into_iter().zip(found).collect();
+        // Stable: RFC 5256 3, "in which case … sorted by sequence number".
+        both.sort_by(|one, other| one.0.cmp(&other.0));
+        (job.ranks, job.found) = both.into_iter().unzip();
+        self.search_result(job);
+    }
+
+    /// The end of a response that is no ESEARCH, and of the command.
+    fn search_modseq(&mut self, job: &SearchJob, done: &str) {
+        if let Some(modseq) = modseq_of(job).filter(|_| job.says_modseq) {
+            self.out.raw(" (MODSEQ ").number(modseq).raw(")");
+        }
+        self.out.line();
+        let allowed = if job.uid { Allowed::Everything } else { Allowed::NoExpunge };
+        self.finish(&job.tag, done, allowed);
+    }
+
+    fn search_result(&mut self, mut job: SearchJob) {
         if job.returns.save
             && let Some(selected) = self.selected()
         {
-            save(selected, job);
+            selected.saved = kept(&job);
         }
-        let pick = |(sequence, uid): &(u32, u32)| if job.uid { *uid } else { *sequence };
+        let pick = |found: &Found| if job.uid { found.uid } else { found.sequence };
         let numbers: Vec<u32> = job.found.iter().map(pick).collect();
-        let modseq = (job.says_modseq && !numbers.is_empty()).then_some(job.modseq);
-        if job.extended {
-            self.extended_result(job, &numbers, modseq);
-        } else {
-            self.out.raw("* SEARCH");
-            for number in &numbers {
-                self.out.raw(" ").number(u64::from(*number));
+        let (head, done) = match job.order {
+            Order::Mailbox => ("* SEARCH", "SEARCH done"),
+            _ => ("* SORT", "SORT done"),
+        };
+        if job.multi.is_some() {
+            // RFC 7377 2.1: of mailboxes where nothing is found nothing is said.
+            if !job.found.is_empty() {
+                self.extended_result(&job, &numbers);
             }
-            if let Some(modseq) = modseq {
-                self.out.raw(" (MODSEQ ").number(modseq).raw(")");
-            }
-            self.out.line();
+            return self.search_next_mailbox(job);
         }
-        let allowed = if job.uid { Allowed::Everything } else { Allowed::NoExpunge };
-        self.finish(&job.tag, "SEARCH done", allowed);
+        if let Some(key) = job.kept_key.take() {
+            let mut ranks = std::mem::take(&mut job.ranks).into_iter();
+            let members = job.found.iter().map(|found| (ranks.next(), found.uid)).collect();
+            self.keep_search(&job.tag, job.uid, &key, &job.order, members);
+        }
+        if job.extended {
+            self.extended_result(&job, &numbers);
+            let allowed = if job.uid { Allowed::Everything } else { Allowed::NoExpunge };
+            return self.finish(&job.tag, done, allowed);
+        }
+        self.out.raw(head);
+        for number in &numbers {
+            self.out.raw(" ").number(u64::from(*number));
+        }
+        self.search_modseq(&job, done);
     }
 
-    fn extended_result(&mut self, job: &SearchJob, numbers: &[u32], modseq: Option<u64>) {
-        let SearchReturn { min, max, all, count, save } = job.returns;
+    fn extended_result(&mut self, job: &SearchJob, numbers: &[u32]) {
+        let SearchReturn { min, max, all, count, save, partial, relevancy, .. } = job.returns;
+        let modseq = modseq_of(job).filter(|_| job.says_modseq);
         // RFC 5182 2.1: SAVE alone answers nothing.
-        if save && !(min || max || all || count) {
+        if save && !(min || max || all || count || partial.is_some()) {
             return;
         }
-        self.out.raw("* ESEARCH (TAG ").string(job.tag.as_bytes()).raw(")");
+        self.out.raw("* ESEARCH (TAG ").string(job.tag.as_bytes());
+        let present = job.multi.as_ref().and_then(|multi| multi.present.as_ref());
+        if let Some((mailbox, validity)) = present {
+            self.out.raw(" MAILBOX ").mailbox(mailbox.as_str());
+            self.out.raw(" UIDVALIDITY ").number(u64::from(*validity));
+        }
+        self.out.raw(")");
         self.out.raw(if job.uid { " UID" } else { "" });
         // RFC 9051 6.4.4: MIN, MAX and ALL are left out where nothing was found.
         if let (true, Some(first)) = (min, numbers.first()) {
@@ -135,38 +400,52 @@ impl Session {
         if all && !numbers.is_empty() {
             self.out.raw(" ALL ").raw(&set::print(numbers));
         }
+        if let Some(window) = partial {
+            // RFC 9394 3.1: NIL for an empty window.
+            let some = set::print(window.of(numbers));
+            let some = if some.is_empty() { "NIL" } else { &some };
+            self.out.raw(&format!(" PARTIAL ({window} {some})"));
+        }
         if count {
             self.out.raw(" COUNT ").number(numbers.len() as u64);
         }
         if let Some(modseq) = modseq {
             self.out.raw(" MODSEQ ").number(modseq);
         }
+        let scored = partial.map_or(job.found.as_slice(), |window| window.of(&job.found));
+        if relevancy && !scored.is_empty() {
+            // RFC 6203 4: in the order of the results.
+            let scores: Vec<String> = scored.iter().map(|one| one.relevancy.to_string()).collect();
+            self.out.raw(&format!(" RELEVANCY ({})", scores.join(" ")));
+        }
         self.out.line();
     }
 }
 
-/// RFC 5182 2.4: with MIN or MAX and without ALL or COUNT, only those are kept.
-fn save(selected: &mut Selected, job: &SearchJob) {
-    let SearchReturn { min, max, all, count, .. } = job.returns;
-    let mut uids = job.found.iter().map(|(_, uid)| *uid);
-    selected.saved = match all || count || !(min || max) {
-        true => uids.collect(),
-        false => {
-            let first = uids.clone().next().filter(|_| min);
-            let last = uids.next_back().filter(|_| max);
-            let mut ends: Vec<u32> = first.into_iter().chain(last).collect();
-            ends.dedup();
-            ends
-        }
-    };
+/// The results that were asked for when neither all of them nor their number was: the first, the
+/// last, those in the window. `None`: all count.
+fn picked(job: &SearchJob) -> Option<Vec<Found>> {
+    let SearchReturn { min, max, all, count, partial, .. } = job.returns;
+    if all || count || !(min || max || partial.is_some()) {
+        return None;
+    }
+    let first = job.found.first().filter(|_| min);
+    let last = job.found.last().filter(|_| max);
+    let window = partial.map_or(&[][..], |window| window.of(&job.found));
+    let mut picked: Vec<Found> = first.into_iter().chain(window).chain(last).copied().collect();
+    picked.sort_unstable_by_key(|found| found.uid);
+    picked.dedup_by_key(|found| found.uid);
+    Some(picked)
 }
 
-fn names_modseq(key: &SearchKey) -> bool {
-    match key {
-        SearchKey::ModSeq(_) => true,
-        SearchKey::Not(key) => names_modseq(key),
-        SearchKey::Or(one, other) => names_modseq(one) || names_modseq(other),
-        SearchKey::And(keys) => keys.iter().any(names_modseq),
-        _ => false,
-    }
+/// RFC 5182 2.4 and RFC 9394 3.3: what SAVE keeps.
+fn kept(job: &SearchJob) -> Vec<u32> {
+    let picked = picked(job);
+    picked.as_ref().unwrap_or(&job.found).iter().map(|found| found.uid).collect()
+}
+
+/// RFC 7162 3.1.10: the newest change among the results that are told.
+fn modseq_of(job: &SearchJob) -> Option<u64> {
+    let picked = picked(job);
+    picked.as_ref().unwrap_or(&job.found).iter().map(|found| found.modseq).max()
 }

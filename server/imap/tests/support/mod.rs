@@ -14,10 +14,16 @@ use std::rc::Rc;
 use grace_imap::command::SpecialUse;
 use grace_imap::date::DateTime;
 use grace_imap::flags::{Flags, SystemFlag};
-use grace_imap::machine::{Action, Answer, Listed, Message, Need, Opened, Request, Status, Why};
+use grace_imap::keys::Keys;
+use grace_imap::machine::{
+    Action, Answer, Listed, Message, Need, Opened, Quota, Request, Resource, Status, Why,
+};
+use grace_imap::metadata::{ENTRIES_MAX, Entry};
 use grace_imap::name::MailboxName;
+use grace_imap::rights::Rights;
 use grace_imap::session::{Session, Settings};
 use grace_imap::view::{Changes, Row};
+use grace_mail::mime::Tree;
 
 /// A message in memory.
 #[derive(Clone)]
@@ -25,6 +31,8 @@ pub(crate) struct Mail {
     pub(crate) flags: Flags,
     pub(crate) modseq: u64,
     pub(crate) date: DateTime,
+    pub(crate) saved: DateTime,
+    pub(crate) email_id: String,
     pub(crate) bytes: Vec<u8>,
 }
 
@@ -37,6 +45,7 @@ pub(crate) struct Mailbox {
     pub(crate) mails: BTreeMap<u32, Mail>,
     pub(crate) vanished: Vec<(u64, u32)>,
     pub(crate) special_use: Option<SpecialUse>,
+    pub(crate) metadata: BTreeMap<Entry, Vec<u8>>,
 }
 
 /// Everything, shared by the sessions of a test.
@@ -45,6 +54,9 @@ pub(crate) struct Store {
     pub(crate) mailboxes: BTreeMap<String, Mailbox>,
     pub(crate) subscriptions: Vec<String>,
     pub(crate) validity: u32,
+    pub(crate) metadata: BTreeMap<Entry, Vec<u8>>,
+    /// What others may do with any mailbox.
+    pub(crate) acl: BTreeMap<String, Rights>,
     /// Flags cannot be written.
     pub(crate) refuses_flags: bool,
 }
@@ -72,9 +84,18 @@ impl Store {
         mailbox.modseq += 1;
         let uid = mailbox.uid_next;
         mailbox.uid_next += 1;
-        let mail = Mail { flags, modseq: mailbox.modseq, date, bytes: bytes.to_vec() };
+        let email_id = format!("E{}-{uid}", mailbox.uid_validity);
+        let (modseq, saved, bytes) = (mailbox.modseq, NOW, bytes.to_vec());
+        let mail = Mail { flags, modseq, date, saved, email_id, bytes };
         mailbox.mails.insert(uid, mail);
         uid
+    }
+
+    fn metadata(&mut self, name: Option<&MailboxName>) -> Option<&mut BTreeMap<Entry, Vec<u8>>> {
+        match name {
+            None => Some(&mut self.metadata),
+            Some(name) => Some(&mut self.mailboxes.get_mut(name.as_str())?.metadata),
+        }
     }
 
     pub(crate) fn remove(&mut self, name: &str, uids: &[u32]) {
@@ -88,16 +109,25 @@ impl Store {
     }
 }
 
+/// A message on its way in: where to, with which flags and date, its bytes.
+type Appending = (String, Flags, Option<DateTime>, Vec<u8>);
+
 /// A session with its driver.
 pub(crate) struct Client {
     pub(crate) session: Session,
     store: Rc<RefCell<Store>>,
     selected: Option<String>,
-    append: Option<(String, Flags, DateTime, Vec<u8>)>,
+    /// The mailbox last looked into.
+    peeked: String,
+    append: Vec<Appending>,
     pub(crate) output: Vec<u8>,
     pub(crate) closed: bool,
     pub(crate) tls: bool,
+    pub(crate) compressed: bool,
     pub(crate) refusals: usize,
+    pub(crate) now: DateTime,
+    /// So many seconds pass with every question to the store.
+    pub(crate) waits: i64,
 }
 
 /// 2026-11-23 19:00:00 +0000.
@@ -125,7 +155,11 @@ impl Client {
             session: Session::new(settings),
             store: Rc::clone(store),
             selected: None,
-            append: None,
+            peeked: String::new(),
+            append: Vec::new(),
+            now: NOW,
+            waits: 0,
+            compressed: false,
             output: Vec::new(),
             closed: false,
             tls: false,
@@ -136,11 +170,13 @@ impl Client {
     }
 
     pub(crate) fn send(&mut self, bytes: &[u8]) {
+        self.session.set_time(self.now.time_s);
         self.session.receive(bytes);
         self.run();
     }
 
     pub(crate) fn wake(&mut self) {
+        self.session.set_time(self.now.time_s);
         self.session.wake();
         self.run();
     }
@@ -161,8 +197,12 @@ impl Client {
                     self.tls = true;
                     self.session.tls_started();
                 }
+                Action::StartCompression => self.compressed = true,
+                Action::Flush => {}
                 Action::Ask(request) => {
                     let answer = self.serve(request);
+                    self.now.time_s += self.waits;
+                    self.session.set_time(self.now.time_s);
                     self.session.answer(answer);
                 }
                 Action::Refused { .. } => self.refusals += 1,
@@ -188,44 +228,177 @@ impl Client {
                 }
             }
             Request::Mailboxes => self.mailboxes(),
-            Request::Open { mailbox, .. } => self.open(&mailbox),
+            Request::Open { mailbox, .. } => {
+                let opened = self.opened(&mailbox);
+                if matches!(opened, Answer::Opened(_)) {
+                    self.selected = Some(mailbox.to_string());
+                }
+                opened
+            }
+            Request::MyRights(_)
+            | Request::Acl(_)
+            | Request::SetAcl(..)
+            | Request::DeleteAcl(..)
+            | Request::Quota(_)
+            | Request::QuotaRoots(_)
+            | Request::SetQuota(..) => self.on_rights(request),
+            Request::Metadata(_) | Request::SetMetadata(..) => self.on_metadata(request),
+            Request::Peek(mailbox) => {
+                self.peeked = mailbox.to_string();
+                self.opened(&mailbox)
+            }
+            Request::ReadPeeked { uid, need, origin } => {
+                let store = self.store.borrow();
+                let mail = store.mailboxes[&self.peeked].mails.get(&uid);
+                Answer::Message(mail.map(|mail| read(mail, need, origin)))
+            }
             Request::Leave => {
                 self.selected = None;
                 Answer::Done
             }
-            Request::AppendBegin { mailbox, flags, date, .. } => {
-                if !self.store.borrow().mailboxes.contains_key(mailbox.as_str()) {
-                    return Answer::Refused(Why::NoSuchMailbox);
-                }
-                let name = mailbox.to_string();
-                self.append = Some((name, flags, date.unwrap_or(NOW), Vec::new()));
+            Request::Logout => {
+                self.selected = None;
                 Answer::Done
             }
-            Request::AppendChunk(bytes) => {
-                self.append.as_mut().expect("begun").3.extend(bytes);
-                Answer::Done
-            }
-            Request::AppendCommit => {
-                let (name, flags, date, bytes) = self.append.take().expect("begun");
-                let mut store = self.store.borrow_mut();
-                let uid = store.deliver(&name, &bytes, flags, date);
-                Answer::Appended { uid_validity: store.mailboxes[&name].uid_validity, uid }
-            }
-            Request::AppendAbort => {
-                self.append = None;
-                Answer::Done
-            }
+            Request::AppendBegin { .. }
+            | Request::AppendChunk(_)
+            | Request::AppendUrl(_)
+            | Request::AppendEnd
+            | Request::AppendCommit { .. }
+            | Request::AppendAbort => self.on_appending(request),
             Request::Create(..)
             | Request::Delete(_)
             | Request::Rename(..)
             | Request::Subscribe(..)
             | Request::Status(_) => self.on_names(request),
             Request::Changes { .. }
+            | Request::Vanished { .. }
+            | Request::Keys { .. }
             | Request::Read { .. }
             | Request::Flags { .. }
             | Request::Expunge(_)
             | Request::Copy { .. } => self.on_messages(request),
         }
+    }
+
+    fn on_rights(&self, request: Request) -> Answer {
+        match request {
+            Request::MyRights(mailbox) | Request::Acl(mailbox)
+                if !self.store.borrow().mailboxes.contains_key(mailbox.as_str()) =>
+            {
+                Answer::Refused(Why::NoSuchMailbox)
+            }
+            Request::MyRights(_) => Answer::Rights(Rights::ALL),
+            Request::Acl(_) => {
+                let acl = self.store.borrow().acl.clone();
+                let own = ("ann".to_owned(), Rights::ALL);
+                Answer::Acl(std::iter::once(own).chain(acl).collect())
+            }
+            Request::SetAcl(_, who, change) => {
+                let mut store = self.store.borrow_mut();
+                let before = store.acl.get(&who).copied().unwrap_or_default();
+                store.acl.insert(who, change.apply(before));
+                Answer::Done
+            }
+            Request::DeleteAcl(_, who) => {
+                self.store.borrow_mut().acl.remove(&who);
+                Answer::Done
+            }
+            Request::Quota(root) if !root.is_empty() => {
+                Answer::Refused(Why::NotAllowed("there is no such quota root".into()))
+            }
+            Request::Quota(root) => Answer::Quota(vec![quota(root)]),
+            Request::QuotaRoots(_) => Answer::Quota(vec![quota(String::new())]),
+            Request::SetQuota(..) => {
+                Answer::Refused(Why::NotAllowed("only an admin may do that".into()))
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn on_metadata(&self, request: Request) -> Answer {
+        match request {
+            Request::Metadata(mailbox) => {
+                match self.store.borrow_mut().metadata(mailbox.as_ref()) {
+                    Some(entries) => Answer::Metadata(
+                        entries.iter().map(|(e, v)| (e.clone(), v.clone())).collect(),
+                    ),
+                    None => Answer::Refused(Why::NoSuchMailbox),
+                }
+            }
+            Request::SetMetadata(mailbox, changes) => {
+                let mut store = self.store.borrow_mut();
+                let Some(entries) = store.metadata(mailbox.as_ref()) else {
+                    return Answer::Refused(Why::NoSuchMailbox);
+                };
+                if entries.len() + changes.len() > ENTRIES_MAX {
+                    return Answer::Refused(Why::MetadataTooMany);
+                }
+                for (entry, value) in changes {
+                    match value {
+                        Some(value) => entries.insert(entry, value),
+                        None => entries.remove(&entry),
+                    };
+                }
+                Answer::Done
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn on_appending(&mut self, request: Request) -> Answer {
+        match request {
+            Request::AppendBegin { mailbox, flags, date } => {
+                if !self.store.borrow().mailboxes.contains_key(mailbox.as_str()) {
+                    return Answer::Refused(Why::NoSuchMailbox);
+                }
+                self.append.push((mailbox.to_string(), flags, date, Vec::new()));
+                Answer::Done
+            }
+            Request::AppendChunk(bytes) => {
+                self.append.last_mut().expect("begun").3.extend(bytes);
+                Answer::Done
+            }
+            Request::AppendUrl(url) => {
+                let store = self.store.borrow();
+                let mailbox = store.mailboxes.get(url.mailbox.as_str());
+                let mail = mailbox.and_then(|mailbox| mailbox.mails.get(&url.uid));
+                let bytes = mail.and_then(|mail| {
+                    let tree = Tree::parse(&mail.bytes);
+                    url.section.bytes(&mail.bytes, &tree).map(|bytes| bytes.into_owned())
+                });
+                let Some(bytes) = bytes else {
+                    return Answer::Refused(Why::BadUrl(url.text));
+                };
+                self.append.last_mut().expect("begun").3.extend(bytes);
+                Answer::Done
+            }
+            Request::AppendEnd => Answer::Done,
+            Request::AppendCommit { replaces } => self.commit(replaces),
+            Request::AppendAbort => {
+                self.append.clear();
+                Answer::Done
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn commit(&mut self, replaces: Option<u32>) -> Answer {
+        let mut store = self.store.borrow_mut();
+        let selected = self.selected.clone().unwrap_or_default();
+        let is_gone = |uid| !store.mailboxes[&selected].mails.contains_key(&uid);
+        if replaces.is_some_and(is_gone) {
+            return Answer::Refused(Why::MessageGone);
+        }
+        let (mut uids, mut uid_validity) = (Vec::new(), 0);
+        for (name, flags, date, bytes) in std::mem::take(&mut self.append) {
+            uids.push(store.deliver(&name, &bytes, flags, date.unwrap_or(self.now)));
+            uid_validity = store.mailboxes[&name].uid_validity;
+        }
+        if let Some(uid) = replaces {
+            store.remove(&selected, &[uid]);
+        }
+        Answer::Appended { uid_validity, uids }
     }
 
     fn mailboxes(&self) -> Answer {
@@ -243,13 +416,13 @@ impl Client {
         Answer::Mailboxes(names.into_iter().map(listed).collect())
     }
 
-    fn open(&mut self, name: &MailboxName) -> Answer {
+    fn opened(&self, name: &MailboxName) -> Answer {
         let store = self.store.borrow();
         let Some(mailbox) = store.mailboxes.get(name.as_str()) else {
             return Answer::Refused(Why::NoSuchMailbox);
         };
-        self.selected = Some(name.to_string());
         Answer::Opened(Opened {
+            mailbox_id: format!("F{}", mailbox.uid_validity),
             uid_validity: mailbox.uid_validity,
             uid_next: mailbox.uid_next,
             modseq: mailbox.modseq,
@@ -265,7 +438,9 @@ impl Client {
                 if store.mailboxes.contains_key(name.as_str()) {
                     return Answer::Refused(Why::Exists);
                 }
-                store.make(name.as_str()).special_use = special_use;
+                let mailbox = store.make(name.as_str());
+                mailbox.special_use = special_use;
+                return Answer::Created(format!("F{}", mailbox.uid_validity));
             }
             Request::Delete(name) => {
                 if store.mailboxes.remove(name.as_str()).is_none() {
@@ -289,6 +464,7 @@ impl Client {
                 };
                 let messages = mailbox.mails.len() as u64;
                 return Answer::Status(Status {
+                    mailbox_id: format!("F{}", mailbox.uid_validity),
                     messages,
                     recent: 0,
                     unseen: messages - count(SystemFlag::Seen),
@@ -321,8 +497,19 @@ impl Client {
                     vanished: gone.map(|(_, uid)| *uid..=*uid).collect(),
                 })
             }
-            Request::Read { uid, need } => {
-                Answer::Message(mailbox.mails.get(&uid).map(|mail| read(mail, need)))
+            Request::Vanished { since } => {
+                let gone = mailbox.vanished.iter().filter(|(modseq, _)| *modseq > since);
+                Answer::Vanished(gone.map(|(_, uid)| *uid..=*uid).collect())
+            }
+            Request::Keys { uids, need } => {
+                let keys = |uid: &u32| {
+                    let mail = read(mailbox.mails.get(uid)?, need, false);
+                    Some(Keys::of(*uid, mail.date.time_s, mail.size, &mail.bytes))
+                };
+                Answer::Keys(uids.iter().filter_map(keys).collect())
+            }
+            Request::Read { uid, need, origin } => {
+                Answer::Message(mailbox.mails.get(&uid).map(|mail| read(mail, need, origin)))
             }
             Request::Flags { uids, operation, flags, unchanged_since } => {
                 if refuses_flags {
@@ -364,6 +551,9 @@ impl Client {
                     let mail = store.mailboxes[&name].mails.get(&uid).cloned();
                     let Some(mail) = mail else { continue };
                     let new = store.deliver(target.as_str(), &mail.bytes, mail.flags, mail.date);
+                    let made = store.mailboxes.get_mut(target.as_str()).expect("there");
+                    let copy = made.mails.get_mut(&new).expect("just made");
+                    (copy.email_id, copy.saved) = (mail.email_id, self.now);
                     pairs.push((uid, new));
                 }
                 if moves {
@@ -378,27 +568,75 @@ impl Client {
     }
 }
 
+fn quota(root: String) -> Quota {
+    let storage = Resource { name: "STORAGE", usage: 10, limit: 512 };
+    Quota { root, resources: vec![storage, Resource { name: "MESSAGE", usage: 3, limit: 9 }] }
+}
+
 fn row(uid: u32, mail: &Mail) -> Row {
     Row { uid, modseq: mail.modseq, flags: mail.flags.clone(), recent: false }
 }
 
-fn read(mail: &Mail, need: Need) -> Message {
+/// What was not asked for is not there.
+fn read(mail: &Mail, need: Need, origin: bool) -> Message {
     let end = match need {
         Need::Facts | Need::Held => 0,
         Need::Header => {
             let blank = mail.bytes.windows(4).position(|bytes| bytes == b"\r\n\r\n");
             blank.map_or(mail.bytes.len(), |at| at + 4)
         }
-        Need::Whole => mail.bytes.len(),
+        Need::Start | Need::Whole => mail.bytes.len(),
     };
-    Message { date: mail.date, size: mail.bytes.len() as u64, bytes: mail.bytes[..end].to_vec() }
+    Message {
+        date: mail.date,
+        saved: if origin { mail.saved } else { DateTime { time_s: 0, zone_min: 0 } },
+        email_id: if origin { mail.email_id.clone() } else { String::new() },
+        size: mail.bytes.len() as u64,
+        bytes: mail.bytes[..end].to_vec(),
+    }
+}
+
+/// Does what a script says happens outside of the two clients: `deliver INBOX 3` puts three small
+/// letters there, `expunge INBOX 2` removes the message with that UID, `flag INBOX 2 \\Seen` sets a
+/// flag, `time 3600` lets so many seconds pass, `slow 5` has each question to the store take so
+/// long.
+fn outside(store: &Rc<RefCell<Store>>, clients: &mut [Client; 2], text: &str) {
+    let words: Vec<&str> = text.split(' ').collect();
+    let number = |place: usize| -> u32 { words[place].parse().expect("a number") };
+    match words[0] {
+        "deliver" => {
+            for _ in 0..number(2) {
+                let mut store = store.borrow_mut();
+                store.deliver(words[1], b"Subject: hi\r\n\r\nhi\r\n", Flags::none(), NOW);
+            }
+        }
+        // `letter INBOX Subject: x|From: y`: a letter with these fields.
+        "letter" => {
+            let fields = text.splitn(3, ' ').nth(2).expect("fields").replace('|', "\r\n");
+            let bytes = format!("{fields}\r\n\r\n{}", "x".repeat(fields.len()));
+            let mut store = store.borrow_mut();
+            store.deliver(words[1], bytes.as_bytes(), Flags::none(), NOW);
+        }
+        "expunge" => store.borrow_mut().remove(words[1], &[number(2)]),
+        "flag" => {
+            let mut store = store.borrow_mut();
+            let mailbox = store.mailboxes.get_mut(words[1]).expect("a mailbox");
+            mailbox.modseq += 1;
+            let mail = mailbox.mails.get_mut(&number(2)).expect("a message");
+            mail.modseq = mailbox.modseq;
+            mail.flags.insert(SystemFlag::parse(words[3]).expect("a flag"));
+        }
+        "time" => clients.iter_mut().for_each(|client| client.now.time_s += i64::from(number(1))),
+        "slow" => clients[0].waits = i64::from(number(1)),
+        other => panic!("cannot do {other:?}"),
+    }
 }
 
 /// Runs a script, once with each block of client lines in one piece and once byte by byte.
 ///
 /// `C:` and `D:` are lines of the first and second client, `S:` and `T:` what they must be told;
 /// `…` at the end of one stands for any rest. `-- wake`, `-- closed`, `-- tls` act on or ask about
-/// the first client, `-- wake D` the second.
+/// the first client, `-- wake D` the second; other lines with `--` are for [`outside`].
 pub(crate) fn check_with(settings: &Settings, store: fn() -> Store, script: &str) {
     for whole in [true, false] {
         let store = Rc::new(RefCell::new(store()));
@@ -426,6 +664,8 @@ pub(crate) fn check_with(settings: &Settings, store: fn() -> Store, script: &str
                 ("--", "wake D") => clients[1].wake(),
                 ("--", "closed") => assert!(clients[0].closed, "not closed\n{script}"),
                 ("--", "tls") => assert!(clients[0].tls, "no TLS\n{script}"),
+                ("--", "compressed") => assert!(clients[0].compressed, "in the clear\n{script}"),
+                ("--", text) => outside(&store, &mut clients, text),
                 ("C:" | "D:", _) => {}
                 other => panic!("cannot read {other:?}"),
             }

@@ -1,0 +1,290 @@
+//! Searches that go on: RETURN (UPDATE), whose results are kept up to date (RFC 5267 4.3).
+//!
+//! ```text
+//!   news of the mailbox ─▶ does each changed message fit each search? ─▶ REMOVEFROM
+//!                                                                      ─▶ EXPUNGE, EXISTS, FETCH
+//!                                                                      ─▶ ADDTO
+//! ```
+//! Invariants: a message leaves the results before its EXPUNGE and enters them after its EXISTS, so
+//! that numbers mean what the client thinks; a mailbox that is left takes its searches with it.
+//! Not here: the first results (`search`).
+
+use super::messages::Finish;
+use super::{Job, Session, Stage};
+use crate::command::{Order, SearchKey};
+use crate::machine::{Answer, Message, Need, Request};
+use crate::response::Code;
+use crate::search::{Candidate, Program};
+use crate::set;
+use crate::sort::{self, Criterion, Rank};
+use crate::view::{Allowed, Changes, View};
+
+/// Most searches of one session that are kept up to date: each is run for every message that
+/// changes. Clients keep one for each view they show.
+const CONTEXTS_MAX: usize = 10;
+
+/// A search whose results are kept up to date.
+#[derive(Debug)]
+pub(super) struct Context {
+    tag: String,
+    uid: bool,
+    key: SearchKey,
+    /// Of a SORT.
+    criteria: Vec<Criterion>,
+    /// UIDs that fit, in their order, with what orders them.
+    members: Vec<(Option<Rank>, u32)>,
+}
+
+/// News that are being compared with the searches.
+#[derive(Debug)]
+pub(super) struct UpdateJob {
+    after: After,
+    allowed: Allowed,
+    /// Messages that are new or changed.
+    uids: Vec<u32>,
+    /// The next one, and the search it is compared with.
+    place: usize,
+    context: usize,
+    program: Option<Program>,
+    read: Option<(Message, Need)>,
+    asked: Asked,
+    added: Vec<(usize, Option<Rank>, u32)>,
+    removed: Vec<(usize, u32)>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    Nothing,
+    Message(Need),
+    Keys,
+}
+
+/// What goes on once the news were told.
+#[derive(Debug)]
+pub(super) enum After {
+    Finish(Finish),
+    Idle { tag: String },
+}
+
+impl Context {
+    fn is_member(&self, uid: u32) -> bool {
+        self.members.iter().any(|(_, member)| *member == uid)
+    }
+
+    /// What the client calls a message.
+    fn number(&self, view: &View, uid: u32) -> Option<u32> {
+        if self.uid { Some(uid) } else { view.sequence_of(uid) }
+    }
+
+    /// Takes messages out and says so.
+    fn leave(&mut self, view: &View, uids: &[u32], out: &mut crate::response::Out) {
+        let mut sets: Vec<String> = Vec::new();
+        let mut numbers: Vec<u32> = Vec::new();
+        for &uid in uids {
+            let Some(at) = self.members.iter().position(|(_, member)| *member == uid) else {
+                continue;
+            };
+            self.members.remove(at);
+            let Some(number) = self.number(view, uid) else { continue };
+            match self.criteria.is_empty() {
+                true => numbers.push(number),
+                false => sets.push(format!("{} {number}", at + 1)),
+            }
+        }
+        self.say("REMOVEFROM", sets, numbers, out);
+    }
+
+    /// Puts messages in and says so.
+    fn enter(
+        &mut self,
+        view: &View,
+        added: Vec<(Option<Rank>, u32)>,
+        out: &mut crate::response::Out,
+    ) {
+        let mut sets: Vec<String> = Vec::new();
+        let mut numbers: Vec<u32> = Vec::new();
+        for (rank, uid) in added {
+            let order = |member: &(Option<Rank>, u32)| (&member.0, member.1) < (&rank, uid);
+            let at = self.members.partition_point(order);
+            let number = self.number(view, uid);
+            self.members.insert(at, (rank, uid));
+            let Some(number) = number else { continue };
+            match self.criteria.is_empty() {
+                true => numbers.push(number),
+                false => sets.push(format!("{} {number}", at + 1)),
+            }
+        }
+        self.say("ADDTO", sets, numbers, out);
+    }
+
+    /// RFC 5267 4.3.1: the place in a SEARCH is 0, in a SORT it counts.
+    fn say(
+        &self,
+        word: &str,
+        mut sets: Vec<String>,
+        mut numbers: Vec<u32>,
+        out: &mut crate::response::Out,
+    ) {
+        numbers.sort_unstable();
+        if !numbers.is_empty() {
+            sets.push(format!("0 {}", set::print(&numbers)));
+        }
+        if sets.is_empty() {
+            return;
+        }
+        out.raw("* ESEARCH (TAG ").string(self.tag.as_bytes()).raw(")");
+        out.raw(if self.uid { " UID " } else { " " });
+        out.raw(word).raw(" (").raw(&sets.join(" ")).say(")");
+    }
+}
+
+impl Session {
+    /// A search with UPDATE gave its first results. RFC 5267 4.3: where it cannot be kept up to
+    /// date, NOUPDATE says so.
+    pub(super) fn keep_search(
+        &mut self,
+        tag: &str,
+        uid: bool,
+        key: &SearchKey,
+        order: &Order,
+        members: Vec<(Option<Rank>, u32)>,
+    ) {
+        let criteria = match order {
+            Order::Sort(criteria) => criteria.clone(),
+            _ => Vec::new(),
+        };
+        // What numbers name changes with every EXPUNGE; what is near changes with nothing at all.
+        let moves = key.any(&|key| matches!(key, SearchKey::Sequence(_)));
+        let Some(selected) = self.selected() else { return };
+        if moves || selected.contexts.len() >= CONTEXTS_MAX {
+            let code = Code::NoUpdate(tag.to_owned());
+            return self.out.status("NO", Some(&code), "the search is not kept up to date");
+        }
+        let (tag, key) = (tag.to_owned(), key.clone());
+        selected.contexts.push(Context { tag, uid, key, criteria, members });
+    }
+
+    pub(super) fn cancel_update(&mut self, tag: &str, tags: &[String]) {
+        if let Some(selected) = self.selected() {
+            selected.contexts.retain(|context| !tags.contains(&context.tag));
+        }
+        self.finish(tag, "CANCELUPDATE done", Allowed::Everything);
+    }
+
+    /// Tells news, those of the kept searches too, and then goes on.
+    pub(super) fn tell_then(&mut self, changes: Changes, allowed: Allowed, after: After) {
+        let keeps = self.selected().is_some_and(|selected| !selected.contexts.is_empty());
+        if !keeps {
+            self.tell(changes, allowed);
+            return self.told(after);
+        }
+        let mut uids: Vec<u32> = changes.rows.iter().map(|row| row.uid).collect();
+        uids.sort_unstable();
+        if let Some(selected) = self.selected() {
+            selected.view.absorb(changes);
+        }
+        self.update_step(
+            UpdateJob {
+                after,
+                allowed,
+                uids,
+                place: 0,
+                context: 0,
+                program: None,
+                read: None,
+                asked: Asked::Nothing,
+                added: Vec::new(),
+                removed: Vec::new(),
+            },
+            None,
+        );
+    }
+
+    pub(super) fn update_step(&mut self, mut job: UpdateJob, answer: Option<Answer>) {
+        let now_s = self.now_s;
+        let Stage::Selected(selected) = &mut self.stage else { return };
+        match (std::mem::replace(&mut job.asked, Asked::Nothing), answer) {
+            (Asked::Nothing, _) => {}
+            (Asked::Message(need), Some(Answer::Message(Some(message)))) => {
+                job.read = Some((message, need));
+            }
+            (Asked::Keys, Some(Answer::Keys(keys))) => {
+                if let Some(context) = selected.contexts.get(job.context) {
+                    let rank = |keys| Rank::new(&context.criteria, keys, 100);
+                    let ranked = keys.iter().map(|keys| (job.context, Some(rank(keys)), keys.uid));
+                    job.added.extend(ranked);
+                }
+                (job.place, job.read) = (job.place + 1, None);
+            }
+            // It is gone, or cannot be read: its EXPUNGE takes it out, if it comes to that.
+            _ => (job.place, job.read) = (job.place + 1, None),
+        }
+        while let Some(context) = selected.contexts.get(job.context) {
+            let Some(&uid) = job.uids.get(job.place) else {
+                (job.context, job.place, job.program) = (job.context + 1, 0, None);
+                continue;
+            };
+            let view = &selected.view;
+            let program =
+                job.program.get_or_insert_with(|| Program::new(&context.key, view, &[], now_s));
+            let found = view.sequence_of(uid).and_then(|at| Some((at, view.row(at)?)));
+            let Some((sequence, row)) = found else {
+                job.place += 1;
+                continue;
+            };
+            let read = job.read.as_ref().map(|(message, need)| (message, *need));
+            match (program.fits(Candidate { sequence, row, read }), context.is_member(uid)) {
+                (Ok(true), false) if context.criteria.is_empty() => {
+                    job.added.push((job.context, None, uid));
+                }
+                (Ok(true), false) => {
+                    let need = sort::need(&context.criteria);
+                    self.ask = Some(Request::Keys { uids: vec![uid], need });
+                    job.asked = Asked::Keys;
+                    self.job = Some(Job::Update(Box::new(job)));
+                    return;
+                }
+                (Ok(false), true) => job.removed.push((job.context, uid)),
+                (Ok(_), _) => {}
+                (Err(need), _) => {
+                    let origin = context.key.needs_origin();
+                    self.ask = Some(Request::Read { uid, need, origin });
+                    job.asked = Asked::Message(need);
+                    self.job = Some(Job::Update(Box::new(job)));
+                    return;
+                }
+            }
+            (job.place, job.read) = (job.place + 1, None);
+        }
+        self.update_ends(job);
+    }
+
+    /// Everything was compared: it is told.
+    fn update_ends(&mut self, job: UpdateJob) {
+        let UpdateJob { after, allowed, mut added, removed, .. } = job;
+        if let Stage::Selected(selected) = &mut self.stage {
+            let super::Selected { view, contexts, .. } = &mut **selected;
+            for (place, context) in contexts.iter_mut().enumerate() {
+                let ours = removed.iter().filter(|(of, _)| *of == place).map(|(_, uid)| *uid);
+                let gone = view.gone().filter(|_| allowed == Allowed::Everything);
+                let leaving: Vec<u32> = ours.chain(gone).collect();
+                context.leave(view, &leaving, &mut self.out);
+            }
+            view.announce(allowed, &mut self.out);
+            for (place, context) in contexts.iter_mut().enumerate() {
+                let ours = added.extract_if(.., |(of, ..)| *of == place);
+                let ours = ours.map(|(_, rank, uid)| (rank, uid)).collect();
+                context.enter(view, ours, &mut self.out);
+            }
+        }
+        self.told(after);
+    }
+
+    /// The news were told.
+    fn told(&mut self, after: After) {
+        match after {
+            After::Idle { tag } => self.job = Some(Job::Idle { tag, asked: false }),
+            After::Finish(finish) => self.finish_told(finish),
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! Which mailboxes ESEARCH searches (RFC 7377 2.2).
+//!
+//! Invariant: each mailbox stands once in the list, in the order of names.
+//! Not here: searching them (`search`).
+
+use std::collections::VecDeque;
+
+use crate::command::Source;
+use crate::machine::Listed;
+use crate::name::{MailboxName, SEPARATOR};
+
+/// The mailboxes among `listed` that the sources name. Those that do not exist are passed over.
+pub(super) fn resolve(
+    sources: &[Source],
+    listed: &[Listed],
+    selected: Option<&MailboxName>,
+) -> VecDeque<MailboxName> {
+    let mut names: Vec<&Listed> = listed.iter().filter(|listed| listed.exists).collect();
+    names.sort_by(|one, other| one.name.cmp(&other.name));
+    names.dedup_by(|one, other| one.name == other.name);
+    let is_named = |listed: &&Listed| sources.iter().any(|one| covers(one, listed, selected));
+    names.into_iter().filter(is_named).map(|listed| listed.name.clone()).collect()
+}
+
+fn covers(source: &Source, listed: &Listed, selected: Option<&MailboxName>) -> bool {
+    let name = &listed.name;
+    match source {
+        Source::Selected => selected == Some(name),
+        Source::Inboxes => name.is_inbox(),
+        Source::Personal => true,
+        Source::Subscribed => listed.subscribed,
+        Source::Mailboxes(names) => names.contains(name),
+        Source::Subtree(tops) => tops.iter().any(|top| name == top || name.is_below(top)),
+        Source::SubtreeOne(tops) => tops.iter().any(|top| {
+            let depth = |name: &MailboxName| name.as_str().split(SEPARATOR).count();
+            name == top || (name.is_below(top) && depth(name) == depth(top) + 1)
+        }),
+    }
+}

@@ -1,0 +1,66 @@
+//! Annotations of mailboxes and accounts (RFC 5464).
+//!
+//! Invariant: no mailbox and no account has more than [`ENTRIES_MAX`] of them; a value's size is
+//! bounded by who calls.
+//! Not here: names of entries (`grace-imap`).
+
+use gracedb::view::View as _;
+
+use super::Mailboxes;
+use super::change::get_mailbox;
+use crate::store::accounts::Account;
+use crate::store::failure::Failure;
+use crate::store::messages::MetadataRow;
+
+/// Most annotations of one mailbox, or of an account itself.
+pub const ENTRIES_MAX: usize = 100;
+
+/// What [`Failure::Limit`] says when there are as many.
+pub const TOO_MANY: &str = "there are as many annotations as there may be";
+
+impl Mailboxes {
+    /// The annotations of a mailbox, or with 0 those of the account, by ascending name.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub fn metadata(&self, account: u64, mailbox: u64) -> Result<Vec<(String, Vec<u8>)>, Failure> {
+        let snapshot = self.db.snapshot();
+        let rows = snapshot.prefix::<MetadataRow>(&(account, mailbox));
+        Ok(rows.map(|row| row.map(|row| (row.entry, row.value))).collect::<Result<_, _>>()?)
+    }
+
+    /// Sets annotations, or removes those without a value, all or none. Done means on disk.
+    ///
+    /// # Errors
+    /// The mailbox or account is gone, there would be too many, or the database failed.
+    pub async fn set_metadata(
+        &self,
+        account: u64,
+        mailbox: u64,
+        changes: &[(String, Option<Vec<u8>>)],
+    ) -> Result<(), Failure> {
+        let pending = self.db.write(|tx| {
+            if mailbox == 0 {
+                tx.get::<Account>(&account)?.ok_or(Failure::NoSuchMailbox)?;
+            } else {
+                get_mailbox(tx, mailbox)?;
+            }
+            for (entry, value) in changes {
+                match value {
+                    Some(value) => {
+                        let (entry, value) = (entry.clone(), value.clone());
+                        tx.put(&MetadataRow { account, mailbox, entry, value })?;
+                    }
+                    None => {
+                        tx.delete::<MetadataRow>(&(account, mailbox, entry.clone()))?;
+                    }
+                }
+            }
+            if tx.prefix::<MetadataRow>(&(account, mailbox)).count() > ENTRIES_MAX {
+                return Err(Failure::Limit(TOO_MANY));
+            }
+            Ok::<_, Failure>(())
+        })?;
+        Ok(pending.await?)
+    }
+}
