@@ -26,4 +26,5 @@ pub mod signals;
 pub mod signing;
 pub mod store;
 pub mod telemetry;
+pub mod transport;
 pub mod welcome;

@@ -5,7 +5,6 @@
 use std::sync::Arc;
 
 use gracedb::db::Db;
-use rustls::ClientConfig;
 use tokio::sync::mpsc::Receiver;
 
 use crate::authenticity::Authenticity;
@@ -19,12 +18,12 @@ use crate::net::bans::Bans;
 use crate::net::gate::Gate;
 use crate::net::listener::Porter;
 use crate::net::tls::Tls;
-use crate::net::tls_client;
 use crate::outgoing::{Order, Outgoing};
 use crate::route::Router;
 use crate::signing::Signing;
 use crate::telemetry::bus::Bus;
 use crate::telemetry::stop::Stop;
+use crate::transport::Transport;
 
 /// What a session may use.
 #[derive(Clone)]
@@ -47,8 +46,8 @@ pub struct Services {
     pub router: Router,
     /// Keys that sign mail.
     pub signing: Signing,
-    /// TLS on its way there.
-    pub outgoing_tls: Arc<ClientConfig>,
+    /// How sure it must be of who is there.
+    pub transport: Transport,
     /// Events and counts of the past.
     pub history: History,
     /// The database, for its figures.
@@ -81,9 +80,9 @@ impl Services {
             directory: Directory::new(db.clone(), bus.clone(), limits.password_checks_max),
             mailboxes: Mailboxes::new(db.clone(), bus.clone(), limits.mailboxes_per_account_max),
             outgoing,
-            router: Router::new(dns.clone(), &config.hostname, &config.queue)?,
+            router: Router::new(dns.validated(), &config.hostname, &config.queue)?,
             signing: Signing::new(db.clone(), bus, forgetful),
-            outgoing_tls: tls_client::any_certificate(),
+            transport: Transport::new(db.clone(), &dns, &config.transport)?,
             history: History::new(db.clone(), &config.store),
             dns,
             config,

@@ -20,7 +20,7 @@ use grace_ipc::event::Service;
 
 use self::limits::{
     Authenticity, AuthenticityWritten, Dns, DnsWritten, Limits, LimitsWritten, Outgoing,
-    OutgoingWritten, Store, StoreWritten,
+    OutgoingWritten, Store, StoreWritten, Transport, TransportWritten,
 };
 
 /// Where the configuration is looked for when no `--config` is given.
@@ -59,6 +59,8 @@ pub struct Config {
     pub authenticity: Authenticity,
     /// How mail goes out.
     pub queue: Outgoing,
+    /// How sure other servers must be.
+    pub transport: Transport,
     /// No configuration was found: loopback ports, a test domain, accounts made on first start.
     pub try_mode: bool,
 }
@@ -111,6 +113,7 @@ struct Written {
     dns: DnsWritten,
     authenticity: AuthenticityWritten,
     queue: OutgoingWritten,
+    transport: TransportWritten,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -176,6 +179,7 @@ impl Config {
             dns: Dns::check(&written.dns)?,
             authenticity: Authenticity::check(&written.authenticity)?,
             queue: Outgoing::check(&written.queue)?,
+            transport: Transport::check(&written.transport)?,
             try_mode: false,
         })
     }
@@ -202,6 +206,7 @@ impl Config {
             dns: Dns::default(),
             authenticity: Authenticity::default(),
             queue: Outgoing::default(),
+            transport: Transport::default(),
             try_mode: true,
         }
     }

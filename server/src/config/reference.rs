@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 
-use super::limits::{AUTHENTICITY, DNS, LIMITS, QUEUE, STORE, Setting, Values};
+use super::limits::{AUTHENTICITY, DNS, LIMITS, QUEUE, STORE, Setting, TRANSPORT, Values};
 
 /// What stands before the tables.
 const HEAD: &str = "\
@@ -43,6 +43,7 @@ pub fn page() -> String {
         ("dns", DNS),
         ("authenticity", AUTHENTICITY),
         ("queue", QUEUE),
+        ("transport", TRANSPORT),
     ];
     for (section, settings) in sections {
         let written = table(&mut page, section, settings);

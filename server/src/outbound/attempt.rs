@@ -1,18 +1,16 @@
 //! One attempt: a batch of recipients of one message, at the hosts of their destination.
 //!
 //! ```text
-//!   rows ─▶ [idle connection] ─▶ hosts ─▶ addresses ─▶ connection ─▶ fates of the recipients
-//!                                  └── the next one, while none came to speak of the message
+//!   rows ─▶ [idle connection] ─▶ hosts ─▶ terms ─▶ addresses ─▶ connection ─▶ fates of the
+//!                                  └── the next one, while none came to speak of it   recipients
 //! ```
 //! Invariants: every recipient of the batch gets a fate; none is tried at a second host once one
 //! has spoken of it.
 //! Not here: what a fate leads to (`settle`), when another attempt is made (`grace_queue`).
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use gracedb::view::View as _;
-use rustls::ClientConfig;
 
 use grace_mail::address::{Charset, Mailbox};
 use grace_queue::capacity::Behavior;
@@ -24,9 +22,12 @@ use grace_smtp::sender::outcome::{Cause, Failure as Refusal, Fault, Outcome, Rea
 use grace_smtp::sender::settings::{Settings, TlsPolicy};
 
 use super::connection::{Body, Connection, Sent};
+use super::security;
 use crate::route::{Host, NoRoute};
 use crate::services::Services;
 use crate::store::outgoing::{BodyKind, OutgoingRecipientRow, OutgoingRow, notify};
+use crate::transport::decision::Demand;
+use crate::transport::{Destination, Terms};
 
 /// What became of one recipient.
 #[derive(Debug, Clone)]
@@ -96,10 +97,10 @@ impl Report {
 }
 
 /// What is sent.
-struct Mail {
-    message: OutgoingRow,
+pub(super) struct Mail {
+    pub(super) message: OutgoingRow,
     recipients: Vec<OutgoingRecipientRow>,
-    body: Body,
+    pub(super) body: Body,
 }
 
 /// Tries a batch.
@@ -111,8 +112,7 @@ pub(super) async fn run(services: Services, batch: Batch, idle: Option<Connectio
         }
         Err(error) => return Report::broken(&format!("it cannot be read here: {error}")),
     };
-    let tls = services.outgoing_tls.clone();
-    let mut attempt = Attempt { services, mail, tls, next_hop: batch.destination.to_string() };
+    let mut attempt = Attempt { services, mail, next_hop: batch.destination.to_string() };
     let known: Vec<u32> = attempt.mail.recipients.iter().map(|row| row.number).collect();
     let mut report = attempt.run(idle).await;
     report.gone = batch.recipients.into_iter().filter(|number| !known.contains(number)).collect();
@@ -130,35 +130,36 @@ fn load(services: &Services, batch: &Batch) -> Result<Option<Mail>, gracedb::err
     Ok((!recipients.is_empty()).then_some(Mail { message, recipients, body }))
 }
 
-struct Attempt {
-    services: Services,
-    mail: Mail,
-    tls: Arc<ClientConfig>,
+pub(super) struct Attempt {
+    pub(super) services: Services,
+    pub(super) mail: Mail,
     next_hop: String,
 }
 
 /// How it went at one host.
-enum Visit {
+pub(super) enum Visit {
     /// It spoke of the message, or the message cannot go there.
     Spoken(Box<Report>),
     /// Nobody there came to speak of it; the next host may.
     Silent(Trouble, Behavior),
+    /// It cannot give what the message asks for, and never will.
+    Unfit(Trouble),
 }
 
 impl Attempt {
     async fn run(&mut self, idle: Option<Connection>) -> Report {
-        // How a connection that waited came about is not asked again: what must be sure goes by a
-        // new one.
-        match idle {
-            Some(connection) if self.mail.message.require_tls => connection.part(),
-            Some(connection) => {
-                if let Some(report) = self.reuse(connection).await {
-                    return report;
+        let destination = self.services.transport.destination(&self.next_hop).await;
+        if let Some(connection) = idle {
+            match self.terms(&destination, connection.host(), connection.port()).await {
+                Ok(terms) if connection.meets(&terms) => {
+                    if let Some(report) = self.reuse(connection).await {
+                        return report;
+                    }
                 }
+                _ => connection.part(),
             }
-            None => {}
         }
-        self.try_hosts().await
+        self.try_hosts(&destination).await
     }
 
     /// Over a connection that waited. `None`: it was closed meanwhile, and nothing was sent.
@@ -177,24 +178,37 @@ impl Attempt {
         }
         match self.judge(connection, sent) {
             Visit::Spoken(report) => Some(*report),
-            Visit::Silent(..) => None,
+            Visit::Silent(..) | Visit::Unfit(_) => None,
         }
     }
 
-    async fn try_hosts(&mut self) -> Report {
+    async fn try_hosts(&mut self, destination: &Destination) -> Report {
         let chance = self.mail.message.id ^ self.mail.message.trace;
         let hosts = match self.services.router.hosts(&self.next_hop, chance).await {
             Ok(hosts) => hosts,
             Err(no_route) => return self.unroutable(no_route),
         };
         let mut last: Option<(Trouble, Behavior)> = None;
-        let mut no_address = None;
+        let (mut no_address, mut unfit) = (None, None);
         for host in hosts {
+            let terms = match self.terms(destination, &host.name, host.port).await {
+                Ok(terms) => terms,
+                Err(Visit::Unfit(trouble)) => {
+                    unfit = Some(trouble);
+                    continue;
+                }
+                Err(Visit::Silent(trouble, behavior)) => {
+                    last = Some((trouble, behavior));
+                    continue;
+                }
+                Err(Visit::Spoken(report)) => return *report,
+            };
             match self.services.router.addresses(&host).await {
                 Ok(addresses) => {
                     for address in addresses {
-                        match self.visit(&host, address).await {
+                        match self.visit(&host, address, &terms).await {
                             Visit::Spoken(report) => return *report,
+                            Visit::Unfit(trouble) => unfit = Some(trouble),
                             Visit::Silent(trouble, behavior) => last = Some((trouble, behavior)),
                         }
                     }
@@ -206,26 +220,26 @@ impl Attempt {
                 }
             }
         }
-        match (last, no_address) {
-            (Some((trouble, behavior)), _) => self.all(behavior, &Fate::Later(trouble)),
-            (None, Some(no_route)) => self.unroutable(no_route),
-            (None, None) => Report::broken("the destination has no hosts"),
+        match (last, no_address, unfit) {
+            (Some((trouble, behavior)), _, _) => self.all(behavior, &Fate::Later(trouble)),
+            (None, Some(no_route @ NoRoute::Later { .. }), _) => self.unroutable(no_route),
+            (None, _, Some(trouble)) => self.all(Behavior::Unknown, &Fate::Never(trouble)),
+            (None, Some(no_route), None) => self.unroutable(no_route),
+            (None, None, None) => Report::broken("the destination has no hosts"),
         }
     }
 
     /// One address, with TLS if it is offered; without it if that fails and it need not be.
-    async fn visit(&mut self, host: &Host, address: std::net::SocketAddr) -> Visit {
-        let policies: &[TlsPolicy] = if self.mail.message.require_tls {
-            &[TlsPolicy::Required]
-        } else {
-            &[TlsPolicy::Opportunistic, TlsPolicy::Never]
+    async fn visit(&mut self, host: &Host, address: std::net::SocketAddr, terms: &Terms) -> Visit {
+        let policies: &[TlsPolicy] = match terms.demand() {
+            Demand::Nothing => &[TlsPolicy::Opportunistic, TlsPolicy::Never],
+            Demand::Encryption | Demand::Certificate(_) => &[TlsPolicy::Required],
         };
         let patience = Duration::from_secs(self.services.config.queue.connect_s);
         let mut silent = None;
         for &policy in policies {
             let settings = self.settings(policy);
-            let tls = Arc::clone(&self.tls);
-            let opened = Connection::open(&host.name, address, patience, settings, tls).await;
+            let opened = Connection::open(&host.name, address, patience, settings, terms).await;
             let connection = match opened {
                 Ok(connection) => connection,
                 Err(reason) => {
@@ -233,15 +247,15 @@ impl Attempt {
                     return Visit::Silent(trouble, Behavior::Unreachable);
                 }
             };
-            let (visit, tls_failed) = self.speak(connection).await;
-            match visit {
+            let (visit, tls_failed) = self.speak(connection, policy, terms).await;
+            match self.on_terms(visit, terms) {
                 Visit::Silent(trouble, behavior) => {
                     silent = Some(Visit::Silent(trouble, behavior));
                     if !tls_failed {
                         break;
                     }
                 }
-                spoken @ Visit::Spoken(_) => return spoken,
+                other => return other,
             }
         }
         silent.unwrap_or_else(|| {
@@ -250,10 +264,18 @@ impl Attempt {
         })
     }
 
-    async fn speak(&mut self, mut connection: Connection) -> (Visit, bool) {
+    async fn speak(
+        &mut self,
+        mut connection: Connection,
+        policy: TlsPolicy,
+        terms: &Terms,
+    ) -> (Visit, bool) {
         self.mail.body.rewind();
         let sent = connection.send(self.job(), &mut self.mail.body).await;
         let tls_failed = connection.tls_failed();
+        if policy != TlsPolicy::Never {
+            self.note(&connection, sent.as_ref(), terms);
+        }
         let visit = match sent {
             Some(sent) => self.judge(connection, sent),
             None => {
@@ -275,6 +297,15 @@ impl Attempt {
             Outcome::Later(refusal) | Outcome::Never(refusal) => Some(refusal),
             _ => None,
         });
+        if let Some(refusal) = first
+            && sent.outcomes.iter().all(security::lacks_promise)
+        {
+            let trouble = Trouble::of(refusal, &remote);
+            if sent.is_open {
+                connection.part();
+            }
+            return Visit::Unfit(trouble);
+        }
         if sent.outcomes.iter().all(is_host)
             && let Some(refusal) = first
             && may_ask_another(refusal)
@@ -384,7 +415,7 @@ impl Trouble {
         Self { remote: String::new(), status, reason: reason.to_owned() }
     }
 
-    fn of(refusal: &Refusal, remote: &str) -> Self {
+    pub(super) fn of(refusal: &Refusal, remote: &str) -> Self {
         let status = &refusal.status;
         let status = (u16::from(status.class), status.subject, status.detail);
         match &refusal.cause {

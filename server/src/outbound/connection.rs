@@ -13,14 +13,13 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use gracedb::large::LargeReader;
-use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead as _, AsyncWrite as _, AsyncWriteExt as _, ReadBuf};
 use tokio::net::TcpStream;
@@ -32,9 +31,13 @@ use grace_smtp::sender::settings::{BODY_PIECE_BYTES_MAX, Settings};
 use grace_smtp::sender::{Action, CloseReason, Sender, Tls};
 
 use crate::net::stream::Stream;
+use crate::net::tls_client::Client;
+use crate::transport::{Ended, Terms};
 
 /// Memory to read replies into, in bytes.
 const READ_BYTES: usize = 4 * 1_024;
+/// How much of a message is read at first to see its header, in bytes: most have less.
+const HEADER_READ_BYTES: usize = 16 * 1_024;
 /// How long a server that we part from may take to hear it.
 const FAREWELL_WAIT: Duration = Duration::from_secs(5);
 
@@ -43,15 +46,19 @@ pub(super) struct Connection {
     /// `None` while a handshake has it, and when that failed.
     stream: Option<Stream>,
     sender: Sender,
-    config: Arc<ClientConfig>,
+    terms: Terms,
+    client: Client,
     host: String,
     peer: SocketAddr,
+    /// Our end of it.
+    local: Option<SocketAddr>,
     /// What is to be written, and how much of it is.
     output: Vec<u8>,
     written: usize,
     is_flushed: bool,
     is_ready: bool,
-    tls_failed: bool,
+    /// Why the handshake failed, if it did.
+    tls_failed: Option<String>,
 }
 
 /// What came of a job.
@@ -80,7 +87,7 @@ impl Connection {
         peer: SocketAddr,
         patience: Duration,
         settings: Settings,
-        config: Arc<ClientConfig>,
+        terms: &Terms,
     ) -> Result<Self, String> {
         let tcp = match timeout(patience, TcpStream::connect(peer)).await {
             Ok(Ok(tcp)) => tcp,
@@ -91,17 +98,20 @@ impl Connection {
         };
         // Commands are small and each waits for its reply; where that cannot be set they are slow.
         drop(tcp.set_nodelay(true));
+        let local = tcp.local_addr().ok();
         Ok(Self {
             stream: Some(Stream::clear(tcp)),
             sender: Sender::new(Instant::now(), settings, None),
-            config,
+            terms: terms.clone(),
+            client: terms.client(),
             host: host.to_owned(),
             peer,
+            local,
             output: Vec::new(),
             written: 0,
             is_flushed: true,
             is_ready: false,
-            tls_failed: false,
+            tls_failed: None,
         })
     }
 
@@ -110,14 +120,47 @@ impl Connection {
         &self.host
     }
 
-    /// How it is encrypted; empty: not at all.
+    /// The port there.
+    pub(super) fn port(&self) -> u16 {
+        self.peer.port()
+    }
+
+    /// How it is encrypted, and by what the server's certificate was found good; empty: not at all.
     pub(super) fn tls(&self) -> String {
-        self.sender.tls().map_or_else(String::new, |tls| format!("{} {}", tls.version, tls.cipher))
+        let Some(tls) = self.sender.tls() else { return String::new() };
+        let verified = if tls.is_verified {
+            format!(", verified by {}", self.terms.verified_by())
+        } else {
+            String::new()
+        };
+        format!("{} {}{verified}", tls.version, tls.cipher)
     }
 
     /// Whether it was a handshake that failed: without TLS it may work.
     pub(super) fn tls_failed(&self) -> bool {
-        self.tls_failed
+        self.tls_failed.is_some()
+    }
+
+    /// Whether it is good enough for a message that asks for these terms.
+    pub(super) fn meets(&self, terms: &Terms) -> bool {
+        let tls = self.sender.tls();
+        terms.are_met_by(&self.terms, tls.is_some(), tls.is_some_and(|tls| tls.is_verified))
+    }
+
+    /// What came of encrypting it; `None`: it did not come to that.
+    pub(super) fn ended(&self) -> Option<Ended<'_>> {
+        let verdict = self.client.witness.verdict();
+        let fault = verdict.and_then(|verdict| verdict.as_ref().err());
+        match (&self.tls_failed, self.sender.tls()) {
+            (Some(error), _) => Some(Ended::Broken(fault, error)),
+            (None, Some(_)) => Some(Ended::Encrypted(fault)),
+            (None, None) => None,
+        }
+    }
+
+    /// The addresses of both ends, ours first.
+    pub(super) fn between(&self) -> Option<(IpAddr, IpAddr)> {
+        Some((self.local?.ip(), self.peer.ip()))
     }
 
     /// Sends one message. `None`: this session takes none any more, and nothing was sent.
@@ -134,7 +177,7 @@ impl Connection {
                     Action::Settled(settled) => (outcomes, wants_body) = (Some(settled), false),
                     Action::Ready => self.is_ready = true,
                     Action::Note(_) => {}
-                    Action::Close(_) => return self.ended(outcomes).await,
+                    Action::Close(_) => return self.finished(outcomes).await,
                 }
             }
             if self.is_ready
@@ -152,7 +195,7 @@ impl Connection {
         }
     }
 
-    async fn ended(&mut self, outcomes: Option<Vec<Outcome>>) -> Option<Sent> {
+    async fn finished(&mut self, outcomes: Option<Vec<Outcome>>) -> Option<Sent> {
         self.close().await;
         Some(Sent { outcomes: outcomes?, is_open: false })
     }
@@ -279,7 +322,7 @@ impl Connection {
         match outcome {
             Ok(tls) => self.sender.tls_started(now, tls),
             Err(error) => {
-                self.tls_failed = true;
+                self.tls_failed = Some(error.to_string());
                 self.sender.tls_failed(now, &error.to_string());
             }
         }
@@ -292,12 +335,16 @@ impl Connection {
         stream.write_all(left).await?;
         stream.flush().await?;
         (self.written, self.is_flushed) = (self.output.len(), true);
-        let name = ServerName::try_from(self.host.clone())
+        let name = ServerName::try_from(self.terms.tls_name().to_owned())
             .unwrap_or_else(|_| ServerName::IpAddress(self.peer.ip().into()));
-        let stream = stream.connect_tls(Arc::clone(&self.config), name).await?;
+        let stream = stream.connect_tls(Arc::clone(&self.client.config), name).await?;
         let info = stream.tls_info().ok_or_else(gone)?;
         self.stream = Some(stream);
-        Ok(Tls { version: info.version, cipher: info.cipher, is_verified: false })
+        Ok(Tls {
+            version: info.version,
+            cipher: info.cipher,
+            is_verified: self.client.witness.is_verified(),
+        })
     }
 
     /// Writes what is left, and closes our side.
@@ -328,6 +375,20 @@ impl Body {
     /// Begins anew, for another try.
     pub(super) fn rewind(&mut self) {
         self.offset = 0;
+    }
+
+    /// The header block of the message, as far as it has so many bytes.
+    pub(super) fn header(&mut self, bytes_max: usize) -> Vec<u8> {
+        let mut header = vec![0; HEADER_READ_BYTES.min(bytes_max)];
+        loop {
+            let count = self.reader.read_at(0, &mut header).unwrap_or_default();
+            let is_whole = header.windows(4).any(|end| end == b"\r\n\r\n");
+            if is_whole || count < header.len() || header.len() >= bytes_max {
+                header.truncate(count);
+                return header;
+            }
+            header.resize((header.len() * 2).min(bytes_max), 0);
+        }
     }
 
     fn next(&mut self) -> Result<Option<&[u8]>, gracedb::error::Error> {

@@ -18,6 +18,7 @@ mod idle;
 mod notify;
 mod orders;
 mod rows;
+mod security;
 mod settle;
 #[cfg(test)]
 mod tests;

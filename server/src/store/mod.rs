@@ -7,6 +7,7 @@
 //!   9 trace      10 trace_page    11 statistic
 //!  12 outgoing   13 outgoing_recipient
 //!  14 dkim_key   15 alias
+//!  20 sts_policy 21 tls_result
 //! ```
 //! Invariant: a table's id and name never change meaning; a table that is given up keeps its id:
 //! 6, `body`.
@@ -29,6 +30,7 @@ pub mod seed;
 pub mod statistics;
 pub mod target;
 pub mod traces;
+pub mod transport;
 
 use gracedb::schema::Schema;
 use gracedb::table::Table as _;
@@ -39,6 +41,7 @@ use self::messages::{MailboxRow, MessageRow, Subscription, UidValidity, Vanished
 use self::outgoing::{OutgoingRecipientRow, OutgoingRow};
 use self::statistics::StatisticRow;
 use self::traces::{TracePage, TraceRow};
+use self::transport::{StsPolicyRow, TlsResultRow};
 
 /// Every table of the daemon.
 pub const SCHEMA: Schema = Schema::new(&[
@@ -56,4 +59,6 @@ pub const SCHEMA: Schema = Schema::new(&[
     OutgoingRecipientRow::DEF,
     DkimKeyRow::DEF,
     Alias::DEF,
+    StsPolicyRow::DEF,
+    TlsResultRow::DEF,
 ]);

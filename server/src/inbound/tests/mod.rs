@@ -136,6 +136,7 @@ fn services(folder: &Path) -> Services {
         queue: limits::Outgoing::default(),
         dns: Dns { resolvers: vec!["127.0.0.1".parse().unwrap()], ..Dns::default() },
         authenticity: limits::Authenticity::default(),
+        transport: limits::Transport::default(),
         try_mode: false,
     };
     let bus = Bus::new(1_000);

@@ -1,0 +1,97 @@
+//! What transport security means for an attempt: the terms of each host, and what its failures lead
+//! to.
+//!
+//! Invariant: what a host lacks that the message asks for ends the message once no host has it
+//! (RFC 8689 4.2.1); what the destination asks for and its host lacks makes mail wait, for one of
+//! the two is wrong and will be mended.
+//! Not here: what is asked for (`transport`).
+
+use grace_queue::capacity::Behavior;
+use grace_smtp::sender::outcome::{Cause, Failure, Outcome, Reason, Stage};
+
+use super::attempt::{Attempt, Trouble, Visit};
+use super::connection::{Connection, Sent};
+use crate::services::Services;
+use crate::transport::decision::{Basis, Demand, Unfit};
+use crate::transport::{Destination, Ended, Terms, waives};
+
+impl Attempt {
+    /// What a host must show.
+    ///
+    /// # Errors
+    /// It gets no message.
+    pub(super) async fn terms(
+        &mut self,
+        destination: &Destination,
+        host: &str,
+        port: u16,
+    ) -> Result<Terms, Visit> {
+        let Services { config, transport, .. } = &self.services;
+        let header_bytes_max = usize::try_from(config.limits.header_bytes_max);
+        let body = &mut self.mail.body;
+        let waives = || waives(&body.header(header_bytes_max.unwrap_or(usize::MAX)));
+        let require_tls = self.mail.message.require_tls;
+        let terms = transport.terms(destination, (host, port), require_tls, waives).await;
+        terms.map_err(|unfit| visit(unfit, host))
+    }
+
+    /// Counts what came of encrypting a connection.
+    pub(super) fn note(&self, connection: &Connection, sent: Option<&Sent>, terms: &Terms) {
+        let is_clear = || sent.is_some_and(|sent| sent.outcomes.iter().any(is_without_tls));
+        let ended = connection.ended().or_else(|| is_clear().then_some(Ended::Clear));
+        if let Some(ended) = ended {
+            self.services.transport.note(terms, connection.between(), ended);
+        }
+    }
+
+    /// What a host's failure means on these terms, and who asked for them.
+    pub(super) fn on_terms(&self, visit: Visit, terms: &Terms) -> Visit {
+        let Visit::Silent(trouble, behavior) = visit else { return visit };
+        // What went wrong with TLS (RFC 3463 3.8), and was asked for.
+        let is_about_tls = trouble.remote.is_empty() && trouble.status.1 == 7;
+        if !is_about_tls || terms.demand() == Demand::Nothing {
+            return Visit::Silent(trouble, behavior);
+        }
+        let reason = format!("{}; {terms}", trouble.reason);
+        match (self.mail.message.require_tls, trouble.status.2) {
+            // RFC 8689 4.2.1: without STARTTLS there is no hope, unlike with a bad certificate.
+            (true, 4) => Visit::Unfit(Trouble::found((5, 7, 10), &reason)),
+            _ if terms.demand() == Demand::Certificate(Basis::RequireTls) => {
+                // Other messages need not suffer for it.
+                Visit::Silent(Trouble { reason, ..trouble }, Behavior::Unknown)
+            }
+            _ => Visit::Silent(Trouble { reason, ..trouble }, behavior),
+        }
+    }
+}
+
+fn visit(unfit: Unfit, host: &str) -> Visit {
+    let trouble = Trouble::found(unfit.status(), &format!("{host}: {unfit}"));
+    if unfit.status().0 == 5 {
+        return Visit::Unfit(trouble);
+    }
+    let is_common = unfit.is_of_destination();
+    Visit::Silent(trouble, if is_common { Behavior::Unreachable } else { Behavior::Unknown })
+}
+
+/// Whether a host does not promise to keep the message encrypted (RFC 8689 4.2.1).
+pub(super) fn lacks_promise(outcome: &Outcome) -> bool {
+    let lacks = |failure: &Failure| matches!(failure.cause, Cause::Found(Reason::NoRequireTls));
+    matches!(outcome, Outcome::Never(failure) | Outcome::Later(failure) if lacks(failure))
+}
+
+/// Whether it came so far that a server which has TLS would have offered it.
+fn is_without_tls(outcome: &Outcome) -> bool {
+    match outcome {
+        Outcome::Delivered { .. } | Outcome::NotAttempted => true,
+        Outcome::Later(failure) | Outcome::Never(failure) => match &failure.cause {
+            Cause::Reply(reply) => !matches!(
+                reply.stage,
+                Stage::Greeting | Stage::Hello | Stage::StartTls | Stage::Quit | Stage::Idle
+            ),
+            Cause::Found(reason) => {
+                matches!(reason, Reason::NoStartTls | Reason::StartTlsRefused(_))
+            }
+        },
+    }
+}
