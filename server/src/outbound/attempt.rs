@@ -22,7 +22,6 @@ use grace_smtp::sender::outcome::{Cause, Failure as Refusal, Fault, Outcome, Rea
 use grace_smtp::sender::settings::{Settings, TlsPolicy};
 
 use super::connection::{Body, Connection, Sent};
-use super::security;
 use crate::route::{Host, NoRoute};
 use crate::services::Services;
 use crate::store::outgoing::{BodyKind, OutgoingRecipientRow, OutgoingRow, notify};
@@ -297,10 +296,7 @@ impl Attempt {
             Outcome::Later(refusal) | Outcome::Never(refusal) => Some(refusal),
             _ => None,
         });
-        if let Some(refusal) = first
-            && sent.outcomes.iter().all(security::lacks_promise)
-        {
-            let trouble = Trouble::of(refusal, &remote);
+        if let Some(trouble) = self.lacking(&sent.outcomes, &remote) {
             if sent.is_open {
                 connection.part();
             }

@@ -7,7 +7,7 @@
 //! Not here: what is asked for (`transport`).
 
 use grace_queue::capacity::Behavior;
-use grace_smtp::sender::outcome::{Cause, Failure, Outcome, Reason, Stage};
+use grace_smtp::sender::outcome::{Cause, Outcome, Reason, Stage};
 
 use super::attempt::{Attempt, Trouble, Visit};
 use super::connection::{Connection, Sent};
@@ -53,15 +53,32 @@ impl Attempt {
             return Visit::Silent(trouble, behavior);
         }
         let reason = format!("{}; {terms}", trouble.reason);
-        match (self.mail.message.require_tls, trouble.status.2) {
-            // RFC 8689 4.2.1: without STARTTLS there is no hope, unlike with a bad certificate.
-            (true, 4) => Visit::Unfit(Trouble::found((5, 7, 10), &reason)),
-            _ if terms.demand() == Demand::Certificate(Basis::RequireTls) => {
-                // Other messages need not suffer for it.
-                Visit::Silent(Trouble { reason, ..trouble }, Behavior::Unknown)
-            }
-            _ => Visit::Silent(Trouble { reason, ..trouble }, behavior),
+        // What one message asks for others need not suffer for.
+        let is_common = terms.demand() != Demand::Certificate(Basis::RequireTls);
+        let behavior = if is_common { behavior } else { Behavior::Unknown };
+        Visit::Silent(Trouble { reason, ..trouble }, behavior)
+    }
+
+    /// What a host lacks for good that the message asks for (RFC 8689 4.2.1): TLS, or the promise
+    /// to keep it. A bad certificate is none of that: it will be mended.
+    pub(super) fn lacking(&self, outcomes: &[Outcome], host: &str) -> Option<Trouble> {
+        if !self.mail.message.require_tls {
+            return None;
         }
+        let mut lacks = None;
+        for outcome in outcomes {
+            let (Outcome::Later(failure) | Outcome::Never(failure)) = outcome else { return None };
+            let status = match &failure.cause {
+                Cause::Found(Reason::NoRequireTls) => (5, 7, 30),
+                Cause::Found(Reason::NoStartTls) => (5, 7, 10),
+                _ => return None,
+            };
+            lacks.get_or_insert((status, failure));
+        }
+        let (status, failure) = lacks?;
+        let Cause::Found(reason) = &failure.cause else { return None };
+        let asked_for = "asked for by the message (REQUIRETLS)";
+        Some(Trouble::found(status, &format!("{host}: {reason}; {asked_for}")))
     }
 }
 
@@ -72,12 +89,6 @@ fn visit(unfit: Unfit, host: &str) -> Visit {
     }
     let is_common = unfit.is_of_destination();
     Visit::Silent(trouble, if is_common { Behavior::Unreachable } else { Behavior::Unknown })
-}
-
-/// Whether a host does not promise to keep the message encrypted (RFC 8689 4.2.1).
-pub(super) fn lacks_promise(outcome: &Outcome) -> bool {
-    let lacks = |failure: &Failure| matches!(failure.cause, Cause::Found(Reason::NoRequireTls));
-    matches!(outcome, Outcome::Never(failure) | Outcome::Later(failure) if lacks(failure))
 }
 
 /// Whether it came so far that a server which has TLS would have offered it.
