@@ -15,6 +15,7 @@ pub mod display;
 pub mod drill;
 pub mod house;
 pub mod log;
+pub mod policy_host;
 pub mod powercut;
 pub mod program;
 pub mod script;

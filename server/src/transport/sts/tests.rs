@@ -251,7 +251,10 @@ async fn a_policy_is_fetched_once_and_kept() {
 #[tokio::test]
 async fn a_new_id_or_age_renews_it_and_a_failure_does_not_end_it() {
     let fresh = Found::Policy(parse(GOOD).unwrap());
-    let is_kept = |found: &Found| matches!(found, Found::Policy(policy) if policy.mx == ["kept.far.test".to_owned()]);
+    let is_kept = |found: &Found| match found {
+        Found::Policy(policy) => policy.mx == ["kept.far.test".to_owned()],
+        _ => false,
+    };
     for (id, age_s, is_renewed) in [("1", 0, false), ("0", 0, true), ("1", 50_000, true)] {
         let world = World::open(Some(RECORD), &good(), "mta-sts.far.test").await;
         world.keep(id, age_s).await;
