@@ -75,6 +75,8 @@ pub struct Terms {
     demand: Demand,
     /// The policy that results are counted for; `None`: they are not.
     applied: Option<Applied>,
+    /// Whether it was counted as a failure before anybody was connected to.
+    is_counted: bool,
     check: Option<Arc<dyn Check>>,
     mx_host: String,
     /// The name asked for in the handshake.
@@ -175,15 +177,15 @@ impl Transport {
             return Ok(Terms::none(host, None));
         }
         let applied = applied(destination, &dane, sts);
-        self.note_before(&applied, host, &facts, &dane.why);
+        let is_counted = self.note_before(&applied, host, &facts, &dane.why);
         let demand = decided?;
         let (check, tls_name) = self.check(demand, &facts, destination, host, dane);
-        Ok(Terms { demand, check, tls_name, ..Terms::none(host, Some(applied)) })
+        Ok(Terms { demand, is_counted, check, tls_name, ..Terms::none(host, Some(applied)) })
     }
 
     /// Counts what came of a connection.
     pub fn note(&self, terms: &Terms, between: Option<(IpAddr, IpAddr)>, ended: Ended<'_>) {
-        let Some(applied) = &terms.applied else { return };
+        let Some(applied) = terms.applied.as_ref().filter(|_| !terms.is_counted) else { return };
         let (result, reason) = match ended {
             Ended::Encrypted(None) => (TlsResult::Success, ""),
             Ended::Encrypted(Some(fault)) | Ended::Broken(Some(fault), _) => {
@@ -196,17 +198,18 @@ impl Transport {
         self.results.note(&Noted { applied, mx_host, result, between, reason });
     }
 
-    /// Counts what is wrong before anybody is connected to.
-    fn note_before(&self, applied: &Applied, mx_host: &str, facts: &Facts, why: &str) {
+    /// Counts what is wrong before anybody is connected to; says whether something is.
+    fn note_before(&self, applied: &Applied, mx_host: &str, facts: &Facts, why: &str) -> bool {
         let (result, reason) = match (facts.dane, facts.sts) {
             (Dane::Unknown, _) => (TlsResult::DnssecInvalid, why),
             (Dane::Unusable, _) => (TlsResult::TlsaInvalid, "no record can be followed"),
             (Dane::Absent, Sts::Testing | Sts::Enforce) if !facts.is_named => {
                 (TlsResult::ValidationFailure, "the policy does not name the server")
             }
-            _ => return,
+            _ => return false,
         };
         self.results.note(&Noted { applied, mx_host, result, between: None, reason });
+        true
     }
 
     /// What the DNS says of a server's certificate (RFC 7672 2.2).
@@ -330,7 +333,8 @@ impl Terms {
     /// That nothing is asked.
     fn none(host: &str, applied: Option<Applied>) -> Self {
         let (mx_host, tls_name) = (host.to_owned(), host.to_owned());
-        Self { demand: Demand::Nothing, applied, check: None, mx_host, tls_name }
+        let (demand, is_counted, check) = (Demand::Nothing, false, None);
+        Self { demand, applied, is_counted, check, mx_host, tls_name }
     }
 
     /// What is asked for.

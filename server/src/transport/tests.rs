@@ -15,7 +15,7 @@ use super::testing::{Authority, Leaf, Time, self_signed};
 use super::*;
 use crate::dns::testing::{Server, Zone};
 use crate::store::SCHEMA;
-use crate::store::transport::TlsResultRow;
+use crate::store::transport::{StsPolicyRow, TlsResultRow};
 
 fn tlsa(usage: u8, selector: u8, matching: u8, of: &[u8]) -> Tlsa {
     let data = match matching {
@@ -234,6 +234,42 @@ async fn an_admin_s_list_asks_for_the_domain_s_own_names() {
     // The list of servers is not signed: anybody may have written this name into it.
     assert_eq!(listed_names(&destination, "mx.evil.test"), ["far.test"]);
     assert_eq!(listed_names(&destination, "notfar.test"), ["far.test"]);
+}
+
+#[tokio::test]
+async fn a_policy_that_is_kept_decides_and_is_counted_once() {
+    let zone = far().txt("_mta-sts.far.test", "v=STSv1; id=1;");
+    let house = House::open(zone, limits::Transport::default()).await;
+    let keep = async |mode: Mode, mx: &str| {
+        let row = StsPolicyRow {
+            domain: "far.test".to_owned(),
+            id: "1".to_owned(),
+            mode: mode as u8,
+            mx: vec![mx.to_owned()],
+            max_age_s: 86_400,
+            fetched_ms: crate::telemetry::bus::now_us() / 1_000,
+        };
+        house.db.write(|tx| tx.put(&row)).unwrap().await.unwrap();
+    };
+    let ask = async || house.demand("far.test", "mx.far.test", false).await;
+    keep(Mode::Enforce, "*.far.test").await;
+    assert_eq!(ask().await, Ok(Demand::Certificate(Basis::MtaSts)));
+    assert_eq!(house.demand("far.test", "mx.evil.test", false).await, Err(Unfit::NotNamed));
+    keep(Mode::None, "mx.far.test").await;
+    assert_eq!(ask().await, Ok(Demand::Nothing));
+    keep(Mode::Testing, "other.far.test").await;
+    let destination = house.transport.destination("far.test").await;
+    let host = ("mx.far.test", 25);
+    let terms = house.transport.terms(&destination, host, false, || false).await.unwrap();
+    assert_eq!(terms.demand(), Demand::Nothing);
+    house.transport.note(&terms, None, Ended::Encrypted(None));
+    let rows = house.results().await;
+    let told: Vec<_> =
+        rows.iter().map(|row| (row.mx_host.as_str(), row.result, row.count)).collect();
+    let failure = TlsResult::ValidationFailure as u8;
+    assert_eq!(told, [("mx.evil.test", failure, 1), ("mx.far.test", failure, 1)], "{rows:?}");
+    assert!(rows.iter().all(|row| row.policy_type == PolicyType::Sts as u8));
+    assert!(rows.iter().any(|row| row.policy.contains(&"mode: testing".to_owned())));
 }
 
 #[tokio::test]
