@@ -6,7 +6,7 @@
 //!            └──▶ the one that is kept, for as long as it holds   ◀── failed ──┘
 //! ```
 //! Invariants: a policy that holds is followed, whoever keeps us from its domain's records
-//! (RFC 8461 5.1); a fetch that failed is not repeated for [`FAILURE_WAIT`].
+//! (RFC 8461 5.1); a fetch that failed is not repeated for `FAILURE_WAIT`.
 //! Not here: what follows from a policy (`decision`).
 
 mod fetch;
