@@ -29,4 +29,5 @@ pub mod signals;
 pub mod signing;
 pub mod store;
 pub mod telemetry;
+pub mod transport;
 pub mod welcome;

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gracedb::db::Db;
-use rustls::{ClientConfig, RootCertStore};
 use tokio::sync::mpsc::Receiver;
 
 use crate::authenticity::Authenticity;
@@ -22,12 +21,12 @@ use crate::net::gate::Gate;
 use crate::net::listener::Porter;
 use crate::net::refusals::Refusals;
 use crate::net::tls::Tls;
-use crate::net::tls_client;
 use crate::outgoing::{Order, Outgoing};
 use crate::route::Router;
 use crate::signing::Signing;
 use crate::telemetry::bus::Bus;
 use crate::telemetry::stop::Stop;
+use crate::transport::Transport;
 
 /// What a session may use.
 #[derive(Clone)]
@@ -54,12 +53,8 @@ pub struct Services {
     pub router: Router,
     /// Keys that sign mail.
     pub signing: Signing,
-    /// TLS on its way there.
-    pub outgoing_tls: Arc<ClientConfig>,
-    /// The same to servers that must prove who they are.
-    pub verified_tls: Arc<ClientConfig>,
-    /// Who is believed when they do.
-    pub roots: Arc<RootCertStore>,
+    /// How sure it must be of who is there.
+    pub transport: Transport,
     /// Events and counts of the past.
     pub history: History,
     /// The database, for its figures.
@@ -91,19 +86,16 @@ impl Services {
             stop: Stop::default(),
         };
         let (outgoing, orders) = Outgoing::new(&config.queue);
-        let roots = tls_client::roots(config.transport.roots_file(&config.data).as_deref())?;
         let services = Self {
             authenticity: Authenticity::new(&config.authenticity, &config.hostname, &dns),
             directory: Directory::new(db.clone(), bus.clone(), &limits),
             guard: Guard::new(&config.door, &dns, db.clone(), &bus)?,
             mailboxes: Mailboxes::new(db.clone(), bus.clone(), limits.mailboxes_per_account_max),
             outgoing,
-            router: Router::new(dns.clone(), &config, db.clone(), bus.clone())?,
+            router: Router::new(dns.validated(), &config, db.clone(), bus.clone())?,
             signing: Signing::new(db.clone(), bus, forgetful.clone()),
             dns_anew: forgetful,
-            outgoing_tls: tls_client::any_certificate(),
-            verified_tls: tls_client::verified_certificate(&roots),
-            roots,
+            transport: Transport::new(db.clone(), &dns, &config.transport, &config.data)?,
             history: History::new(db.clone(), &config.store),
             dns,
             config,

@@ -2,7 +2,8 @@
 
 Orders, one JSON object a line, each answered by one:
   {"do": "send", "submission": PORT, "to": ADDRESS, "count": N}
-      sends the next N messages, or as many as go before the connection breaks;
+      sends the next N messages, or as many as go before the connection breaks; with "options" over
+      TLS and with these parameters of MAIL, with "header" with these fields;
       answers {"acknowledged": [numbers]}
   {"do": "read", "imap": PORT}
       answers {"arrived": [numbers, once for each copy], "broken": [texts that are not whole]}
@@ -13,6 +14,7 @@ Not here: what either server should have done with them (`outbound.rs`).
 import imaplib
 import json
 import smtplib
+import ssl
 import sys
 from email import message_from_bytes, policy
 from email.message import EmailMessage
@@ -36,10 +38,15 @@ def send(order, numbers):
     acknowledged = []
     try:
         with smtplib.SMTP("127.0.0.1", order["submission"], timeout=30) as client:
+            if "options" in order:
+                client.starttls(context=ssl._create_unverified_context())
             client.login(SENDER["address"], SENDER["password"])
             for _ in range(order["count"]):
                 number = next(numbers)
-                client.send_message(message(number, order["to"]))
+                letter = message(number, order["to"])
+                for name, value in order.get("header", {}).items():
+                    letter[name] = value
+                client.send_message(letter, mail_options=order.get("options", ()))
                 acknowledged.append(number)
     except (OSError, smtplib.SMTPException) as error:
         print(f"the connection broke: {error!r}", file=sys.stderr)

@@ -18,6 +18,7 @@ pub mod house;
 #[cfg(unix)]
 pub mod killed;
 pub mod log;
+pub mod policy_host;
 #[cfg(unix)]
 pub mod postfix;
 pub mod powercut;

@@ -8,7 +8,17 @@ use crate::tree::{self, nothing_breaks};
 const LEVELS: &[&[&str]] = &[
     &["config", "signals", "telemetry"],
     &["dkim", "dns", "net", "store"],
-    &["authenticity", "guard", "mailbox", "directory", "history", "outgoing", "route", "signing"],
+    &[
+        "authenticity",
+        "guard",
+        "mailbox",
+        "directory",
+        "history",
+        "outgoing",
+        "route",
+        "signing",
+        "transport",
+    ],
     &["services"],
     &["domain_dns"],
     &["inbound", "outbound", "imap", "admin", "welcome"],

@@ -383,7 +383,12 @@ settings! {
         resolvers: Nameserver = [], "an address such as \"192.0.2.53\" or \"[2001:db8::53]:5353\"",
             "Name servers to ask, which ask the rest of the world for us; port 53 where none is written. None: those of `/etc/resolv.conf`, or where that names none, the one on this machine. One on the same machine is best: it is quick, and block lists and signatures ask a lot.";
     }
-    words {}
+    words {
+        dnssec = "validate", ["validate" "off"],
+            "Whether signatures of answers are checked (DNSSEC) on the way out. `validate`: servers of mail may say by DNSSEC which certificate is theirs (DANE, RFC 7672), and forged answers make mail wait. Where the name servers pass no signatures on, it is as `off`: nothing counts as signed.";
+        trust_anchor = "root", [],
+            "Whose signatures are believed first. `root`: those of the root of the DNS, by its keys of 2017 and 2024. Else a file with DNSKEY records of another root, as a zone file has them.";
+    }
     numbers {
         timeout_ms = 3_000, 100..=60_000, "milliseconds",
             "How long one question waits for its answer before it is asked again.";
@@ -495,16 +500,32 @@ settings! {
 
 settings! {
     "transport",
-    /// How other servers prove who they are, checked.
+    /// How sure other servers must be before mail goes to them, checked.
     #[derive(Debug, Clone, PartialEq, Eq)]
     Transport, TransportWritten, TRANSPORT;
     gone {}
-    lists {}
-    words {
-        roots = "system", [],
-            "PEM file with the certificates of the authorities that are believed where a server must prove who it is, relative to `data`. `system`: those of the system.";
+    lists {
+        required: Domain = [], "a domain such as \"example.org\"",
+            "Destinations, with all below them, that get mail only over TLS and with a certificate that is surely theirs, whatever they say of themselves. Mail for them waits rather than goes otherwise.";
     }
-    numbers {}
+    words {
+        mta_sts = "obey", ["obey" "off"],
+            "Whether policies are followed that domains publish over HTTPS (MTA-STS, RFC 8461): to which of their servers mail may go, and that those must show a good certificate. DANE stands above it, see `dns.dnssec`.";
+        roots = "system", [],
+            "Authorities whose certificates are believed. `system`: those this machine trusts. Else a PEM file with those to believe in their place, relative to `data`.";
+    }
+    numbers {
+        mta_sts_port = 443, 1..=65_535, "port",
+            "Port that policies are fetched from (RFC 8461 3.3).";
+        mta_sts_fetch_s = 30, 1..=300, "seconds",
+            "How long fetching a policy may take. The first message to a domain waits for it.";
+        mta_sts_policies_max = 100_000, 100..=10_000_000, "policies",
+            "Policies kept in the database, of some 200 bytes each. Beyond, further ones are fetched for every message.";
+        results_kept_days = 30, 1..=3_650, "days",
+            "How long it is kept how encrypting went, by day and server. Reports about a day are made the day after.";
+        results_max = 100_000, 1_000..=100_000_000, "rows",
+            "Rows of such results kept, of some 300 bytes each. Beyond, nothing new is counted before old ones are gone.";
+    }
 }
 
 impl Transport {

@@ -65,7 +65,7 @@ pub struct Config {
     pub authenticity: Authenticity,
     /// How mail goes out.
     pub queue: Outgoing,
-    /// How other servers prove who they are.
+    /// How sure other servers must be.
     pub transport: Transport,
     /// No configuration was found: loopback ports, a test domain, accounts made on first start.
     pub try_mode: bool,

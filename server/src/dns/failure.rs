@@ -28,13 +28,16 @@ pub enum Cause {
     NoRecord,
     /// Nobody could say: SERVFAIL, no answer in time, no way to ask. Later it may be known.
     Temporary(String),
+    /// There is an answer that should be signed, and is not signed as it should (RFC 4033 5).
+    /// Whoever wrote it is not the one that was asked; later he may be.
+    Bogus,
 }
 
 impl Failure {
     /// Whether asking again later makes sense.
     #[must_use]
     pub fn is_temporary(&self) -> bool {
-        matches!(self.cause, Cause::Temporary(_))
+        matches!(self.cause, Cause::Temporary(_) | Cause::Bogus)
     }
 }
 
@@ -52,6 +55,15 @@ impl Cause {
             NetError::Dns(DnsError::ResponseCode(code)) => {
                 Self::Temporary(format!("the name server answered {code}"))
             }
+            NetError::Dns(DnsError::DnssecBogus) => Self::Bogus,
+            // What a zone does not sign it need not prove either.
+            NetError::Dns(DnsError::Nsec { response, proof, .. }) if !proof.is_bogus() => {
+                match response.response_code {
+                    ResponseCode::NXDomain => Self::NotThere,
+                    _ => Self::NoRecord,
+                }
+            }
+            NetError::Dns(DnsError::Nsec { .. }) => Self::Bogus,
             NetError::Timeout => Self::late(),
             NetError::NoConnections => Self::Temporary("no name server can be reached".to_owned()),
             other => Self::Temporary(other.to_string()),
@@ -67,6 +79,9 @@ impl fmt::Display for Failure {
             Cause::NotThere => write!(f, "{name} does not exist"),
             Cause::NoRecord => write!(f, "{name} has no {kind} record"),
             Cause::Temporary(why) => write!(f, "looking up {kind} of {name}: {why}"),
+            Cause::Bogus => {
+                write!(f, "the answer about {kind} of {name} is not signed as it must be (DNSSEC)")
+            }
         }
     }
 }

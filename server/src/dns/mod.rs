@@ -3,6 +3,8 @@
 //! ```text
 //!   mx, addresses, txt, ptr ─▶ Resolver ─▶ cache ─▶ name servers of [dns], UDP, then TCP
 //!                                                   when an answer does not fit
+//!                       └─ validated ─▶ validator: the same, and every signature from the trust
+//!                                                   anchor down (DNSSEC)
 //! ```
 //! Invariants: every question ends, at the latest one `timeout_ms` after its last attempt; an
 //! answer has at most `records_max` records; "there is none" and "nobody could
@@ -11,10 +13,12 @@
 
 mod failure;
 pub mod published;
+pub mod secure;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+mod validator;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -30,10 +34,12 @@ use hickory_resolver::config::{
 };
 use hickory_resolver::lookup::Lookup;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::proto::dnssec::TrustAnchors;
 use hickory_resolver::proto::rr::{Name, RData, RecordType};
 use hickory_resolver::system_conf::read_system_conf;
 
 pub use self::failure::{Cause, Failure};
+use self::validator::Validator;
 use crate::config::limits::Dns;
 use crate::config::names::Nameserver;
 
@@ -42,6 +48,9 @@ use crate::config::names::Nameserver;
 const ANSWER_AGE_MAX: Duration = Duration::from_secs(24 * 3_600);
 /// Likewise that something is not there (RFC 2308 5 asks for three hours at most).
 const ABSENCE_AGE_MAX: Duration = Duration::from_secs(3 * 3_600);
+/// A checked answer takes this many times as long as one question at most: the keys of each zone
+/// above the name are asked for, one zone after the other, where they are not known.
+const CHECKED_QUESTIONS: u32 = 4;
 /// Questions on their way over one connection to a name server; the next one fails.
 const QUESTIONS_AT_ONCE_MAX: usize = 1_024;
 
@@ -49,6 +58,10 @@ const QUESTIONS_AT_ONCE_MAX: usize = 1_024;
 #[derive(Clone)]
 pub struct Resolver {
     inner: Arc<TokioResolver>,
+    /// Who checks signatures; `None`: they are not looked at.
+    validator: Option<Arc<Validator>>,
+    /// Whether answers are those of the validator.
+    is_validated: bool,
     records_max: usize,
     /// When nobody waits for an answer any more.
     patience: Duration,
@@ -67,22 +80,23 @@ impl Resolver {
     /// Makes ready to ask, by the settings, else by those of the system.
     ///
     /// # Errors
-    /// Nobody is there to be asked; says what to do.
+    /// Nobody is there to be asked, or the trust anchor cannot be read; says what to do.
     pub fn new(settings: &Dns) -> Result<Self, String> {
-        let servers = if settings.resolvers.is_empty() {
-            system_servers()
-        } else {
-            settings.resolvers.iter().map(server).collect()
-        };
-        let config = ResolverConfig::from_name_servers(servers);
-        let inner = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
-            .with_options(options(settings))
-            .with_tls_config(no_tls()?)
-            .build()
-            .map_err(|e| format!("names cannot be looked up: {e}"))?;
+        let inner = Arc::new(client(settings, None)?);
+        let validates = settings.dnssec == "validate";
+        let validator = validates.then(|| Validator::new(settings)).transpose()?.map(Arc::new);
         let records_max = usize::try_from(settings.records_max).unwrap_or(usize::MAX);
         let patience = Duration::from_millis(settings.timeout_ms * (settings.attempts + 1));
-        Ok(Self { inner: Arc::new(inner), records_max, patience })
+        Ok(Self { inner, validator, is_validated: false, records_max, patience })
+    }
+
+    /// The same resolver, which takes no answer that is not signed as it should be. Where the name
+    /// servers know nothing of signatures, or they are not to be looked at, it takes all answers,
+    /// and none counts as signed.
+    #[must_use]
+    pub fn validated(&self) -> Self {
+        let patience = self.patience * CHECKED_QUESTIONS;
+        Self { is_validated: true, patience, ..self.clone() }
     }
 
     /// The same resolver, for the library that checks senders.
@@ -183,7 +197,16 @@ impl Resolver {
 
     async fn look_up(&self, name: Name, asked: &str, kind: RecordType) -> Result<Lookup, Failure> {
         let failure = |cause| Failure { name: asked.to_owned(), kind, cause };
-        match timeout(self.patience, self.inner.lookup(name, kind)).await {
+        let answer = async {
+            let checked = self.validator.as_ref().filter(|_| self.is_validated);
+            match checked {
+                Some(validator) if validator.is_of_use().await => {
+                    validator.resolver().lookup(name, kind).await
+                }
+                _ => self.inner.lookup(name, kind).await,
+            }
+        };
+        match timeout(self.patience, answer).await {
             Ok(answer) => answer.map_err(|error| failure(Cause::of(&error))),
             Err(_) => Err(failure(Cause::late())),
         }
@@ -202,6 +225,23 @@ impl Resolver {
         }
         Ok(all)
     }
+}
+
+/// Who asks the name servers of the settings, and checks signatures if there is an anchor.
+fn client(settings: &Dns, anchors: Option<TrustAnchors>) -> Result<TokioResolver, String> {
+    let servers = if settings.resolvers.is_empty() {
+        system_servers()
+    } else {
+        settings.resolvers.iter().map(server).collect()
+    };
+    let config = ResolverConfig::from_name_servers(servers);
+    let mut builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
+        .with_options(options(settings))
+        .with_tls_config(no_tls()?);
+    if let Some(anchors) = anchors {
+        builder = builder.with_trust_anchor(Arc::new(anchors));
+    }
+    builder.build().map_err(|e| format!("names cannot be looked up: {e}"))
 }
 
 /// A name as it is asked about. Labels may hold anything (RFC 2181 11), and what others publish has

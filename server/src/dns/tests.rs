@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use hickory_resolver::proto::rr::rdata::MX;
 use hickory_resolver::proto::rr::{Name, RData, RecordType};
 
+use super::secure::Security;
 use super::testing::{Server, Zone};
 use super::{Cause, Failure, Mx, Resolver};
 use crate::config::limits::Dns;
@@ -182,4 +183,54 @@ async fn an_answer_is_asked_for_once() {
         resolver.mx("example.org").await.expect("one host");
     }
     assert_eq!(server.asked.udp.load(Ordering::SeqCst), 4, "asked {:?}", server.asked);
+}
+
+#[tokio::test]
+async fn where_nothing_is_signed_nothing_is_missing() {
+    let zone = Zone::default()
+        .mx("example.org", 10, "mx.example.org")
+        .cname("mx.example.org", "a.example.org")
+        .a("a.example.org", "192.0.2.1")
+        .broken("broken.example", RecordType::MX);
+    let server = Server::start(zone).await;
+    let resolver = server.resolver().validated();
+    let found = resolver.secure_mx("example.org").await.expect("one host");
+    assert_eq!(found.hosts, [mx(10, "mx.example.org")]);
+    assert_eq!((found.security, found.name.as_str()), (Security::Insecure, "example.org"));
+    let host = resolver.secure_host("mx.example.org").await.expect("it has an address");
+    assert_eq!((host.security, host.name.as_str()), (Security::Insecure, "a.example.org"));
+    assert_eq!(cause(resolver.tlsa("_25._tcp.a.example.org").await), Cause::NotThere);
+    assert!(cause_is_temporary(&cause(resolver.secure_mx("broken.example").await)));
+    let off = Dns { dnssec: "off".to_owned(), ..server.settings() };
+    let before = server.asked.udp.load(Ordering::SeqCst);
+    let resolver = Resolver::new(&off).expect("settings with a server").validated();
+    assert_eq!(resolver.secure_mx("example.org").await, Ok(found));
+    let asked = server.asked.udp.load(Ordering::SeqCst) - before;
+    assert_eq!(asked, 1, "the root's keys are not asked for");
+}
+
+fn cause_is_temporary(cause: &Cause) -> bool {
+    let (name, kind, cause) = (String::new(), RecordType::MX, cause.clone());
+    Failure { name, kind, cause }.is_temporary()
+}
+
+#[test]
+fn a_trust_anchor_must_be_one() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("root.key");
+    let open = |text: &str| {
+        std::fs::write(&file, text).expect("writable");
+        let trust_anchor = file.to_string_lossy().into_owned();
+        let resolvers = vec![Nameserver::LOCAL];
+        Resolver::new(&Dns { trust_anchor, resolvers, ..Dns::default() }).map(drop)
+    };
+    let key =
+        "mdsswUyr3DPW132mOi8V9xESWE8jTo0dxCjjnopKl+GqJxpVXckHAeF+KkxLbxILfDLUT0rAK9iUzy1L53eKGQ==";
+    assert_eq!(open(&format!(". 0 IN DNSKEY 257 3 13 {key}\n")), Ok(()));
+    for text in
+        ["", "nonsense", ". 0 IN A 192.0.2.1\n", &format!("x. 0 IN DNSKEY 257 3 13 {key}\n")]
+    {
+        let error = open(text).expect_err(text);
+        assert!(error.starts_with("dns.trust_anchor: ") && error.contains("root.key"), "{error}");
+    }
 }

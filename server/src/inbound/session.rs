@@ -117,7 +117,7 @@ fn settings(
     Settings {
         // A password that crosses loopback in the clear is seen by nobody who could not see more.
         login_without_tls: peer.ip().to_canonical().is_loopback(),
-        extensions: extensions(services, role),
+        extensions: extensions(services),
         helo_checks: door::helo_checks(services, role, peer, local),
         tarpit: door::tarpit(rules),
         haste: if rules.hasty == "refuse" { Haste::Refuse } else { Haste::Tolerate },
@@ -142,12 +142,10 @@ fn settings(
     }
 }
 
-fn extensions(services: &Services, role: Role) -> Extensions {
+fn extensions(services: &Services) -> Extensions {
     let offered = Extensions {
         // No mail program shows a body that is not made of lines.
         binary_mime: false,
-        // To keep that promise on the way out, a server's certificate must be known to be its own.
-        require_tls: role == Role::Mx,
         ..Extensions::DEFAULT
     };
     if services.config.try_mode {

@@ -2,105 +2,186 @@
 //!
 //! Between mail servers most certificates fit no name and are signed by nobody known; TLS with such
 //! a server still keeps out who only listens (RFC 7435), and the alternative is no TLS at all. Who
-//! must be sure of the other side asks for a certificate that fits.
-//! Invariants: TLS 1.2 or newer; whoever is let through without a fitting certificate has proved at
-//! least that the key in it is his.
-//! Not here: when which is asked for (`outbound`).
+//! must be sure of the other side brings a [`Check`], and says whether it decides or is only heard.
+//!
+//! ```text
+//!   handshake ─▶ certificate ─▶ Check ─▶ Witness: what it said
+//!                                 └─ it decides, and said no ─▶ the handshake fails
+//! ```
+//! Invariants: TLS 1.2 or newer; whoever is let through has proved at least that the key in his
+//! certificate is his; every handshake is checked, for no session is taken up again.
+//! Not here: which check is asked for (`transport`), when to connect (`outbound`).
 
-use std::path::Path;
-use std::sync::Arc;
-use std::time::SystemTime;
+use std::fmt;
+use std::sync::{Arc, OnceLock};
 
-use rustls::client::WebPkiServerVerifier;
+use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
-use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
-use rustls_pki_types::pem::PemObject as _;
+use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, OtherError, SignatureScheme,
+};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
-/// A configuration that takes any certificate.
-#[must_use]
-pub fn any_certificate() -> Arc<ClientConfig> {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let verifier = Arc::new(AnyCertificate { provider: Arc::clone(&provider) });
-    let config =
-        ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    // The versions are rustls' own, and its provider has suites for them.
-    let config = config.unwrap_or_else(|_| ClientConfig::builder());
-    Arc::new(config.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth())
+/// What is asked of a certificate.
+pub trait Check: fmt::Debug + Send + Sync {
+    /// Whether the certificate is good, with what came along with it.
+    ///
+    /// # Errors
+    /// It is not; says why.
+    fn check(
+        &self,
+        leaf: &CertificateDer<'_>,
+        others: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<(), Fault>;
 }
 
-/// A configuration that takes a certificate for the name that is asked for, vouched for by one of
-/// these authorities (RFC 9525).
-#[must_use]
-pub fn verified_certificate(roots: &Arc<RootCertStore>) -> Arc<ClientConfig> {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config =
-        ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    // The versions are rustls' own, and its provider has suites for them.
-    let config = config.unwrap_or_else(|_| ClientConfig::builder());
-    Arc::new(config.with_root_certificates(Arc::clone(roots)).with_no_client_auth())
+/// Why a certificate is not good.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// What kind of fault.
+    pub kind: FaultKind,
+    /// What is wrong, in words.
+    pub text: String,
 }
 
-/// The authorities in a PEM file, or without one those of the system; a system may have none, and
-/// then nobody can prove who he is.
-///
-/// # Errors
-/// The file cannot be read, or names none; says what to do.
-pub fn roots(file: Option<&Path>) -> Result<Arc<RootCertStore>, String> {
-    let mut roots = RootCertStore::empty();
-    let Some(file) = file else {
-        // What cannot be read of the system's is not ours to mend, and the rest is enough.
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        return Ok(Arc::new(roots));
-    };
-    let say = |what: &dyn std::fmt::Display| format!("transport.roots: {}: {what}", file.display());
-    let certificates: Vec<_> =
-        CertificateDer::pem_file_iter(file).and_then(Iterator::collect).map_err(|e| say(&e))?;
-    for certificate in certificates {
-        roots.add(certificate).map_err(|e| say(&e))?;
+/// Kinds of faults, as those who are told of them tell them apart (RFC 8460 4.3.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FaultKind {
+    /// It is for other names.
+    HostMismatch,
+    /// Its time is over, or has not come.
+    Expired,
+    /// It is signed by nobody we trust.
+    NotTrusted,
+    /// Anything else.
+    Other,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
     }
-    if roots.is_empty() {
-        return Err(say(&"holds no certificate"));
+}
+
+impl std::error::Error for Fault {}
+
+impl Fault {
+    /// What rustls found.
+    #[must_use]
+    pub fn of(error: &Error) -> Self {
+        let kind = match error {
+            Error::InvalidCertificate(error) => kind_of(error),
+            _ => FaultKind::Other,
+        };
+        Self { kind, text: error.to_string() }
     }
-    Ok(Arc::new(roots))
 }
 
-/// Why a chain of certificates does not prove that its owner is the server of this name.
-///
-/// # Errors
-/// The reason, in rustls' words.
-pub fn verify(
-    roots: &Arc<RootCertStore>,
-    chain: &[CertificateDer<'_>],
-    name: &ServerName<'_>,
-    now: SystemTime,
-) -> Result<(), String> {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::clone(roots), provider);
-    let verifier = verifier.build().map_err(|e| e.to_string())?;
-    let (leaf, above) = chain.split_first().ok_or_else(|| "there is no certificate".to_owned())?;
-    let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let now = UnixTime::since_unix_epoch(since);
-    verifier.verify_server_cert(leaf, above, name, &[], now).map(drop).map_err(|e| e.to_string())
+fn kind_of(error: &CertificateError) -> FaultKind {
+    match error {
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            FaultKind::HostMismatch
+        }
+        CertificateError::Expired
+        | CertificateError::ExpiredContext { .. }
+        | CertificateError::NotValidYet
+        | CertificateError::NotValidYetContext { .. } => FaultKind::Expired,
+        CertificateError::UnknownIssuer
+        | CertificateError::BadSignature
+        | CertificateError::Revoked => FaultKind::NotTrusted,
+        CertificateError::Other(OtherError(other)) => {
+            other.downcast_ref::<Fault>().map_or(FaultKind::Other, |fault| fault.kind)
+        }
+        _ => FaultKind::Other,
+    }
 }
 
-/// Looks at no certificate.
+/// Remembers what a check said in a handshake.
+#[derive(Debug, Default)]
+pub struct Witness(OnceLock<Result<(), Fault>>);
+
+impl Witness {
+    /// What the check said; `None`: it was not asked, or there is none.
+    #[must_use]
+    pub fn verdict(&self) -> Option<&Result<(), Fault>> {
+        self.0.get()
+    }
+
+    /// Whether a check found the certificate good.
+    #[must_use]
+    pub fn is_verified(&self) -> bool {
+        matches!(self.0.get(), Some(Ok(())))
+    }
+}
+
+/// One handshake to come. It is for one: what was checked in another says nothing of this one.
+#[derive(Debug, Clone)]
+pub struct Client {
+    /// The configuration.
+    pub config: Arc<ClientConfig>,
+    /// What the check said, afterwards.
+    pub witness: Arc<Witness>,
+}
+
+impl Client {
+    /// A handshake with this check; `decides`: it fails where the check says no.
+    #[must_use]
+    pub fn new(check: Option<Arc<dyn Check>>, decides: bool) -> Self {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let witness = Arc::new(Witness::default());
+        let verifier = Arc::new(Verifier {
+            provider: Arc::clone(&provider),
+            check,
+            decides,
+            witness: Arc::clone(&witness),
+        });
+        let config =
+            ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        // The versions are rustls' own, and its provider has suites for them.
+        let config = config.unwrap_or_else(|_| ClientConfig::builder());
+        let mut config =
+            config.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth();
+        config.resumption = Resumption::disabled();
+        Self { config: Arc::new(config), witness }
+    }
+
+    /// One that takes any certificate.
+    #[must_use]
+    pub fn any_certificate() -> Self {
+        Self::new(None, false)
+    }
+}
+
+/// Asks a check.
 #[derive(Debug)]
-struct AnyCertificate {
+struct Verifier {
     provider: Arc<CryptoProvider>,
+    check: Option<Arc<dyn Check>>,
+    decides: bool,
+    witness: Arc<Witness>,
 }
 
-impl ServerCertVerifier for AnyCertificate {
+impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
         &self,
-        _leaf: &CertificateDer<'_>,
-        _chain: &[CertificateDer<'_>],
+        leaf: &CertificateDer<'_>,
+        others: &[CertificateDer<'_>],
         _name: &ServerName<'_>,
         _ocsp: &[u8],
-        _now: UnixTime,
+        now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
+        let Some(check) = &self.check else { return Ok(ServerCertVerified::assertion()) };
+        let verdict = check.check(leaf, others, now);
+        let verdict = self.witness.0.get_or_init(|| verdict);
+        match verdict {
+            Err(fault) if self.decides => {
+                let other = OtherError(Arc::new(fault.clone()));
+                Err(Error::InvalidCertificate(CertificateError::Other(other)))
+            }
+            _ => Ok(ServerCertVerified::assertion()),
+        }
     }
 
     fn verify_tls12_signature(
@@ -125,51 +206,5 @@ impl ServerCertVerifier for AnyCertificate {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.provider.signature_verification_algorithms.supported_schemes()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use rcgen::{CertificateParams, KeyPair};
-
-    use super::*;
-
-    #[test]
-    fn authorities_come_from_a_file_or_from_the_system() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("roots.pem");
-        let made = rcgen::generate_simple_self_signed(vec!["mx.test".to_owned()]).unwrap();
-        std::fs::write(&file, made.cert.pem()).unwrap();
-        assert_eq!(roots(Some(&file)).unwrap().len(), 1);
-        std::fs::write(&file, "nothing").unwrap();
-        let empty = roots(Some(&file)).unwrap_err();
-        assert!(empty.contains("roots.pem: holds no certificate"), "{empty}");
-        let missing = roots(Some(&folder.path().join("none.pem"))).unwrap_err();
-        assert!(missing.starts_with("transport.roots: "), "{missing}");
-        assert!(roots(None).is_ok(), "also where the system has none");
-    }
-
-    #[test]
-    fn a_certificate_must_fit() {
-        let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new(vec!["mx.test".to_owned()]).unwrap();
-        params.not_before = rcgen::date_time_ymd(2026, 1, 1);
-        params.not_after = rcgen::date_time_ymd(2027, 1, 1);
-        let chain = [params.self_signed(&key).unwrap().der().clone()];
-        let mut known = RootCertStore::empty();
-        known.add(chain[0].clone()).unwrap();
-        let known = Arc::new(known);
-        let name = |name: &str| ServerName::try_from(name.to_owned()).unwrap();
-        let at = |s: u64| SystemTime::UNIX_EPOCH + Duration::from_secs(s);
-        let (then, later) = (at(1_790_000_000), at(1_900_000_000));
-        assert_eq!(verify(&known, &chain, &name("mx.test"), then), Ok(()));
-        let no = |result: Result<(), String>| result.unwrap_err();
-        assert!(no(verify(&known, &chain, &name("mx.other"), then)).contains("name"));
-        assert!(no(verify(&known, &chain, &name("mx.test"), later)).contains("expired"));
-        assert!(!no(verify(&known, &[], &name("mx.test"), then)).is_empty());
-        let none = Arc::new(RootCertStore::empty());
-        assert!(!no(verify(&none, &chain, &name("mx.test"), then)).is_empty());
     }
 }

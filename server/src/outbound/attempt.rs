@@ -1,8 +1,8 @@
 //! One attempt: a batch of recipients of one message, at the hosts of their destination.
 //!
 //! ```text
-//!   rows ─▶ [idle connection] ─▶ hosts ─▶ addresses ─▶ connection ─▶ fates of the recipients
-//!                                  └── the next one, while none came to speak of the message
+//!   rows ─▶ [idle connection] ─▶ hosts ─▶ terms ─▶ addresses ─▶ connection ─▶ fates of the
+//!                                  └── the next one, while none came to speak of it   recipients
 //! ```
 //! Invariants: every recipient of the batch gets a fate; none is tried at a second host once one
 //! has spoken of it; when the server stops, only an attempt that waits for the answer to the end of
@@ -25,15 +25,17 @@ use grace_smtp::path::{Recipient, ReversePath};
 use grace_smtp::sender::job::{Content, Job, JobRecipient, Message};
 use grace_smtp::sender::outcome::{Cause, Failure as Refusal, Fault, Outcome, Reason, Stage};
 use grace_smtp::sender::reply::PeerReply;
+use grace_smtp::sender::settings::TlsPolicy;
 
 use super::calls::{self, Caller};
 use super::connection::{Body, Connection, Sent};
-use super::now;
+use super::{now, security};
 use crate::route::rules::Way;
 use crate::route::{CIRCLE, Host, NoRoute};
 use crate::services::Services;
 use crate::store::outgoing::{BodyKind, DeliverByRow, OutgoingRecipientRow, OutgoingRow, notify};
 use crate::telemetry::bus::claim;
+use crate::transport::{Destination, Terms};
 
 /// Most seconds that BY can say (RFC 2852 4: nine digits).
 const BY_SECONDS_MAX: i64 = 999_999_999;
@@ -111,11 +113,11 @@ impl Report {
 }
 
 /// What is sent.
-struct Mail {
-    message: OutgoingRow,
+pub(super) struct Mail {
+    pub(super) message: OutgoingRow,
     recipients: Vec<OutgoingRecipientRow>,
     deliver_by: Option<DeliverByRow>,
-    body: Body,
+    pub(super) body: Body,
 }
 
 /// Tries a batch.
@@ -162,38 +164,41 @@ fn load(services: &Services, batch: &Batch) -> Result<Option<Mail>, gracedb::err
     Ok((!recipients.is_empty()).then_some(Mail { message, recipients, deliver_by, body }))
 }
 
-struct Attempt {
-    services: Services,
-    mail: Mail,
+pub(super) struct Attempt {
+    pub(super) services: Services,
+    pub(super) mail: Mail,
     way: Way,
     /// Whether the end of the message waits for its answer.
     verdict: watch::Sender<bool>,
 }
 
 /// How it went at one host.
-enum Visit {
+pub(super) enum Visit {
     /// It spoke of the message, or the message cannot go there.
     Spoken(Box<Report>),
     /// Nobody there came to speak of it; the next host may.
     Silent(Trouble, Behavior),
+    /// It cannot give what the message asks for, and never will; the next host may.
+    Unfit(Trouble),
     /// It is this server: whoever comes after it is no better (RFC 5321 5.1).
     Ourselves,
 }
 
 impl Attempt {
     async fn run(&mut self, idle: Option<Connection>) -> Report {
-        // How a connection that waited came about is not asked again: what must be sure goes by a
-        // new one.
-        match idle {
-            Some(connection) if self.mail.message.require_tls => connection.part(),
-            Some(connection) => {
-                if let Some(report) = self.reuse(connection).await {
-                    return report;
+        let is_proved = self.way.is_proved();
+        let destination = self.services.transport.destination(&self.way.to, is_proved).await;
+        if let Some(connection) = idle {
+            match self.terms(&destination, connection.host(), connection.peer().port()).await {
+                Ok(terms) if connection.meets(&terms) => {
+                    if let Some(report) = self.reuse(connection).await {
+                        return report;
+                    }
                 }
+                _ => connection.part(),
             }
-            None => {}
         }
-        self.try_hosts().await
+        self.try_hosts(&destination).await
     }
 
     /// Over a connection that waited. `None`: it was closed meanwhile, and nothing was sent.
@@ -212,11 +217,11 @@ impl Attempt {
         }
         match self.judge(connection, sent) {
             Visit::Spoken(report) => Some(*report),
-            Visit::Silent(..) | Visit::Ourselves => None,
+            Visit::Silent(..) | Visit::Unfit(_) | Visit::Ourselves => None,
         }
     }
 
-    async fn try_hosts(&mut self) -> Report {
+    async fn try_hosts(&mut self, destination: &Destination) -> Report {
         // Whatever came of a connection that waited, nothing was delivered over it.
         self.verdict.send_replace(false);
         let chance = self.mail.message.id ^ self.mail.message.trace;
@@ -225,15 +230,29 @@ impl Attempt {
             Err(no_route) => return self.unroutable(no_route),
         };
         let mut last: Option<(Trouble, Behavior)> = None;
-        let mut no_address = None;
+        let (mut no_address, mut unfit) = (None, None);
         for host in hosts {
+            let terms = match self.terms(destination, &host.name, host.port).await {
+                Ok(terms) => terms,
+                Err(Visit::Unfit(trouble)) => {
+                    unfit = Some(trouble);
+                    continue;
+                }
+                Err(Visit::Silent(trouble, behavior)) => {
+                    last = Some((trouble, behavior));
+                    continue;
+                }
+                Err(Visit::Spoken(report)) => return *report,
+                Err(Visit::Ourselves) => return self.circle(&host, last, unfit),
+            };
             match self.services.router.addresses(&host).await {
                 Ok(addresses) => {
                     for address in self.way.sorted(addresses) {
-                        match self.visit(&host, address).await {
+                        match self.visit(&host, address, &terms).await {
                             Visit::Spoken(report) => return *report,
+                            Visit::Unfit(trouble) => unfit = Some(trouble),
                             Visit::Silent(trouble, behavior) => last = Some((trouble, behavior)),
-                            Visit::Ourselves => return self.circle(&host, last),
+                            Visit::Ourselves => return self.circle(&host, last, unfit),
                         }
                     }
                 }
@@ -244,18 +263,21 @@ impl Attempt {
                 }
             }
         }
-        match (last, no_address) {
-            (Some((trouble, behavior)), _) => self.all(behavior, &Fate::Later(trouble)),
-            (None, Some(no_route)) => self.unroutable(no_route),
-            (None, None) => Report::broken("the destination has no hosts"),
+        match (last, no_address, unfit) {
+            (Some((trouble, behavior)), _, _) => self.all(behavior, &Fate::Later(trouble)),
+            (None, Some(no_route @ NoRoute::Later { .. }), _) => self.unroutable(no_route),
+            (None, _, Some(trouble)) => self.all(Behavior::Unknown, &Fate::Never(trouble)),
+            (None, Some(no_route), None) => self.unroutable(no_route),
+            (None, None, None) => Report::broken("the destination has no hosts"),
         }
     }
 
     /// One address, with TLS if it is offered; without it if that fails and it need not be.
-    async fn visit(&mut self, host: &Host, address: SocketAddr) -> Visit {
+    async fn visit(&mut self, host: &Host, address: SocketAddr, terms: &Terms) -> Visit {
         let mut silent = None;
         let caller = Caller { services: &self.services, way: &self.way };
-        for call in caller.calls(host, address, self.mail.message.require_tls) {
+        for call in caller.calls(host, address, terms) {
+            let offers_tls = call.settings.tls != TlsPolicy::Never;
             let connection = match Connection::open(call).await {
                 Ok(connection) if calls::is_ourselves(&self.services, &connection) => {
                     connection.part();
@@ -267,7 +289,7 @@ impl Attempt {
                     return Visit::Silent(trouble, Behavior::Unreachable);
                 }
             };
-            let (visit, tls_failed) = self.speak(connection).await;
+            let (visit, tls_failed) = self.speak(connection, offers_tls).await;
             match visit {
                 Visit::Silent(trouble, behavior) => {
                     // Nothing was delivered: what comes next need not be waited for.
@@ -277,7 +299,7 @@ impl Attempt {
                         break;
                     }
                 }
-                ended @ (Visit::Spoken(_) | Visit::Ourselves) => return ended,
+                ended => return ended,
             }
         }
         silent.unwrap_or_else(|| {
@@ -286,10 +308,13 @@ impl Attempt {
         })
     }
 
-    async fn speak(&mut self, mut connection: Connection) -> (Visit, bool) {
+    async fn speak(&mut self, mut connection: Connection, offers_tls: bool) -> (Visit, bool) {
         self.mail.body.rewind();
         let sent = connection.send(self.job(), &mut self.mail.body, &self.verdict).await;
         let tls_failed = connection.tls_failed();
+        if offers_tls {
+            self.note(&connection, sent.as_ref());
+        }
         let visit = match sent {
             Some(sent) => self.judge(connection, sent),
             None => {
@@ -316,15 +341,17 @@ impl Attempt {
             Some(Cause::Found(Reason::LoginRefused(reply))) => self.tell_refused(reply),
             _ => {}
         }
+        if let Some(trouble) = self.lacking(&sent.outcomes, &remote) {
+            if sent.is_open {
+                connection.part();
+            }
+            return Visit::Unfit(trouble);
+        }
         if sent.outcomes.iter().all(is_host)
             && let Some(refusal) = first
             && may_ask_another(refusal)
         {
-            let behavior = match refusal.cause {
-                Cause::Reply(_) => Behavior::Busy,
-                Cause::Found(_) => Behavior::Unreachable,
-            };
-            return Visit::Silent(Trouble::of(refusal, &remote), behavior);
+            return security::silent(refusal, &remote, connection.terms());
         }
         let behavior =
             if sent.outcomes.iter().any(is_host) { Behavior::Busy } else { Behavior::Well };
@@ -363,7 +390,12 @@ impl Attempt {
 
     /// Mail that would come back to this server. Where a better server is only silent now it waits;
     /// where a route leads here an admin is to mend that.
-    fn circle(&self, host: &Host, last: Option<(Trouble, Behavior)>) -> Report {
+    fn circle(
+        &self,
+        host: &Host,
+        last: Option<(Trouble, Behavior)>,
+        unfit: Option<Trouble>,
+    ) -> Report {
         if self.way.smart_host.is_some() {
             let reason = format!("the smart host {} is this server itself", host.name);
             let trouble = Trouble::found((4, 4, 6), &reason);
@@ -371,7 +403,10 @@ impl Attempt {
         }
         match last {
             Some((trouble, behavior)) => self.all(behavior, &Fate::Later(trouble)),
-            None => self.all(Behavior::Unknown, &Fate::Never(Trouble::found((5, 4, 6), CIRCLE))),
+            None => {
+                let trouble = unfit.unwrap_or_else(|| Trouble::found((5, 4, 6), CIRCLE));
+                self.all(Behavior::Unknown, &Fate::Never(trouble))
+            }
         }
     }
 
@@ -445,7 +480,7 @@ impl Trouble {
         Self { remote: String::new(), status, reason: reason.to_owned() }
     }
 
-    fn of(refusal: &Refusal, remote: &str) -> Self {
+    pub(super) fn of(refusal: &Refusal, remote: &str) -> Self {
         let status = &refusal.status;
         let status = (u16::from(status.class), status.subject, status.detail);
         match &refusal.cause {

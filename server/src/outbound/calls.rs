@@ -1,19 +1,16 @@
 //! How a server is called: from where, as whom, with which TLS, and with how much patience.
 //!
 //! ```text
-//!   the way, and what the message asks ─▶ calls, one after the other while TLS alone fails
-//!     smart host, TLS demanded                ─▶ with it
-//!     message demands TLS (RFC 8689)          ─▶ with it
+//!   the way, and what the host must show ─▶ calls, one after the other while TLS alone fails
+//!     anything                                ─▶ with TLS
 //!     login at a server that is not loopback  ─▶ with it: a password does not go in clear
 //!     anything else                           ─▶ with it where it is offered, then without
 //! ```
-//! What else a domain demands of TLS (MTA-STS, DANE) is to be decided here, too, and to be told by
-//! a test of a delivery ([`Caller::demands`]).
 //! Invariant: a password is sent only over TLS, or to this machine.
-//! Not here: connections (`connection`), which way mail goes (`route`).
+//! Not here: connections (`connection`), which way mail goes (`route`), what a host must show
+//! (`transport`).
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use grace_smtp::sender::settings::{Settings, TlsPolicy};
@@ -23,6 +20,8 @@ use crate::route::Host;
 use crate::route::rules::Way;
 use crate::services::Services;
 use crate::store::routes::Tls;
+use crate::transport::Terms;
+use crate::transport::decision::Demand;
 
 /// Who calls, and on which way.
 #[derive(Clone, Copy)]
@@ -32,40 +31,24 @@ pub(super) struct Caller<'a> {
 }
 
 impl Caller<'_> {
-    /// What is demanded of TLS at a host, in words; `None`: nothing.
-    pub(super) fn demands(self, host: &Host) -> Option<String> {
-        let name = &host.name;
-        match self.way.smart_host.as_ref()?.tls {
-            Tls::Opportunistic => None,
-            Tls::StartTls => Some(format!("the route asks for STARTTLS and proof of {name}")),
-            Tls::Immediate => Some(format!("the route asks for TLS at once and proof of {name}")),
-        }
-    }
-
     /// The calls to make, in order.
-    pub(super) fn calls(self, host: &Host, peer: SocketAddr, require_tls: bool) -> Vec<Call> {
+    pub(super) fn calls(self, host: &Host, peer: SocketAddr, terms: &Terms) -> Vec<Call> {
         let smart = self.way.smart_host.as_deref();
-        let tls = smart.map_or(Tls::Opportunistic, |smart| smart.tls);
         let has_login = smart.is_some_and(|smart| smart.login.is_some());
-        let policies: &[TlsPolicy] = match tls {
-            Tls::StartTls | Tls::Immediate => &[TlsPolicy::Required],
-            Tls::Opportunistic if require_tls => &[TlsPolicy::Required],
-            Tls::Opportunistic if has_login && !peer.ip().is_loopback() => &[TlsPolicy::Required],
-            Tls::Opportunistic => &[TlsPolicy::Opportunistic, TlsPolicy::Never],
+        let policies: &[TlsPolicy] = match terms.demand() {
+            Demand::Encryption | Demand::Certificate(_) => &[TlsPolicy::Required],
+            Demand::Nothing if has_login && !peer.ip().is_loopback() => &[TlsPolicy::Required],
+            Demand::Nothing => &[TlsPolicy::Opportunistic, TlsPolicy::Never],
         };
-        let is_proof = tls != Tls::Opportunistic;
-        let services = self.services;
-        let config = if is_proof { &services.verified_tls } else { &services.outgoing_tls };
         let source = self.way.source(peer.ip());
         let call = |policy| Call {
             host: host.name.clone(),
             peer,
             source: source.map(|source| source.address),
-            patience: Duration::from_secs(services.config.queue.connect_s),
+            patience: Duration::from_secs(self.services.config.queue.connect_s),
             settings: self.settings(policy, peer),
-            config: Arc::clone(config),
-            is_proof,
-            is_immediate: tls == Tls::Immediate,
+            terms: terms.clone(),
+            is_immediate: smart.is_some_and(|smart| smart.tls == Tls::Immediate),
             watcher: None,
         };
         policies.iter().map(|&policy| call(policy)).collect()

@@ -21,7 +21,6 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use gracedb::large::LargeReader;
-use rustls::ClientConfig;
 use rustls_pki_types::{CertificateDer, ServerName};
 use tokio::io::{AsyncRead as _, AsyncWrite as _, AsyncWriteExt as _, ReadBuf};
 use tokio::sync::{mpsc, watch};
@@ -34,9 +33,13 @@ use grace_smtp::sender::{Action, CloseReason, Note, Sender, Tls};
 
 use crate::net::dial;
 use crate::net::stream::Stream;
+use crate::net::tls_client::Client;
+use crate::transport::{Ended, Terms};
 
 /// Memory to read replies into, in bytes.
 const READ_BYTES: usize = 4 * 1_024;
+/// How much of a message is read at first to see its header, in bytes: most have less.
+const HEADER_READ_BYTES: usize = 16 * 1_024;
 /// How long a server that we part from may take to hear it.
 const FAREWELL_WAIT: Duration = Duration::from_secs(5);
 
@@ -52,10 +55,8 @@ pub(super) struct Call {
     pub(super) patience: Duration,
     /// How it is spoken to.
     pub(super) settings: Settings,
-    /// How TLS is done.
-    pub(super) config: Arc<ClientConfig>,
-    /// Whether a handshake by that proves that it is the server that is meant.
-    pub(super) is_proof: bool,
+    /// What it must show.
+    pub(super) terms: Terms,
     /// Whether TLS comes first (RFC 8314 3.3).
     pub(super) is_immediate: bool,
     /// Who watches; only what tests of a delivery say is bounded.
@@ -78,8 +79,8 @@ pub(super) struct Connection {
     /// `None` while a handshake has it, and when that failed.
     stream: Option<Stream>,
     sender: Sender,
-    config: Arc<ClientConfig>,
-    is_proof: bool,
+    terms: Terms,
+    client: Client,
     host: String,
     peer: SocketAddr,
     local: Option<SocketAddr>,
@@ -89,7 +90,8 @@ pub(super) struct Connection {
     written: usize,
     is_flushed: bool,
     is_ready: bool,
-    tls_failed: bool,
+    /// Why the handshake failed, if it did.
+    tls_failed: Option<String>,
 }
 
 /// What came of a job.
@@ -114,7 +116,7 @@ impl Connection {
     /// # Errors
     /// Nobody answers there, or TLS that is to come first does not come about; in words.
     pub(super) async fn open(call: Call) -> Result<Self, String> {
-        let Call { host, peer, source, patience, settings, config, watcher, .. } = call;
+        let Call { host, peer, source, patience, settings, terms, watcher, .. } = call;
         let tcp = match timeout(patience, dial::connect(peer, source)).await {
             Ok(Ok(tcp)) => tcp,
             Ok(Err(e)) => return Err(format!("{peer} cannot be reached: {e}")),
@@ -128,8 +130,8 @@ impl Connection {
             local: tcp.local_addr().ok(),
             stream: Some(Stream::clear(tcp)),
             sender: Sender::new(Instant::now(), settings.clone(), None),
-            config,
-            is_proof: call.is_proof,
+            client: terms.client(),
+            terms,
             host,
             peer,
             watcher,
@@ -137,7 +139,7 @@ impl Connection {
             written: 0,
             is_flushed: true,
             is_ready: false,
-            tls_failed: false,
+            tls_failed: None,
         };
         if call.is_immediate {
             let tls = match timeout(settings.tls_timeout, connection.handshake()).await {
@@ -164,14 +166,47 @@ impl Connection {
         &self.host
     }
 
-    /// How it is encrypted; empty: not at all.
+    /// What it had to show.
+    pub(super) fn terms(&self) -> &Terms {
+        &self.terms
+    }
+
+    /// How it is encrypted, and by what the server's certificate was found good; empty: not at all.
     pub(super) fn tls(&self) -> String {
-        self.sender.tls().map_or_else(String::new, |tls| format!("{} {}", tls.version, tls.cipher))
+        let Some(tls) = self.sender.tls() else { return String::new() };
+        let verified = if tls.is_verified {
+            format!(", verified by {}", self.terms.verified_by())
+        } else {
+            String::new()
+        };
+        format!("{} {}{verified}", tls.version, tls.cipher)
     }
 
     /// Whether it was a handshake that failed: without TLS it may work.
     pub(super) fn tls_failed(&self) -> bool {
-        self.tls_failed
+        self.tls_failed.is_some()
+    }
+
+    /// Whether it is good enough for a message that asks for these terms.
+    pub(super) fn meets(&self, terms: &Terms) -> bool {
+        let tls = self.sender.tls();
+        terms.are_met_by(&self.terms, tls.is_some(), tls.is_some_and(|tls| tls.is_verified))
+    }
+
+    /// What came of encrypting it; `None`: it did not come to that.
+    pub(super) fn ended(&self) -> Option<Ended<'_>> {
+        let verdict = self.client.witness.verdict();
+        let fault = verdict.and_then(|verdict| verdict.as_ref().err());
+        match (&self.tls_failed, self.sender.tls()) {
+            (Some(error), _) => Some(Ended::Broken(fault, error)),
+            (None, Some(_)) => Some(Ended::Encrypted(fault)),
+            (None, None) => None,
+        }
+    }
+
+    /// The addresses of both ends, ours first.
+    pub(super) fn between(&self) -> Option<(IpAddr, IpAddr)> {
+        Some((self.local?.ip(), self.peer.ip()))
     }
 
     /// Sends one message. `None`: this session takes none any more, and nothing was sent. `verdict`
@@ -196,7 +231,7 @@ impl Connection {
                     Action::Note(note) => self.tell(|| Seen::Note(note)),
                     Action::Close(_) => {
                         self.tell_verdict(verdict, outcomes.is_some());
-                        return self.ended(outcomes).await;
+                        return self.finished(outcomes).await;
                     }
                 }
             }
@@ -238,7 +273,7 @@ impl Connection {
         drop(timeout(FAREWELL_WAIT, farewell).await);
     }
 
-    async fn ended(&mut self, outcomes: Option<Vec<Outcome>>) -> Option<Sent> {
+    async fn finished(&mut self, outcomes: Option<Vec<Outcome>>) -> Option<Sent> {
         self.close().await;
         Some(Sent { outcomes: outcomes?, is_open: false })
     }
@@ -364,7 +399,7 @@ impl Connection {
         match outcome {
             Ok(tls) => self.sender.tls_started(now, tls),
             Err(error) => {
-                self.tls_failed = true;
+                self.tls_failed = Some(error.to_string());
                 self.sender.tls_failed(now, &error.to_string());
             }
         }
@@ -377,8 +412,8 @@ impl Connection {
         stream.write_all(left).await?;
         stream.flush().await?;
         (self.written, self.is_flushed) = (self.output.len(), true);
-        let name = server_name(&self.host, self.peer);
-        let stream = match stream.connect_tls(Arc::clone(&self.config), name).await {
+        let name = server_name(self.terms.tls_name(), self.peer);
+        let stream = match stream.connect_tls(Arc::clone(&self.client.config), name).await {
             Ok(stream) => stream,
             Err(error) => {
                 self.tell(|| Seen::Handshake(Instant::now(), Err(error.to_string())));
@@ -386,7 +421,8 @@ impl Connection {
             }
         };
         let info = stream.tls_info().ok_or_else(gone)?;
-        let tls = Tls { version: info.version, cipher: info.cipher, is_verified: self.is_proof };
+        let is_verified = self.client.witness.is_verified();
+        let tls = Tls { version: info.version, cipher: info.cipher, is_verified };
         let chain = || stream.peer_certificates();
         self.tell(|| Seen::Handshake(Instant::now(), Ok((tls.clone(), chain()))));
         self.stream = Some(stream);
@@ -406,8 +442,8 @@ impl Connection {
     }
 }
 
-/// The name that a server's certificate is to have.
-pub(super) fn server_name(host: &str, peer: SocketAddr) -> ServerName<'static> {
+/// The name to ask a server for in the handshake.
+fn server_name(host: &str, peer: SocketAddr) -> ServerName<'static> {
     ServerName::try_from(host.to_owned())
         .unwrap_or_else(|_| ServerName::IpAddress(peer.ip().into()))
 }
@@ -436,6 +472,21 @@ impl Body {
     /// Begins anew, for another try.
     pub(super) fn rewind(&mut self) {
         self.offset = 0;
+    }
+
+    /// The header block of the message, as far as it has so many bytes.
+    pub(super) fn header(&mut self, bytes_max: usize) -> Vec<u8> {
+        let Some(reader) = &mut self.reader else { return Vec::new() };
+        let mut header = vec![0; HEADER_READ_BYTES.min(bytes_max)];
+        loop {
+            let count = reader.read_at(0, &mut header).unwrap_or_default();
+            let is_whole = header.windows(4).any(|end| end == b"\r\n\r\n");
+            if is_whole || count < header.len() || header.len() >= bytes_max {
+                header.truncate(count);
+                return header;
+            }
+            header.resize((header.len() * 2).min(bytes_max), 0);
+        }
     }
 
     fn next(&mut self) -> Result<Option<&[u8]>, Unreadable> {

@@ -20,6 +20,7 @@ mod notify;
 mod orders;
 mod probe;
 mod rows;
+mod security;
 mod settle;
 #[cfg(test)]
 mod tests;

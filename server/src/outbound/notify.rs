@@ -259,7 +259,11 @@ async fn write(
         recipients: &recipients,
         original: Original {
             header: &header,
-            wanted: if message.return_full { Return::Full } else { Return::Headers },
+            // RFC 8689 5: what had to stay encrypted is not given back whole.
+            wanted: match message.return_full && !message.require_tls {
+                true => Return::Full,
+                false => Return::Headers,
+            },
             body: match BodyKind::from_row(message.body_kind) {
                 BodyKind::SevenBit => Body::SevenBit,
                 BodyKind::EightBit => Body::EightBit,

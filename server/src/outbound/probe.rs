@@ -25,13 +25,15 @@ use grace_smtp::sender::settings::Settings;
 
 use super::attempt::may_ask_another;
 use super::calls::{self, Caller};
-use super::connection::{Body, Call, Sent};
+use super::connection::{Body, Call, Connection, Sent};
+use super::security;
 use super::watched::Watched;
 use crate::directory::Destination;
 use crate::outgoing::{Test, Tested};
 use crate::route::rules::Way;
 use crate::route::{CIRCLE, Host, NoRoute};
 use crate::services::Services;
+use crate::transport::{Destination as NextHop, Terms, Transport};
 
 /// How long a test may take: admins wait for it.
 const TIME_MAX: Duration = Duration::from_secs(170);
@@ -161,16 +163,20 @@ impl Probe {
             verdict: DeliveryVerdict::Later,
             text: "no server of the destination can be reached".to_owned(),
         };
+        let transport = self.services.transport.uncounted();
+        let destination = transport.destination(&way.to, way.is_proved()).await;
         for host in &hosts {
-            let caller = Caller { services: &self.services, way };
-            if let Some(demands) = caller.demands(host) {
-                let now = Instant::now();
-                self.tell(now, StepKind::Policy, StepResult::Good, &host.name, demands).await;
-            }
+            let terms = match self.terms(&transport, &destination, host).await {
+                Ok(terms) => terms,
+                Err(tested) => {
+                    last = tested;
+                    continue;
+                }
+            };
             match self.addresses(host).await {
                 Ok(addresses) => {
                     for address in way.sorted(addresses) {
-                        match self.visit(way, host, address).await {
+                        match self.visit(way, host, address, &terms).await {
                             Visit::Spoken(tested) => return tested,
                             Visit::Silent(text) => last.text = text,
                         }
@@ -198,6 +204,34 @@ impl Probe {
         };
         self.tell(began, StepKind::Mx, StepResult::Good, "", text).await;
         Ok(hosts)
+    }
+
+    /// What a host must show.
+    async fn terms(
+        &self,
+        transport: &Transport,
+        destination: &NextHop,
+        host: &Host,
+    ) -> Result<Terms, Tested> {
+        let (began, kind) = (Instant::now(), StepKind::Policy);
+        let Host { name, port } = host;
+        match transport.terms(destination, (name, *port), false, || false).await {
+            Ok(terms) => {
+                let is_well = !terms.is_amiss();
+                let result = if is_well { StepResult::Good } else { StepResult::Caution };
+                if let Some(words) = terms.words() {
+                    self.tell(began, kind, result, name, words).await;
+                }
+                Ok(terms)
+            }
+            Err(unfit) => {
+                self.tell(began, kind, StepResult::Failed, name, unfit.to_string()).await;
+                let is_final = unfit.status().0 == 5;
+                let verdict =
+                    if is_final { DeliveryVerdict::Never } else { DeliveryVerdict::Later };
+                Err(Tested { verdict, text: format!("{name}: {unfit}") })
+            }
+        }
     }
 
     async fn addresses(&self, host: &Host) -> Result<Vec<SocketAddr>, Tested> {
@@ -230,14 +264,13 @@ impl Probe {
     }
 
     /// One address, as an attempt would visit it.
-    async fn visit(&mut self, way: &Way, host: &Host, address: SocketAddr) -> Visit {
+    async fn visit(&mut self, way: &Way, host: &Host, address: SocketAddr, terms: &Terms) -> Visit {
         let caller = Caller { services: &self.services, way };
         let mut silent = Visit::Silent(format!("{address} cannot be reached"));
-        for call in caller.calls(host, address, false) {
-            let is_proof = call.is_proof;
+        for call in caller.calls(host, address, terms) {
             let (watcher, seen) = mpsc::unbounded_channel();
             let call = Call { settings: hurried(call.settings), watcher: Some(watcher), ..call };
-            let watched = Watched::new(self.told.clone(), host, address, is_proof, seen);
+            let watched = Watched::new(self.told.clone(), host, address, terms.clone(), seen);
             let (visit, tls_failed) = self.converse(call, watched).await;
             silent = visit;
             if !tls_failed {
@@ -268,7 +301,7 @@ impl Probe {
         let tls_failed = connection.tls_failed();
         let visit = match sent {
             Some(Sent { outcomes, is_open }) => {
-                let visit = self.judge(outcomes, connection.host(), &mut watched).await;
+                let visit = self.judge(outcomes, &connection, &mut watched).await;
                 if is_open {
                     watched.follow(&self.services, connection.quit()).await;
                 }
@@ -279,8 +312,13 @@ impl Probe {
         (visit, tls_failed)
     }
 
-    async fn judge(&self, outcomes: Vec<Outcome>, host: &str, watched: &mut Watched) -> Visit {
-        let to = &self.to;
+    async fn judge(
+        &self,
+        outcomes: Vec<Outcome>,
+        connection: &Connection,
+        watched: &mut Watched,
+    ) -> Visit {
+        let (to, host) = (&self.to, connection.host());
         let (verdict, refusal) = match outcomes.into_iter().next() {
             Some(Outcome::Later(refusal)) => (DeliveryVerdict::Later, refusal),
             Some(Outcome::Never(refusal)) => (DeliveryVerdict::Never, refusal),
@@ -293,7 +331,7 @@ impl Probe {
         if let Cause::Found(reason) = &refusal.cause {
             watched.found(reason).await;
         }
-        let text = format!("{host}: {refusal}");
+        let text = format!("{host}: {refusal}{}", security::asked(&refusal, connection.terms()));
         match &refusal.cause {
             Cause::Found(Reason::OwnName) => Visit::Spoken(Tested { verdict, text }),
             _ if is_for_all(&refusal) => Visit::Silent(text),

@@ -33,7 +33,9 @@ use crate::net::tls::{Current, Tls};
 use crate::outgoing::{self, Changed, list, new_number};
 use crate::store;
 use crate::store::outgoing::{Onward, OutgoingRow, notify};
+use crate::store::transport::{TlsResult, TlsResultRow};
 use crate::telemetry::bus::Bus;
+use crate::transport::testing::{Authority, Time as Validity};
 
 /// Longer than anything here takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -263,14 +265,17 @@ impl Drop for Peer {
 impl Peer {
     /// Listens at an address of loopback; gives the port it took, where 0 was asked for.
     async fn open(address: &str, port: u16, manners: Manners) -> (Self, u16) {
+        let folder = TempDir::new().unwrap();
+        Self::open_as(address, port, manners, certificate(folder.path())).await
+    }
+
+    /// The same, with this certificate.
+    async fn open_as(address: &str, port: u16, manners: Manners, tls: Current) -> (Self, u16) {
         let listener = TcpListener::bind((address, port)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let taken = Arc::<Mutex<Taken>>::default();
         let shared = Arc::clone(&taken);
-        let folder = TempDir::new().unwrap();
-        let tls = certificate(folder.path());
         let listening = tokio::spawn(async move {
-            let _folder = folder;
             let mut sessions = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
                 shared.lock().unwrap().connections += 1;
@@ -550,16 +555,109 @@ async fn mail_is_encrypted_where_that_works_and_goes_in_clear_where_not() {
 
 #[tokio::test]
 async fn what_must_be_encrypted_never_goes_in_clear() {
-    for manners in [Manners::Good, Manners::BrokenTls] {
+    // Whom an admin named is surely meant; of the others nobody says so.
+    let (found, named) = ("far.test", "[mx.far.test]");
+    let cases = [
+        (Manners::Encrypted, found, Some("neither DNSSEC nor MTA-STS")),
+        (Manners::Good, named, Some("asked for by the message (REQUIRETLS)")),
+        (Manners::BrokenTls, named, None),
+        (Manners::Encrypted, named, None),
+    ];
+    for (manners, destination, refused) in cases {
+        let change = |onward: &mut Onward| {
+            onward.message.require_tls = true;
+            for row in &mut onward.recipients {
+                row.destination = destination.to_owned();
+            }
+        };
         let (peer, port) = Peer::open("127.0.0.1", 0, manners).await;
         let mut house = House::open(far(), port, |_| {}).await;
         house.send();
-        let need_tls = |onward: &mut Onward| onward.message.require_tls = true;
-        house.take_with("anna@grace.test", &["bob@far.test"], LETTER, need_tls).await;
-        house.deferred(1).await;
+        house.take_with("anna@grace.test", &["bob@far.test"], LETTER, change).await;
+        match refused {
+            Some(reason) => {
+                let letter = house.letter("anna@grace.test").await;
+                assert!(letter.contains("Status: 5.7.10\r\n"), "{manners:?}: {letter}");
+                let letter = letter.replace("\r\n", " ").replace("  ", " ");
+                assert!(letter.contains(reason), "{manners:?}: {letter}");
+            }
+            None => {
+                house.deferred(1).await;
+            }
+        }
         assert!(peer.taken().letters.is_empty(), "{manners:?}");
         house.close().await;
     }
+}
+
+#[tokio::test]
+async fn who_does_not_promise_to_keep_it_encrypted_gets_nothing() {
+    let folder = TempDir::new().unwrap();
+    let authority = Authority::new("root");
+    let roots = authority.write(folder.path());
+    let transport = limits::Transport { roots, ..limits::Transport::default() };
+    let config = authority.leaf(&["mx.far.test"], Validity::Now).server();
+    let leaf = Current { config, end_point: None };
+    let (peer, port) = Peer::open_as("127.0.0.1", 0, Manners::Encrypted, leaf).await;
+    let mut house = House::open_with(far(), |config| {
+        config.queue.port = u64::from(port);
+        config.transport = transport;
+    })
+    .await;
+    house.send();
+    let named = |onward: &mut Onward| {
+        onward.recipients.iter_mut().for_each(|row| row.destination = "[mx.far.test]".to_owned());
+    };
+    let need_tls = |onward: &mut Onward| {
+        named(onward);
+        (onward.message.require_tls, onward.message.return_full) = (true, true);
+    };
+    house.take_with("anna@grace.test", &["bob@far.test"], LETTER, need_tls).await;
+    let letter = house.letter("anna@grace.test").await;
+    assert!(letter.contains("Status: 5.7.30\r\n"), "{letter}");
+    assert!(!letter.contains("end\r\n"), "it is not given back whole: {letter}");
+    assert!(peer.taken().letters.is_empty());
+    // Nobody else waits for that.
+    house.take_with("anna@grace.test", &["bob@far.test"], LETTER, named).await;
+    house.sent(1).await;
+    house.close().await;
+}
+
+#[tokio::test]
+async fn a_connection_is_used_again_only_for_what_it_is_good_for() {
+    let (peer, port) = Peer::open("127.0.0.1", 0, Manners::Encrypted).await;
+    let transport = limits::Transport {
+        required: vec!["far.test".parse().unwrap()],
+        ..limits::Transport::default()
+    };
+    let mut house = House::open_with(far(), |config| {
+        config.queue.port = u64::from(port);
+        config.transport = transport;
+    })
+    .await;
+    house.send();
+    let waived = format!("TLS-Required: No\r\n{LETTER}");
+    for count in 1..=2 {
+        house.take("anna@grace.test", &["bob@far.test"], &waived).await;
+        house.sent(count).await;
+    }
+    assert_eq!(peer.taken().connections, 1);
+    // Nobody vouches for the server's certificate.
+    house.take("anna@grace.test", &["bob@far.test"], LETTER).await;
+    let deferred = house.deferred(1).await;
+    let EventKind::RecipientDeferred { reason, .. } = &deferred[0] else { unreachable!() };
+    assert!(reason.contains("transport.required"), "{reason}");
+    let taken = peer.taken();
+    assert_eq!((taken.letters.len(), taken.connections), (2, 2));
+    let db = &house.services.db;
+    // What was written before this is there when this is.
+    db.write(|_| Ok::<_, gracedb::error::Error>(())).unwrap().await.unwrap();
+    let rows = db.snapshot();
+    let results = rows.scan::<TlsResultRow>().map(|row| row.unwrap());
+    let results: Vec<_> = results.map(|row| (row.domain, row.result, row.count)).collect();
+    let fault = TlsResult::CertificateNotTrusted as u8;
+    assert_eq!(results, [("far.test".to_owned(), fault, 1)], "what was waived is not counted");
+    house.close().await;
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use rustls_pki_types::CertificateDer;
 use tokio::sync::mpsc;
@@ -17,12 +17,13 @@ use grace_smtp::sender::outcome::Reason;
 use grace_smtp::sender::reply::PeerReply;
 use grace_smtp::sender::{Line, Note, Tls};
 
-use super::connection::{Call, Connection, Seen, server_name};
+use super::connection::{Call, Connection, Seen};
 use super::probe::Told;
 use crate::net::certificate::Facts;
-use crate::net::tls_client;
 use crate::route::Host;
 use crate::services::Services;
+use crate::transport::Terms;
+use crate::transport::decision::Demand;
 
 /// Names of a certificate that are told; of the others, how many there are.
 const NAMES_SHOWN_MAX: usize = 8;
@@ -32,8 +33,8 @@ pub(super) struct Watched {
     told: Told,
     host: String,
     address: SocketAddr,
-    /// Whether a handshake that succeeds proves who the server is.
-    is_proof: bool,
+    /// What the server must show.
+    terms: Terms,
     seen: mpsc::UnboundedReceiver<Seen>,
     /// Commands that wait for their replies, and since when.
     asked: VecDeque<(StepKind, String, Instant)>,
@@ -47,14 +48,14 @@ impl Watched {
         told: Told,
         host: &Host,
         address: SocketAddr,
-        is_proof: bool,
+        terms: Terms,
         seen: mpsc::UnboundedReceiver<Seen>,
     ) -> Self {
         Self {
             told,
             host: host.name.clone(),
             address,
-            is_proof,
+            terms,
             seen,
             asked: VecDeque::new(),
             has_greeted: false,
@@ -121,13 +122,17 @@ impl Watched {
             Seen::Note(Note { at, line: Line::Reply(reply) }) => self.replied(at, &reply).await,
             Seen::Note(Note { line: Line::Body(_), .. }) => {}
             Seen::Handshake(at, Ok((tls, chain))) => {
-                let Tls { version, cipher, .. } = tls;
+                let Tls { version, cipher, is_verified } = tls;
                 let text = format!("{version} {cipher}");
                 self.tell(at, StepKind::StartTls, StepResult::Good, text).await;
-                self.certificate(services, &chain).await;
+                self.certificate(services, &chain, is_verified).await;
             }
             Seen::Handshake(at, Err(why)) => {
-                self.tell(at, StepKind::StartTls, StepResult::Failed, why).await;
+                let text = match self.terms.demand() {
+                    Demand::Nothing => why,
+                    _ => format!("{why}; {}", self.terms),
+                };
+                self.tell(at, StepKind::StartTls, StepResult::Failed, text).await;
             }
         }
     }
@@ -153,21 +158,29 @@ impl Watched {
         self.tell(at, kind, result, text).await;
     }
 
-    /// What the certificate says, and whether it proves that it is this server's.
-    async fn certificate(&mut self, services: &Services, chain: &[CertificateDer<'static>]) {
+    /// What the certificate says, whether it proves that it is this server's, and by what it was
+    /// found good if that was asked.
+    async fn certificate(
+        &mut self,
+        services: &Services,
+        chain: &[CertificateDer<'static>],
+        is_verified: bool,
+    ) {
         let Some(leaf) = chain.first() else { return };
         let facts = match Facts::read(leaf) {
             Some(facts) => words(&facts),
             None => "it cannot be read".to_owned(),
         };
-        let name = server_name(&self.host, self.address);
-        let proof = tls_client::verify(&services.roots, chain, &name, SystemTime::now());
-        let (result, proof) = match proof {
+        let (result, proof) = match services.transport.proves(chain, &self.host) {
             Ok(()) => (StepResult::Good, format!("it proves that this is {}", self.host)),
-            Err(_) if self.is_proof => (StepResult::Good, "it is what is asked for".to_owned()),
+            Err(_) if is_verified => (StepResult::Good, "it is what is asked for".to_owned()),
             Err(why) => (StepResult::Caution, format!("it proves nothing: {why}")),
         };
-        let text = format!("{facts}; {proof}");
+        let by = match is_verified {
+            true => format!("; verified by {}", self.terms.verified_by()),
+            false => String::new(),
+        };
+        let text = format!("{facts}; {proof}{by}");
         self.tell(Instant::now(), StepKind::Certificate, result, text).await;
     }
 

@@ -192,7 +192,7 @@ impl Router {
                 Cause::NotThere | Cause::NoName => {
                     return Err(NoRoute::never((5, 1, 2), failure.to_string()));
                 }
-                Cause::Temporary(_) => return Err(NoRoute::later(failure)),
+                Cause::Temporary(_) | Cause::Bogus => return Err(NoRoute::later(failure)),
             },
         };
         let hosts = names.into_iter().take(self.hosts_max);

@@ -69,6 +69,12 @@ pub struct Way {
 }
 
 impl Way {
+    /// Whether it leads to a smart host that must prove who it is.
+    #[must_use]
+    pub fn is_proved(&self) -> bool {
+        self.smart_host.as_ref().is_some_and(|smart| smart.tls != Tls::Opportunistic)
+    }
+
     /// Where a connection to `peer` comes from; `None`: from where the system likes. By turns, and
     /// always from the same for one hop.
     #[must_use]

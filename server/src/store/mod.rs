@@ -11,7 +11,7 @@
 //!  33 traced     34 trace_word    35 trace_later
 //!  25 grey_waiting  26 grey_known  27 grey_secret
 //!  30 alias_target  31 forward  32 srs_key
-//!  23 route      24 deliver_by
+//!  20 sts_policy 21 tls_result  23 route      24 deliver_by
 //!  40 origin       42 metadata
 //! ```
 //! Invariant: a table's id and name never change meaning; a table that is given up keeps its id:
@@ -40,6 +40,7 @@ pub mod settings;
 pub mod statistics;
 pub mod target;
 pub mod traces;
+pub mod transport;
 
 use gracedb::schema::Schema;
 use gracedb::table::Table as _;
@@ -57,6 +58,7 @@ use self::routes::RouteRow;
 use self::settings::{AddressSettings, DomainSettings};
 use self::statistics::StatisticRow;
 use self::traces::{TraceLaterRow, TracePage, TraceRow, TraceWordRow, TracedRow};
+use self::transport::{StsPolicyRow, TlsResultRow};
 
 /// Every table of the daemon.
 pub const SCHEMA: Schema = Schema::new(&[
@@ -91,4 +93,6 @@ pub const SCHEMA: Schema = Schema::new(&[
     DeliverByRow::DEF,
     Origin::DEF,
     MetadataRow::DEF,
+    StsPolicyRow::DEF,
+    TlsResultRow::DEF,
 ]);

@@ -125,7 +125,8 @@ async fn client(house: &House) -> Client<TcpStream> {
 async fn secure_client(house: &House) -> Client<TlsStream<TcpStream>> {
     let tcp = TcpStream::connect(house.address).await.unwrap();
     let name = ServerName::try_from("mail.grace.test").unwrap();
-    let stream = TlsConnector::from(tls_client::any_certificate()).connect(name, tcp);
+    let config = tls_client::Client::any_certificate().config;
+    let stream = TlsConnector::from(config).connect(name, tcp);
     Client::greeted(stream.await.unwrap()).await
 }
 

@@ -16,6 +16,7 @@ use crate::outgoing::Tested;
 use crate::route::change::{Change, Target};
 use crate::store::outgoing::DeliverByRow;
 use crate::store::routes::{Of, Tls as Demand};
+use crate::store::transport::{Mode, StsPolicyRow};
 
 /// Where a relay waits until it may go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -258,6 +259,9 @@ fn reasons(events: &[EventKind]) -> Vec<String> {
     };
     events.iter().map(reason).collect()
 }
+
+/// With TLS, and without anything to ask of who comes.
+const PROVING: Ways = Ways { offers: &["STARTTLS", "PIPELINING"], ..PLAIN };
 
 const RELAYING: Ways = Ways {
     name: "mx.far.test",
@@ -530,6 +534,114 @@ async fn a_test_says_why_not() {
         assert_eq!(is_over, verdict != Accepted && verdict != Local || to == "bob@far.test");
         assert!(!last.text.is_empty());
     }
+    house.close().await;
+}
+
+#[tokio::test]
+async fn a_test_tells_what_a_server_must_show_and_fails_as_mail_would() {
+    let relay = Relay::open(PROVING).await;
+    let (port, roots) = (relay.address.port(), relay.roots());
+    let zone = zone()
+        .mx("one.test", 10, "mx.far.test")
+        .mx("two.test", 10, "mx.far.test")
+        .mx("three.test", 10, "mx.far.test")
+        .txt("_mta-sts.one.test", "v=STSv1; id=1;")
+        .txt("_mta-sts.two.test", "v=STSv1; id=1;");
+    let mut house = House::open_with(zone, |config| {
+        config.queue.port = u64::from(port);
+        config.transport.roots = roots;
+        config.transport.required = vec!["three.test".parse().unwrap()];
+    })
+    .await;
+    for (domain, mx) in [("one.test", "mx.far.test"), ("two.test", "mx.two.test")] {
+        let policy = StsPolicyRow {
+            domain: domain.to_owned(),
+            id: "1".to_owned(),
+            mode: Mode::Enforce as u8,
+            mx: vec![mx.to_owned()],
+            max_age_s: 86_400,
+            fetched_ms: crate::telemetry::bus::now_us() / 1_000,
+        };
+        house.services.db.write(|tx| tx.put(&policy)).unwrap().await.unwrap();
+    }
+    house.send();
+    use DeliveryVerdict::{Accepted, Later};
+    let cases = [
+        (
+            "bob@one.test",
+            Accepted,
+            "MTA-STS enforce: mx.far.test is listed, and must prove who it is",
+            "would take a message for bob@one.test",
+            "; it proves that this is mx.far.test; verified by MTA-STS",
+        ),
+        (
+            "bob@two.test",
+            Later,
+            "the domain's policy does not name it (MTA-STS, enforce)",
+            "mx.far.test: the domain's policy does not name it (MTA-STS, enforce)",
+            "",
+        ),
+        // Nobody vouches for the server's name, and it is none of the domain's.
+        (
+            "bob@three.test",
+            Later,
+            "transport.required: mx.far.test must prove who it is",
+            "; asked for by this server's settings (transport.required)",
+            "",
+        ),
+    ];
+    for (count, (to, verdict, policy, text, certificate)) in (0..).zip(cases) {
+        let (steps, tested) = house.probe(to).await;
+        assert_eq!(tested.verdict, verdict, "{tested:?} {steps:#?}");
+        assert!(tested.text.contains(text), "{tested:?}");
+        let of = |kind| steps.iter().find(|step| step.kind == kind);
+        assert_eq!(of(StepKind::Policy).unwrap().text, policy);
+        let shown = of(StepKind::Certificate).map_or("", |step| step.text.as_str());
+        assert!(shown.ends_with(certificate), "{shown}");
+        // A letter fares likewise.
+        house.take("anna@grace.test", &[to], LETTER).await;
+        match verdict {
+            Accepted => {
+                let sent = house.sent(1).await;
+                let EventKind::RecipientSent { tls, .. } = &sent[0] else { unreachable!() };
+                assert!(tls.ends_with(", verified by MTA-STS"), "{tls}");
+            }
+            _ => {
+                let reasons = reasons(&house.deferred(count).await);
+                assert!(reasons.iter().any(|reason| reason.contains(text)), "{reasons:?}");
+            }
+        }
+    }
+    // What a test shows is not counted.
+    let db = &house.services.db;
+    db.write(|_| Ok::<_, gracedb::error::Error>(())).unwrap().await.unwrap();
+    let rows = db.snapshot();
+    let results = rows.scan::<TlsResultRow>().map(|row| row.unwrap());
+    let counts: Vec<_> = results.map(|row| (row.domain, row.count)).collect();
+    let once = ["one.test", "three.test", "two.test"].map(|domain| (domain.to_owned(), 1));
+    assert_eq!(counts, once);
+    house.close().await;
+}
+
+#[tokio::test]
+async fn a_smart_host_keeps_mail_encrypted_or_it_comes_back() {
+    let relay = Relay::open(RELAYING).await;
+    let roots = relay.roots();
+    let mut house = House::open_with(zone(), |config| config.transport.roots = roots).await;
+    house.set(verified(&relay, Demand::StartTls, "correct horse")).await;
+    house.send();
+    let need_tls = |onward: &mut Onward| onward.message.require_tls = true;
+    house.take_with("anna@grace.test", &["bob@one.test"], LETTER, need_tls).await;
+    let letter = house.letter("anna@grace.test").await;
+    assert!(letter.contains("Status: 5.7.30\r\n"), "{letter}");
+    // What a route asks for no message waives.
+    let other = Relay::open(RELAYING).await;
+    house.set(verified(&other, Demand::StartTls, "x")).await;
+    let waived = format!("TLS-Required: No\r\n{LETTER}");
+    house.take("anna@grace.test", &["carl@one.test"], &waived).await;
+    let reasons = reasons(&house.deferred(1).await);
+    assert!(reasons[0].ends_with("; asked for by the route"), "{reasons:?}");
+    assert!(other.saw().logins.is_empty());
     house.close().await;
 }
 
