@@ -17,8 +17,8 @@ pub enum Version {
     /// Mail with other servers: what waits for them, what is done about it, the events of its
     /// delivery, that a sender was checked, and the keys that sign mail.
     V3 = 3,
-    /// Routes of outgoing mail, tests of a delivery, and how many of the recipients that an order was
-    /// given for are under way.
+    /// Routes of outgoing mail, tests of a delivery, and how many of the recipients that an order
+    /// was given for are under way.
     V4 = 4,
 }
 

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use gracedb::db::Db;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::ClientConfig;
 use tokio::sync::mpsc::Receiver;
 
 use crate::authenticity::Authenticity;
@@ -19,7 +19,7 @@ use crate::net::bans::Bans;
 use crate::net::gate::Gate;
 use crate::net::listener::Porter;
 use crate::net::tls::Tls;
-use crate::net::tls_client;
+use crate::net::tls_client::{self, Proof};
 use crate::outgoing::{Order, Outgoing};
 use crate::route::Router;
 use crate::signing::Signing;
@@ -50,9 +50,7 @@ pub struct Services {
     /// TLS on its way there.
     pub outgoing_tls: Arc<ClientConfig>,
     /// The same to servers that must prove who they are.
-    pub verified_tls: Arc<ClientConfig>,
-    /// Who is believed when they do.
-    pub roots: Arc<RootCertStore>,
+    pub proof: Arc<Proof>,
     /// Events and counts of the past.
     pub history: History,
     /// The database, for its figures.
@@ -64,8 +62,8 @@ impl Services {
     /// mail to other servers.
     ///
     /// # Errors
-    /// A certificate, a name server, an authority or a smart host cannot be used; says which and what
-    /// to do.
+    /// A certificate, a name server, an authority or a smart host cannot be used; says which and
+    /// what to do.
     pub fn new(config: Arc<Config>, bus: Bus, db: Db) -> Result<(Self, Receiver<Order>), String> {
         let limits = config.limits;
         let dns = Resolver::new(&config.dns)?;
@@ -81,7 +79,7 @@ impl Services {
             stop: Stop::default(),
         };
         let (outgoing, orders) = Outgoing::new(&config.queue);
-        let roots = tls_client::roots(config.transport.roots_file(&config.data).as_deref())?;
+        let proof = Proof::open(config.transport.roots_file(&config.data).as_deref())?;
         let services = Self {
             authenticity: Authenticity::new(&config.authenticity, &config.hostname, &dns),
             directory: Directory::new(db.clone(), bus.clone(), limits.password_checks_max),
@@ -90,8 +88,7 @@ impl Services {
             router: Router::new(dns.clone(), &config, db.clone(), bus.clone())?,
             signing: Signing::new(db.clone(), bus, forgetful),
             outgoing_tls: tls_client::any_certificate(),
-            verified_tls: tls_client::verified_certificate(&roots),
-            roots,
+            proof: Arc::new(proof),
             history: History::new(db.clone(), &config.store),
             dns,
             config,

@@ -8,7 +8,7 @@
 //! Not here: when which is asked for (`outbound`).
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 use rustls::client::WebPkiServerVerifier;
@@ -42,21 +42,65 @@ pub fn verified_certificate(roots: &Arc<RootCertStore>) -> Arc<ClientConfig> {
     Arc::new(config.with_root_certificates(Arc::clone(roots)).with_no_client_auth())
 }
 
-/// The authorities in a PEM file, or without one those of the system; a system may have none, and
-/// then nobody can prove who he is.
+/// What proves who other servers are. The system's authorities take half a megabyte, and are read
+/// when somebody is to prove something first.
+#[derive(Debug)]
+pub struct Proof {
+    ready: OnceLock<(Arc<RootCertStore>, Arc<ClientConfig>)>,
+}
+
+impl Proof {
+    /// By the authorities in a PEM file, or without one by those of the system.
+    ///
+    /// # Errors
+    /// The file cannot be read, or names none; says what to do.
+    pub fn open(file: Option<&Path>) -> Result<Self, String> {
+        let ready = match file {
+            Some(file) => OnceLock::from(with_client(roots(file)?)),
+            None => OnceLock::new(),
+        };
+        Ok(Self { ready })
+    }
+
+    /// Who is believed.
+    #[must_use]
+    pub fn roots(&self) -> &Arc<RootCertStore> {
+        &self.ready().0
+    }
+
+    /// A configuration that takes a certificate only if they vouch for it.
+    #[must_use]
+    pub fn client(&self) -> &Arc<ClientConfig> {
+        &self.ready().1
+    }
+
+    fn ready(&self) -> &(Arc<RootCertStore>, Arc<ClientConfig>) {
+        self.ready.get_or_init(|| with_client(system_roots()))
+    }
+}
+
+fn with_client(roots: Arc<RootCertStore>) -> (Arc<RootCertStore>, Arc<ClientConfig>) {
+    let client = verified_certificate(&roots);
+    (roots, client)
+}
+
+/// The authorities the system believes; it may have none, and then nobody can prove who he is.
+fn system_roots() -> Arc<RootCertStore> {
+    let mut roots = RootCertStore::empty();
+    // What cannot be read of the system's is not ours to mend, and the rest is enough.
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    Arc::new(roots)
+}
+
+/// The authorities in a PEM file.
 ///
 /// # Errors
 /// The file cannot be read, or names none; says what to do.
-pub fn roots(file: Option<&Path>) -> Result<Arc<RootCertStore>, String> {
-    let mut roots = RootCertStore::empty();
-    let Some(file) = file else {
-        // What cannot be read of the system's is not ours to mend, and the rest is enough.
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        return Ok(Arc::new(roots));
-    };
+pub fn roots(file: &Path) -> Result<Arc<RootCertStore>, String> {
     let say = |what: &dyn std::fmt::Display| format!("transport.roots: {}: {what}", file.display());
     let certificates: Vec<_> =
         CertificateDer::pem_file_iter(file).and_then(Iterator::collect).map_err(|e| say(&e))?;
+    let mut roots = RootCertStore::empty();
     for certificate in certificates {
         roots.add(certificate).map_err(|e| say(&e))?;
     }
@@ -142,13 +186,15 @@ mod tests {
         let file = folder.path().join("roots.pem");
         let made = rcgen::generate_simple_self_signed(vec!["mx.test".to_owned()]).unwrap();
         std::fs::write(&file, made.cert.pem()).unwrap();
-        assert_eq!(roots(Some(&file)).unwrap().len(), 1);
+        assert_eq!(roots(&file).unwrap().len(), 1);
         std::fs::write(&file, "nothing").unwrap();
-        let empty = roots(Some(&file)).unwrap_err();
+        let empty = roots(&file).unwrap_err();
         assert!(empty.contains("roots.pem: holds no certificate"), "{empty}");
-        let missing = roots(Some(&folder.path().join("none.pem"))).unwrap_err();
+        let missing = roots(&folder.path().join("none.pem")).unwrap_err();
         assert!(missing.starts_with("transport.roots: "), "{missing}");
-        assert!(roots(None).is_ok(), "also where the system has none");
+        let proof = Proof::open(None).expect("also where the system has none");
+        assert_eq!(proof.roots().len(), system_roots().len());
+        assert!(Proof::open(Some(&file)).is_err(), "told at the start");
     }
 
     #[test]

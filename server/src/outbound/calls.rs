@@ -55,7 +55,7 @@ impl Caller<'_> {
         };
         let is_proof = tls != Tls::Opportunistic;
         let services = self.services;
-        let config = if is_proof { &services.verified_tls } else { &services.outgoing_tls };
+        let config = if is_proof { services.proof.client() } else { &services.outgoing_tls };
         let source = self.way.source(peer.ip());
         let call = |policy| Call {
             host: host.name.clone(),

@@ -1,5 +1,5 @@
-//! What is seen of a connection, as steps of a test: each command with its reply, the handshake, and
-//! what the certificate says.
+//! What is seen of a connection, as steps of a test: each command with its reply, the handshake,
+//! and what the certificate says.
 //!
 //! Invariant: a step is told when its reply has come, in the order of the replies.
 //! Not here: the connection (`connection`), which steps there are beside these (`probe`).
@@ -161,7 +161,7 @@ impl Watched {
             None => "it cannot be read".to_owned(),
         };
         let name = server_name(&self.host, self.address);
-        let proof = tls_client::verify(&services.roots, chain, &name, SystemTime::now());
+        let proof = tls_client::verify(services.proof.roots(), chain, &name, SystemTime::now());
         let (result, proof) = match proof {
             Ok(()) => (StepResult::Good, format!("it proves that this is {}", self.host)),
             Err(_) if self.is_proof => (StepResult::Good, "it is what is asked for".to_owned()),
