@@ -66,8 +66,8 @@ impl Services {
     /// mail to other servers.
     ///
     /// # Errors
-    /// A certificate, a name server, an authority or a smart host cannot be used; says which and what
-    /// to do.
+    /// A certificate, a name server, an authority or a smart host cannot be used; says which and
+    /// what to do.
     pub fn new(config: Arc<Config>, bus: Bus, db: Db) -> Result<(Self, Receiver<Order>), String> {
         let limits = config.limits;
         let dns = Resolver::new(&config.dns)?;

@@ -107,21 +107,8 @@ pub(crate) fn requests() -> Vec<(String, Request)> {
             keeps: true,
         },
         RequestBody::ForwardDelete { account: "a@example.org".into() },
-        RequestBody::RouteList,
-        RequestBody::RouteSet {
-            of: RouteOf::Sender,
-            pattern: "example.org".into(),
-            to: Some(smart_host()),
-            password: Some(Secret("correct horse".into())),
-            sources: vec!["192.0.2.1".into(), "2001:db8::1=out.example.org".into()],
-        },
-        RequestBody::RouteRemove { of: RouteOf::Recipient, pattern: ".example.net".into() },
-        RequestBody::DeliveryTest {
-            to: "a@example.net".into(),
-            from: Some("info@example.org".into()),
-        },
     ];
-    let named = bodies.into_iter().enumerate().map(|(place, body)| {
+    let named = bodies.into_iter().chain(of_routes()).enumerate().map(|(place, body)| {
         let id = u32::try_from(place).unwrap() + 1;
         (format!("request-{}", body.rule().name), Request { id, body })
     });
@@ -149,22 +136,40 @@ pub(crate) fn requests() -> Vec<(String, Request)> {
         extra("TraceSearch-junk", trace_search(Some(TraceOutcome::Junk))),
         extra("TraceSearch-deferred", trace_search(Some(TraceOutcome::Deferred))),
         extra("TraceSearch-failed", trace_search(Some(TraceOutcome::Failed))),
-        extra(
-            "RouteSet-direct",
-            RequestBody::RouteSet {
-                of: RouteOf::Recipient,
-                pattern: "*".into(),
-                to: Some(RouteTo::Direct),
-                password: None,
-                sources: Vec::new(),
-            },
-        ),
-        extra(
-            "DeliveryTest-nobody",
-            RequestBody::DeliveryTest { to: "a@example.net".into(), from: None },
-        ),
     ];
-    named.chain(extras).collect()
+    let more = more_of_routes().into_iter().map(|(name, body)| extra(name, body));
+    named.chain(extras).chain(more).collect()
+}
+
+/// What is asked about routes.
+fn of_routes() -> Vec<RequestBody> {
+    vec![
+        RequestBody::RouteList,
+        RequestBody::RouteSet {
+            of: RouteOf::Sender,
+            pattern: "example.org".into(),
+            to: Some(smart_host()),
+            password: Some(Secret("correct horse".into())),
+            sources: vec!["192.0.2.1".into(), "2001:db8::1=out.example.org".into()],
+        },
+        RequestBody::RouteRemove { of: RouteOf::Recipient, pattern: ".example.net".into() },
+        RequestBody::DeliveryTest {
+            to: "a@example.net".into(),
+            from: Some("info@example.org".into()),
+        },
+    ]
+}
+
+fn more_of_routes() -> Vec<(&'static str, RequestBody)> {
+    let direct = RequestBody::RouteSet {
+        of: RouteOf::Recipient,
+        pattern: "*".into(),
+        to: Some(RouteTo::Direct),
+        password: None,
+        sources: Vec::new(),
+    };
+    let nobody = RequestBody::DeliveryTest { to: "a@example.net".into(), from: None };
+    vec![("RouteSet-direct", direct), ("DeliveryTest-nobody", nobody)]
 }
 
 fn smart_host() -> RouteTo {

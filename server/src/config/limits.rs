@@ -437,9 +437,11 @@ settings! {
     lists {
         retry_after: Span = ["1m" "5m" "15m" "30m" "1h"], "a time such as \"90s\" or \"5m\"",
             "How long to wait after the first failed attempts, one after the other. Most trouble is over in minutes: a server that starts again, one that lets strangers wait (greylisting).";
-        source_ipv4: SourceV4 = [], "an IPv4 address such as \"192.0.2.1\", or with a name for EHLO \"192.0.2.1=out.example.org\"",
+        source_ipv4: SourceV4 = [],
+            "an IPv4 address such as \"192.0.2.1\", or with a name for EHLO \"192.0.2.1=out.example.org\"",
             "Addresses of this machine that mail to IPv4 servers is sent from, by turns, but always from the same one to one destination. None: the system's choice. Each should have a name that leads back to it; where that is not `hostname`, write it behind the address. `gracectl route set` gives a domain its own.";
-        source_ipv6: SourceV6 = [], "an IPv6 address such as \"2001:db8::1\", or with a name for EHLO \"2001:db8::1=out.example.org\"",
+        source_ipv6: SourceV6 = [],
+            "an IPv6 address such as \"2001:db8::1\", or with a name for EHLO \"2001:db8::1=out.example.org\"",
             "The same for IPv6. Where only the other list has something, that kind of address is tried first.";
     }
     words {

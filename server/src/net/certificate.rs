@@ -1,8 +1,8 @@
 //! What a certificate says of itself (RFC 5280), for people to read.
 //!
 //! ```text
-//!   Certificate { tbs { version, serial, algorithm, issuer, validity, subject, key, …, extensions }
-//!                                                                        subjectAltName ◀──┘
+//!   Certificate { tbs { version, serial, algorithm, issuer, validity, subject, …, extensions } … }
+//!                                                                subjectAltName ◀──┘
 //! ```
 //! Invariants: whatever the bytes are, this ends and says what it could read; nothing is believed
 //! for it.

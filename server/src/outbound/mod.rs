@@ -211,8 +211,8 @@ impl Runner {
         }
     }
 
-    /// Waits for attempts that wait for the answer to a whole message, the others end by themselves;
-    /// and ends what takes too long.
+    /// Waits for attempts that wait for the answer to a whole message, the others end by
+    /// themselves; and ends what takes too long.
     async fn close(mut self) {
         self.tests.shutdown().await;
         let patience = Duration::from_secs(self.services.config.limits.shutdown_s);

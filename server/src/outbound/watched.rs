@@ -1,5 +1,5 @@
-//! What is seen of a connection, as steps of a test: each command with its reply, the handshake, and
-//! what the certificate says.
+//! What is seen of a connection, as steps of a test: each command with its reply, the handshake,
+//! and what the certificate says.
 //!
 //! Invariant: a step is told when its reply has come, in the order of the replies.
 //! Not here: the connection (`connection`), which steps there are beside these (`probe`).
