@@ -9,11 +9,13 @@
 //! that numbers mean what the client thinks; a mailbox that is left takes its searches with it.
 //! Not here: the first results (`search`).
 
+use std::collections::BTreeSet;
+
 use super::messages::Finish;
 use super::{Job, Session, Stage};
 use crate::command::{Order, SearchKey};
 use crate::machine::{Answer, Message, Need, Request};
-use crate::response::Code;
+use crate::response::{Code, Out};
 use crate::search::{Candidate, Program};
 use crate::set;
 use crate::sort::{self, Criterion, Rank};
@@ -22,6 +24,9 @@ use crate::view::{Allowed, Changes, View};
 /// Most searches of one session that are kept up to date: each is run for every message that
 /// changes. Clients keep one for each view they show.
 const CONTEXTS_MAX: usize = 10;
+
+/// Places and numbers in one response: clients read lines into buffers of 8 KiB.
+const PAIRS_MAX: usize = 400;
 
 /// A search whose results are kept up to date.
 #[derive(Debug)]
@@ -33,6 +38,8 @@ pub(super) struct Context {
     criteria: Vec<Criterion>,
     /// UIDs that fit, in their order, with what orders them.
     members: Vec<(Option<Rank>, u32)>,
+    /// The same UIDs.
+    uids: BTreeSet<u32>,
 }
 
 /// News that are being compared with the searches.
@@ -67,74 +74,57 @@ pub(super) enum After {
 }
 
 impl Context {
-    fn is_member(&self, uid: u32) -> bool {
-        self.members.iter().any(|(_, member)| *member == uid)
-    }
-
     /// What the client calls a message.
     fn number(&self, view: &View, uid: u32) -> Option<u32> {
         if self.uid { Some(uid) } else { view.sequence_of(uid) }
     }
 
-    /// Takes messages out and says so.
-    fn leave(&mut self, view: &View, uids: &[u32], out: &mut crate::response::Out) {
-        let mut sets: Vec<String> = Vec::new();
-        let mut numbers: Vec<u32> = Vec::new();
-        for &uid in uids {
-            let Some(at) = self.members.iter().position(|(_, member)| *member == uid) else {
-                continue;
-            };
-            self.members.remove(at);
-            let Some(number) = self.number(view, uid) else { continue };
-            match self.criteria.is_empty() {
-                true => numbers.push(number),
-                false => sets.push(format!("{} {number}", at + 1)),
-            }
+    /// Takes messages out and says so: the last first, so that no place shifts under the next.
+    fn leave(&mut self, view: &View, leaving: impl Iterator<Item = u32>, out: &mut Out) {
+        let leaving: BTreeSet<u32> = leaving.filter(|uid| self.uids.remove(uid)).collect();
+        if leaving.is_empty() {
+            return;
         }
-        self.say("REMOVEFROM", sets, numbers, out);
+        let members = self.members.iter().enumerate().rev();
+        let goes = members.filter(|(_, (_, uid))| leaving.contains(uid));
+        let told = goes.filter_map(|(at, (_, uid))| Some((at, self.number(view, *uid)?)));
+        let told: Vec<(usize, u32)> = told.collect();
+        self.members.retain(|(_, uid)| !leaving.contains(uid));
+        self.say("REMOVEFROM", &told, out);
     }
 
     /// Puts messages in and says so.
-    fn enter(
-        &mut self,
-        view: &View,
-        added: Vec<(Option<Rank>, u32)>,
-        out: &mut crate::response::Out,
-    ) {
-        let mut sets: Vec<String> = Vec::new();
-        let mut numbers: Vec<u32> = Vec::new();
+    fn enter(&mut self, view: &View, added: Vec<(Option<Rank>, u32)>, out: &mut Out) {
+        let mut told = Vec::with_capacity(added.len());
         for (rank, uid) in added {
-            let order = |member: &(Option<Rank>, u32)| (&member.0, member.1) < (&rank, uid);
-            let at = self.members.partition_point(order);
-            let number = self.number(view, uid);
+            let before = |member: &(Option<Rank>, u32)| (&member.0, member.1) < (&rank, uid);
+            let at = self.members.partition_point(before);
+            told.extend(self.number(view, uid).map(|number| (at, number)));
             self.members.insert(at, (rank, uid));
-            let Some(number) = number else { continue };
-            match self.criteria.is_empty() {
-                true => numbers.push(number),
-                false => sets.push(format!("{} {number}", at + 1)),
-            }
+            self.uids.insert(uid);
         }
-        self.say("ADDTO", sets, numbers, out);
+        self.say("ADDTO", &told, out);
     }
 
-    /// RFC 5267 4.3.1: the place in a SEARCH is 0, in a SORT it counts.
-    fn say(
-        &self,
-        word: &str,
-        mut sets: Vec<String>,
-        mut numbers: Vec<u32>,
-        out: &mut crate::response::Out,
-    ) {
-        numbers.sort_unstable();
-        if !numbers.is_empty() {
-            sets.push(format!("0 {}", set::print(&numbers)));
+    /// Says places, from 0 on, and numbers. RFC 5267 4.3.1: the place in a SEARCH is 0 on the wire,
+    /// in a SORT it counts from 1.
+    fn say(&self, word: &str, told: &[(usize, u32)], out: &mut Out) {
+        for some in told.chunks(PAIRS_MAX) {
+            let pairs = match self.criteria.is_empty() {
+                true => {
+                    let mut numbers: Vec<u32> = some.iter().map(|(_, number)| *number).collect();
+                    numbers.sort_unstable();
+                    format!("0 {}", set::print(&numbers))
+                }
+                false => {
+                    let pair = |(at, number): &(usize, u32)| format!("{} {number}", at + 1);
+                    some.iter().map(pair).collect::<Vec<_>>().join(" ")
+                }
+            };
+            out.raw("* ESEARCH (TAG ").string(self.tag.as_bytes()).raw(")");
+            out.raw(if self.uid { " UID " } else { " " });
+            out.raw(word).raw(" (").raw(&pairs).say(")");
         }
-        if sets.is_empty() {
-            return;
-        }
-        out.raw("* ESEARCH (TAG ").string(self.tag.as_bytes()).raw(")");
-        out.raw(if self.uid { " UID " } else { " " });
-        out.raw(word).raw(" (").raw(&sets.join(" ")).say(")");
     }
 }
 
@@ -161,7 +151,8 @@ impl Session {
             return self.out.status("NO", Some(&code), "the search is not kept up to date");
         }
         let (tag, key) = (tag.to_owned(), key.clone());
-        selected.contexts.push(Context { tag, uid, key, criteria, members });
+        let uids = members.iter().map(|(_, uid)| *uid).collect();
+        selected.contexts.push(Context { tag, uid, key, criteria, members, uids });
     }
 
     pub(super) fn cancel_update(&mut self, tag: &str, tags: &[String]) {
@@ -233,7 +224,7 @@ impl Session {
                 continue;
             };
             let read = job.read.as_ref().map(|(message, need)| (message, *need));
-            match (program.fits(Candidate { sequence, row, read }), context.is_member(uid)) {
+            match (program.fits(Candidate { sequence, row, read }), context.uids.contains(&uid)) {
                 (Ok(true), false) if context.criteria.is_empty() => {
                     job.added.push((job.context, None, uid));
                 }
@@ -267,8 +258,7 @@ impl Session {
             for (place, context) in contexts.iter_mut().enumerate() {
                 let ours = removed.iter().filter(|(of, _)| *of == place).map(|(_, uid)| *uid);
                 let gone = view.gone().filter(|_| allowed == Allowed::Everything);
-                let leaving: Vec<u32> = ours.chain(gone).collect();
-                context.leave(view, &leaving, &mut self.out);
+                context.leave(view, ours.chain(gone), &mut self.out);
             }
             view.announce(allowed, &mut self.out);
             for (place, context) in contexts.iter_mut().enumerate() {
