@@ -141,11 +141,11 @@ async fn send(services: Services, orders: Receiver<Order>) {
     }
 }
 
-/// One connection, by what is spoken at its door.
+/// One connection, by what is spoken at its door: with the memory that one needs, not the other.
 async fn session(services: Services, visit: Visit) -> Ended {
     match visit.service {
-        Service::Imap | Service::Imaps => imap::session::run(services, visit).await,
-        _ => inbound::session::run(services, visit).await,
+        Service::Imap | Service::Imaps => Box::pin(imap::session::run(services, visit)).await,
+        _ => Box::pin(inbound::session::run(services, visit)).await,
     }
 }
 

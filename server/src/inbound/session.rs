@@ -185,7 +185,8 @@ struct Session {
     /// Who logged in.
     person: Option<Person>,
     login_failures: u32,
-    body: Option<Incoming>,
+    /// The message that comes in; on the heap, for most sessions have none most of the time.
+    body: Option<Box<Incoming>>,
 }
 
 impl Session {
@@ -235,7 +236,8 @@ impl Session {
         Ok(())
     }
 
-    /// Does one thing that the machine asks for.
+    /// Does one thing that the machine asks for. What takes much memory to wait for is put on the
+    /// heap, for as long as it takes: each session would have room for it else, idle or not.
     async fn act(&mut self, action: Action) -> Result<(), Lost> {
         match action {
             Action::Send(bytes) => self.send(&bytes).await?,
@@ -248,7 +250,7 @@ impl Session {
                 self.receiver.answer_recipient(Instant::now(), answer);
             }
             Action::Authenticate(credentials) => {
-                let answer = self.log_in(credentials).await;
+                let answer = Box::pin(self.log_in(credentials)).await;
                 self.receiver.answer_login(Instant::now(), answer);
             }
             // Not offered, so never asked.
@@ -263,11 +265,11 @@ impl Session {
             }
             Action::Body(bytes) => self.keep(&bytes).await,
             Action::BodyEnd => {
-                let answer = self.end_body().await;
+                let answer = Box::pin(self.end_body()).await;
                 self.receiver.answer_end(Instant::now(), answer);
             }
             Action::BodyDropped => self.body = None,
-            Action::StartTls => self.start_tls().await?,
+            Action::StartTls => Box::pin(self.start_tls()).await?,
             Action::Note(note) => self.tell(note),
             Action::Close(_) => {}
         }
@@ -423,13 +425,13 @@ impl Session {
         let limit = self.services.porter.limits.header_bytes_max;
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let incoming = Incoming::new(queue_id, envelope, lines, upload, limit);
-        self.body = Some(match (facts, &self.person) {
+        self.body = Some(Box::new(match (facts, &self.person) {
             (Some(facts), _) => incoming.checked(self.services.authenticity.clone(), facts),
             (None, Some(Person { id, address })) => {
                 incoming.submitted(Submitter { account: *id, address: address.clone() })
             }
             (None, None) => incoming,
-        });
+        }));
     }
 
     /// What is known of the sender, where it is to be checked: of mail from other servers.

@@ -221,7 +221,8 @@ where
     };
     let mut stream = Stream::clear(tcp);
     if matches!(service, Service::Submissions | Service::Imaps) {
-        match secure(&porter, service, peer, trace, stream).await {
+        // On the heap, and gone afterwards: each session would have room for it else.
+        match Box::pin(secure(&porter, service, peer, trace, stream)).await {
             Ok(secured) => stream = secured,
             Err(reason) => return Ended { bytes: (0, 0), reason },
         }
