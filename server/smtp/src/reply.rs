@@ -74,6 +74,10 @@ pub(crate) fn printable(text: &str, bytes_max: usize) -> String {
 macro_rules! replies {
     ($($name:ident = $code:literal, $enhanced:expr, $text:literal;)+) => {
         $(pub(crate) const $name: Reply = Reply::fixed($code, $enhanced, $text);)+
+
+        /// Every one of them.
+        #[cfg(test)]
+        pub(crate) const ALL: &[Reply] = &[$($name),+];
     };
 }
 

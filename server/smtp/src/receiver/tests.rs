@@ -263,3 +263,21 @@ fn play(settings: &Settings, script: &str, step: usize) {
     assert_eq!(world.replies, "", "left over, in steps of {step}");
     assert_eq!(world.events, VecDeque::<String>::new(), "left over, in steps of {step}");
 }
+
+/// A reply that no conversation hears may be wrong, or one that nobody ever gets.
+#[test]
+fn every_reply_is_heard_in_a_conversation() {
+    const CONVERSATIONS: &[&str] = &[
+        include_str!("tests/abuse.rs"),
+        include_str!("tests/bodies.rs"),
+        include_str!("tests/garbage.rs"),
+        include_str!("tests/logins.rs"),
+        include_str!("tests/parameters.rs"),
+        include_str!("tests/scrams.rs"),
+        include_str!("tests/sessions.rs"),
+    ];
+    for reply in fixed::ALL.iter().chain([&fixed::GO_AHEAD]) {
+        let line = reply.to_string();
+        assert!(CONVERSATIONS.iter().any(|text| text.contains(&line)), "{line:?}");
+    }
+}

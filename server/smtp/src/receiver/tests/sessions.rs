@@ -206,6 +206,24 @@ fn lines_that_are_no_command() {
 }
 
 #[test]
+fn a_recipient_stands_in_brackets() {
+    check(
+        Role::Mx,
+        "S: 220 mx.grace.test ESMTP Grace
+         C: HELO x
+         S: 250 mx.grace.test
+         C: MAIL FROM:<a@x.example>
+         S: 250 2.1.0 sender ok
+         C: RCPT <anna@grace.test>
+         S: 501 5.5.4 syntax: RCPT TO:<address>
+         C: RCPT TO:<anna@grace.test
+         S: 501 5.5.4 syntax: RCPT TO:<address>
+         C: RCPT TO:<anna@grace.test>
+         S: 250 2.1.5 recipient ok",
+    );
+}
+
+#[test]
 fn the_driver_may_refuse_a_sender() {
     check(
         Role::Mx,
