@@ -139,12 +139,12 @@ def main():
     for line in sys.stdin:
         kept, problems = 0, []
         for _ in range(json.loads(line)["rounds"]):
-            for path in TOLD["files"]:
+            for path in TOLD["files"] if not problems else []:
                 try:
                     kept += play(path)
                 except AssertionError as error:
                     problems.append(str(error))
-        clients.result({"kept": kept, "problems": problems[:20]})
+        clients.result({"kept": kept, "problems": problems})
 
 
 main()
