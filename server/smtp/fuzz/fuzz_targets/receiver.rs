@@ -1,0 +1,7 @@
+//! Foreign bytes for `grace_smtp_fuzz::Target::Receiver`.
+
+#![no_main]
+
+use grace_smtp_fuzz::{Target, run};
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| run(Target::Receiver, input));
