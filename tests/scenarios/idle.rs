@@ -1,6 +1,6 @@
 //! Five thousand SMTP clients that said EHLO and then nothing: what each of them costs.
 //!
-//! `GRACE_IDLE` says how many. Not here: clients that are no clients (`garbage`), idle ones of IMAP.
+//! `GRACE_IDLE` says how many. Not here: clients that are no clients (`garbage`), those of IMAP.
 
 #![cfg(target_os = "linux")]
 

@@ -1,5 +1,5 @@
-//! A sender with a full queue is killed again and again: everything arrives, and only what was under
-//! way at a kill arrives twice.
+//! A sender with a full queue is killed again and again: everything arrives, and only what was
+//! under way at a kill arrives twice.
 //!
 //! `GRACE_SENDER_KILLS` says how often, `GRACE_SENDER_MESSAGES` how full the queue is at first;
 //! `grace-tests smtp-kill` is the same for longer. Not here: what must hold ([`killed`]).

@@ -1,5 +1,5 @@
-//! No acknowledgment before the disk has the message, seen from the system's side: every call of the
-//! daemon is watched (`strace`) while messages come in.
+//! No acknowledgment before the disk has the message, seen from the system's side: every call of
+//! the daemon is watched (`strace`) while messages come in.
 //!
 //! ```text
 //!   recvfrom(… the message's last line …) ─▶ write to the journal, synced ─▶ sendto("250 2.0.0 …

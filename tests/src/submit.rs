@@ -1,4 +1,4 @@
-//! Submits many messages for other servers over some connections at once, as fast as they are taken.
+//! Submits many messages for other servers over some connections, as fast as they are taken.
 //!
 //! Invariant: what is returned was acknowledged; a connection that breaks ends its share.
 //! Not here: mail programs nobody here wrote ([`crate::script`]).

@@ -24,8 +24,8 @@ pub(crate) const SESSIONS: &[&[u8]] = &[
       Subject: x\r\n\r\n..dot\r\n.\r\nQUIT\r\n",
     b"\0EHLO x.example\r\nMAIL FROM:<>\r\nRCPT TO:<postmaster>\r\nBDAT 12\r\nSubject: x\r\n\
       BDAT 5 LAST\r\n\r\nhi\nRSET\r\nNOOP\r\nHELP\r\nVRFY x\r\nQUIT\r\n",
-    b"\x01EHLO [127.0.0.1]\r\nSTARTTLS\r\n\xF5\x02EHLO x\r\nAUTH PLAIN AGFubmEAc2VjcmV0\r\n\
-      MAIL FROM:<anna@grace.test> BODY=8BITMIME SMTPUTF8 RET=HDRS ENVID=a+2Bb HOLDFOR=60\r\n\
+    b"\x01EHLO [127.0.0.1]\r\nSTARTTLS\r\n\xF5\x07EHLO x\r\nAUTH PLAIN AGFubmEAc2VjcmV0\r\n\
+      MAIL FROM:<anna@grace.test> BODY=8BITMIME SMTPUTF8 RET=HDRS ENVID=a+2Bb BY=600;R\r\n\
       RCPT TO:<b@y.example> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;b@y.example\r\nDATA\r\nx\r\n.\r\n",
     b"\x02AUTH LOGIN\r\nYW5uYQ==\r\nc2VjcmV0\r\nMAIL FROM:<nobody@grace.test>\r\n\xF5\x00",
     b"\x22AUTH SCRAM-SHA-256 biwsbj1hbm5hLHI9YWJj\r\nYz1iaXdzLHI9YWJjeHl6LHA9AAAA\r\n\xF5\x01",
@@ -222,5 +222,19 @@ impl Driver {
             }
             _ => assert!(self.body.take().is_some(), "nothing to drop"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Else the fuzzer begins at the door.
+    #[test]
+    fn seeds_lead_to_stored_messages() {
+        let stored = |seed: &[u8]| session(seed[0], &seed[1..], usize::MAX).stored;
+        assert_eq!(stored(SESSIONS[0]), [b"Subject: x\r\n\r\n.dot\r\n".to_vec()]);
+        assert_eq!(stored(SESSIONS[1]).len(), 1);
+        assert_eq!(stored(SESSIONS[2]).len(), 1);
     }
 }

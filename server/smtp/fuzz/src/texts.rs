@@ -52,17 +52,19 @@ pub(crate) const PARAMETERS: &[&[u8]] = &[
 ];
 
 pub(crate) const HEADERS: &[&[u8]] = &[
-    b"From: =?utf-8?q?Zo=C3=AB?= <a@x.example>, \"B, C\" <b@y.example>\r\nSubject: one\r\n two\r\n\
-      Date: Mon, 30 Nov 2026 17:00:00 +0000 (UTC)\r\nMessage-ID: <1@x.example>\r\n\r\nbody\r\n",
+    b"From: =?utf-8?q?Zo=C3=AB?= <a@x.example>, \"B, C\" <b@y.example>\r\n\
+      Subject: one\r\n two\r\nDate: Mon, 30 Nov 2026 17:00:00 +0000 (UTC)\r\n\
+      Message-ID: <1@x.example>\r\n\r\nbody\r\n",
     b"To: undisclosed:;\nReceived: from a\n\tby b; Mon, 30 Nov 2026 17:00:00 GMT\n\nx",
-    b"Content-Type: multipart/mixed; boundary=\"b\"\r\nAuthentication-Results: mx.grace.test; spf=pass\
-      \r\n\r\n--b\r\n\r\nx\r\n--b--\r\n",
+    b"Content-Type: multipart/mixed; boundary=\"b\"\r\n\
+      Authentication-Results: mx.grace.test; spf=pass\r\n\r\n--b\r\n\r\nx\r\n--b--\r\n",
 ];
 
 pub(crate) const NOTIFICATIONS: &[&[u8]] = &[
     b"\0550 5.1.1 <b@y.example>: no such user\xffmx.example\xffQQ1\xff\
       rfc822\xffb@y.example\xffSubject: hello\r\nMessage-ID: <1@x.example>\r\n\r\n",
-    b"\x07451 4.7.1 \xE4\xB8\x96 later\xff[192.0.2.1]\xff\xffutf-8\xffzo\xC3\xAB\xffSubject: \xC3\xBC\r\n",
+    b"\x07451 4.7.1 \xE4\xB8\x96 later\xff[192.0.2.1]\xff\xffutf-8\xffzo\xC3\xAB\xff\
+      Subject: \xC3\xBC\r\n",
 ];
 
 pub(crate) fn command(input: &[u8]) {
