@@ -388,7 +388,10 @@ async fn a_route_leads_mail_that_waits_and_its_end_leads_it_back() {
 #[tokio::test]
 async fn mail_comes_from_where_it_is_to_come_from() {
     let relay = Relay::open(PLAIN).await;
-    let zone = zone().mx("one.test", 10, "mx.far.test").aaaa("mx.far.test", "::1");
+    let zone = zone()
+        .mx("one.test", 10, "mx.far.test")
+        .aaaa("mx.far.test", "::1")
+        .a("four.test", "127.0.0.1");
     let port = relay.address.port();
     let mut house = House::open(zone, port, |queue| {
         queue.source_ipv4 = vec!["127.0.0.2=out.grace.test".parse().unwrap()];
@@ -412,7 +415,7 @@ async fn mail_comes_from_where_it_is_to_come_from() {
     let hello = |name: &str| saw.commands.iter().any(|line| *line == format!("EHLO {name}"));
     assert!(hello("out.grace.test") && hello("mail.grace.test"), "{saw:?}");
     house.set(own("192.0.2.1")).await;
-    house.take("eve@own.test", &["bob@one.test"], LETTER).await;
+    house.take("eve@own.test", &["bob@four.test"], LETTER).await;
     let reason = reasons(&house.deferred(1).await);
     assert!(reason[0].contains("it cannot come from 192.0.2.1"), "{reason:?}");
     house.close().await;
