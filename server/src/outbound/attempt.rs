@@ -250,7 +250,11 @@ impl Attempt {
                     for address in self.way.sorted(addresses) {
                         match self.visit(&host, address, &terms).await {
                             Visit::Spoken(report) => return *report,
-                            Visit::Unfit(trouble) => unfit = Some(trouble),
+                            Visit::Unfit(trouble) => {
+                                // Nothing was delivered, nor waits for its answer.
+                                self.verdict.send_replace(false);
+                                unfit = Some(trouble);
+                            }
                             Visit::Silent(trouble, behavior) => last = Some((trouble, behavior)),
                             Visit::Ourselves => return self.circle(&host, last, unfit),
                         }

@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rustls::RootCertStore;
 use rustls::crypto::aws_lc_rs;
@@ -15,21 +15,43 @@ use webpki::{EndEntityCert, Error, KeyUsage};
 
 use crate::net::tls_client::{Check, Fault, FaultKind};
 
-/// Who is trusted: the authorities in a PEM file, or without one those of the system.
-///
-/// # Errors
-/// The file cannot be read, or not all of it, or holds no certificate; says which and why.
-pub(super) fn roots(file: Option<&Path>) -> Result<RootCertStore, String> {
+/// Who is trusted. The system's authorities take half a megabyte, and are read when somebody is to
+/// prove something first. Cloning gives another handle.
+#[derive(Debug, Clone)]
+pub(super) struct Roots(Arc<OnceLock<Arc<RootCertStore>>>);
+
+impl Roots {
+    /// The authorities in a PEM file, or without one those of the system.
+    ///
+    /// # Errors
+    /// The file cannot be read, or not all of it, or holds no certificate; says which and why.
+    pub(super) fn open(file: Option<&Path>) -> Result<Self, String> {
+        let ready = match file {
+            Some(file) => OnceLock::from(Arc::new(of_file(file)?)),
+            None => OnceLock::new(),
+        };
+        Ok(Self(Arc::new(ready)))
+    }
+
+    /// Who they are.
+    pub(super) fn get(&self) -> &Arc<RootCertStore> {
+        self.0.get_or_init(|| Arc::new(of_system()))
+    }
+}
+
+/// A system without authorities trusts nobody, and mail goes on where it need not.
+fn of_system() -> RootCertStore {
     let mut roots = RootCertStore::empty();
-    let Some(file) = file else {
-        // A system without authorities trusts nobody, and mail goes on where it need not. What
-        // cannot be read of the system's is not ours to mend, and the rest is enough.
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        return Ok(roots);
-    };
+    // What cannot be read of the system's is not ours to mend, and the rest is enough.
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    roots
+}
+
+fn of_file(file: &Path) -> Result<RootCertStore, String> {
     let say = |what: &dyn fmt::Display| format!("transport.roots: {}: {what}", file.display());
     let certificates: Vec<_> =
         CertificateDer::pem_file_iter(file).and_then(Iterator::collect).map_err(|e| say(&e))?;
+    let mut roots = RootCertStore::empty();
     for certificate in certificates {
         roots.add(certificate).map_err(|e| say(&e))?;
     }
@@ -118,12 +140,12 @@ mod tests {
         let file = folder.path().join("roots.pem");
         let made = rcgen::generate_simple_self_signed(vec!["mx.test".to_owned()]).unwrap();
         std::fs::write(&file, made.cert.pem()).unwrap();
-        assert_eq!(roots(Some(&file)).unwrap().len(), 1);
+        assert_eq!(Roots::open(Some(&file)).unwrap().get().len(), 1);
         std::fs::write(&file, "nothing").unwrap();
-        let empty = roots(Some(&file)).unwrap_err();
+        let empty = Roots::open(Some(&file)).unwrap_err();
         assert!(empty.contains("roots.pem: holds no certificate"), "{empty}");
-        let missing = roots(Some(&folder.path().join("none.pem"))).unwrap_err();
+        let missing = Roots::open(Some(&folder.path().join("none.pem"))).unwrap_err();
         assert!(missing.starts_with("transport.roots: "), "{missing}");
-        assert!(roots(None).is_ok(), "also where the system has none");
+        assert_eq!(Roots::open(None).unwrap().get().len(), of_system().len());
     }
 }

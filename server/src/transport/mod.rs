@@ -27,12 +27,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use gracedb::db::Db;
-use rustls::RootCertStore;
 use rustls_pki_types::{CertificateDer, UnixTime};
 
 use grace_mail::header;
 
-use self::certificate::ByRoots;
+use self::certificate::{ByRoots, Roots};
 use self::dane::ByRecords;
 use self::decision::{Basis, Dane, Demand, Facts, Sts, Unfit, Wish, decide};
 use self::results::{Applied, Noted, Results};
@@ -54,7 +53,7 @@ pub struct Transport {
     results: Results,
     /// Whether what comes of servers is counted.
     counts: bool,
-    roots: Arc<RootCertStore>,
+    roots: Roots,
     required: Arc<[Domain]>,
 }
 
@@ -120,13 +119,12 @@ impl Transport {
         settings: &limits::Transport,
         data: &Path,
     ) -> Result<Self, String> {
-        let roots = Arc::new(certificate::roots(settings.roots_file(data).as_deref())?);
+        let roots = Roots::open(settings.roots_file(data).as_deref())?;
         let results = Results::new(db.clone(), settings);
         let policies = (settings.mta_sts == "obey").then(|| {
             // Signatures add nothing here: whose policy it is its host's certificate says.
-            Policies::new(db, dns.clone(), Arc::clone(&roots), results.clone(), settings)
+            Policies::new(db, dns.clone(), roots.clone(), results.clone(), settings)
         });
-        let policies = policies.transpose()?;
         let (dns, required) = (dns.validated(), settings.required.clone().into());
         Ok(Self { dns, policies, results, counts: true, roots, required })
     }
@@ -230,7 +228,8 @@ impl Transport {
             let text = "there is no certificate".to_owned();
             return Err(Fault { kind: FaultKind::Other, text });
         };
-        let by_roots = ByRoots { roots: Arc::clone(&self.roots), names: vec![host.to_owned()] };
+        let by_roots =
+            ByRoots { roots: Arc::clone(self.roots.get()), names: vec![host.to_owned()] };
         by_roots.check(leaf, others, UnixTime::now())
     }
 
@@ -301,7 +300,7 @@ impl Transport {
         dane: DaneFound,
     ) -> (Option<Arc<dyn Check>>, String) {
         let by_roots = |names| -> Arc<dyn Check> {
-            Arc::new(ByRoots { roots: Arc::clone(&self.roots), names })
+            Arc::new(ByRoots { roots: Arc::clone(self.roots.get()), names })
         };
         let host = host.to_owned();
         let names = match demand {

@@ -6,6 +6,7 @@
 use aws_lc_rs::digest::{SHA256, SHA512, digest};
 use gracedb::options::Options;
 use gracedb::view::View as _;
+use rustls::RootCertStore;
 use rustls_pki_types::ServerName;
 use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpStream};

@@ -15,8 +15,8 @@ use hyper::client::conn::http1;
 use hyper::header::{CONTENT_TYPE, HOST};
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
 use rustls::crypto::aws_lc_rs;
-use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
@@ -24,6 +24,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use crate::dns::Resolver;
+use crate::transport::certificate::Roots;
 
 /// Largest policy (RFC 8461 3.2 proposes 64 kilobytes).
 const POLICY_BYTES_MAX: usize = 64 * 1_024;
@@ -43,25 +44,24 @@ pub(super) enum NotFetched {
 #[derive(Clone)]
 pub(super) struct Fetcher {
     dns: Resolver,
-    tls: Arc<ClientConfig>,
+    roots: Roots,
     port: u16,
     time_max: Duration,
 }
 
 impl Fetcher {
-    pub(super) fn new(
-        dns: Resolver,
-        roots: Arc<RootCertStore>,
-        port: u16,
-        time_max: Duration,
-    ) -> Result<Self, String> {
+    pub(super) fn new(dns: Resolver, roots: Roots, port: u16, time_max: Duration) -> Self {
+        Self { dns, roots, port, time_max }
+    }
+
+    fn tls(&self) -> Result<TlsConnector, rustls::Error> {
         let provider = Arc::new(aws_lc_rs::default_provider());
-        let config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|e| format!("policies cannot be fetched: {e}"))?;
-        let mut tls = config.with_root_certificates(roots).with_no_client_auth();
-        tls.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Self { dns, tls: Arc::new(tls), port, time_max })
+        let config =
+            ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+        let roots = Arc::clone(self.roots.get());
+        let mut config = config.with_root_certificates(roots).with_no_client_auth();
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(TlsConnector::from(Arc::new(config)))
     }
 
     /// The text of a domain's policy.
@@ -81,7 +81,7 @@ impl Fetcher {
     async fn exchange(&self, host: &str) -> Result<Bytes, NotFetched> {
         let name = ServerName::try_from(host.to_owned()).map_err(failed)?;
         let tcp = self.connect(host).await?;
-        let stream = TlsConnector::from(Arc::clone(&self.tls)).connect(name, tcp).await;
+        let stream = self.tls().map_err(failed)?.connect(name, tcp).await;
         let stream = TokioIo::new(stream.map_err(|error| handshake_failed(&error))?);
         let (mut sender, connection) =
             http1::Builder::new().handshake(stream).await.map_err(failed)?;

@@ -21,10 +21,10 @@ use std::time::{Duration, Instant};
 use gracedb::db::Db;
 use gracedb::error::Error;
 use gracedb::view::View as _;
-use rustls::RootCertStore;
 
 use self::fetch::{Fetcher, NotFetched};
 use self::policy::{Policy, record_id};
+use super::certificate::Roots;
 use super::results::{Applied, Noted, Results};
 use crate::config::limits;
 use crate::dns::{Failure, Resolver};
@@ -64,21 +64,18 @@ pub struct Policies {
 
 impl Policies {
     /// Policies kept in `db`; their hosts are believed by these roots.
-    ///
-    /// # Errors
-    /// TLS cannot be had.
-    pub fn new(
+    pub(super) fn new(
         db: Db,
         dns: Resolver,
-        roots: Arc<RootCertStore>,
+        roots: Roots,
         results: Results,
         settings: &limits::Transport,
-    ) -> Result<Self, String> {
+    ) -> Self {
         let port = u16::try_from(settings.mta_sts_port).unwrap_or(443);
         let time_max = Duration::from_secs(settings.mta_sts_fetch_s);
-        let fetcher = Fetcher::new(dns.clone(), roots, port, time_max)?;
+        let fetcher = Fetcher::new(dns.clone(), roots, port, time_max);
         let kept_max = settings.mta_sts_policies_max;
-        Ok(Self { db, dns, fetcher, results, kept_max, failed: Arc::default() })
+        Self { db, dns, fetcher, results, kept_max, failed: Arc::default() }
     }
 
     /// The policy of a domain that is to be followed now.

@@ -11,7 +11,7 @@ use super::*;
 use crate::dns::testing::{Server, Zone};
 use crate::store::SCHEMA;
 use crate::store::transport::TlsResultRow;
-use crate::transport::certificate;
+use crate::transport::certificate::Roots;
 use crate::transport::testing::{Authority, Time, https};
 
 const GOOD: &str = "version: STSv1\nmode: enforce\nmx: mx.far.test\nmax_age: 86400\n";
@@ -184,8 +184,7 @@ impl World {
         let leaf = authority.leaf(&[host], Time::Now);
         let port = https(&leaf, answer.as_bytes().to_vec(), &mut tasks).await;
         let folder = TempDir::new().unwrap();
-        let roots =
-            Arc::new(certificate::roots(Some(authority.write(folder.path()).as_ref())).unwrap());
+        let roots = Roots::open(Some(authority.write(folder.path()).as_ref())).unwrap();
         let mut zone = Zone::default().a("mta-sts.far.test", "127.0.0.1");
         if let Some(record) = record {
             zone = zone.txt("_mta-sts.far.test", record);
@@ -196,7 +195,6 @@ impl World {
             limits::Transport { mta_sts_port: u64::from(port), ..limits::Transport::default() };
         let results = Results::new(db.clone(), &settings);
         let policies = Policies::new(db.clone(), names.resolver(), roots, results, &settings);
-        let policies = policies.unwrap();
         Self { policies, db, _names: names, _tasks: tasks, _folder: folder }
     }
 
