@@ -135,8 +135,8 @@ impl Transport {
         Self { counts: false, ..self.clone() }
     }
 
-    /// What is known of a next hop: a domain, or a server as `[name]` or `[name]:port`; `is_routed`:
-    /// one that a route asks to prove who it is.
+    /// What is known of a next hop: a domain, or a server as `[name]` or `[name]:port`;
+    /// `is_routed`: one that a route asks to prove who it is.
     pub async fn destination(&self, next_hop: &str, is_routed: bool) -> Destination {
         if let Some(server) = next_hop.strip_prefix('[') {
             let name = server.split(']').next().unwrap_or_default().to_owned();
