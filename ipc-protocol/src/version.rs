@@ -18,9 +18,9 @@ pub enum Version {
     /// delivery, that a sender was checked, and the keys that sign mail.
     V3 = 3,
     /// Application passwords, what is set about domains and addresses, the DNS of domains, and the
-    /// past of messages; abuse at the door; aliases that lead elsewhere and accounts whose mail goes
-    /// on; routes of outgoing mail, tests of a delivery, and how many of the recipients that an order
-    /// was given for are under way.
+    /// past of messages; abuse at the door; aliases that lead elsewhere and accounts whose mail
+    /// goes on; routes of outgoing mail, tests of a delivery, and how many of the recipients that an
+    /// order was given for are under way.
     V4 = 4,
 }
 

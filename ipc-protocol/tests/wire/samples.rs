@@ -73,6 +73,44 @@ pub(crate) fn requests() -> Vec<(String, Request)> {
             accounts: vec!["a@example.org".into(), "b@example.org".into()],
         },
         RequestBody::AliasDelete { address: "@example.org".into() },
+    ];
+    let bodies = bodies.into_iter().chain(of_people());
+    let named = bodies.chain(of_routes()).enumerate().map(|(place, body)| {
+        let id = u32::try_from(place).unwrap() + 1;
+        (format!("request-{}", body.rule().name), Request { id, body })
+    });
+    let extra = |name: &str, body| (format!("request-{name}"), Request { id: 70_000, body });
+    let restore = |moment| RequestBody::DbRestore { to: "/restored".into(), moment };
+    let extras = [
+        extra(
+            "AccountList-of-domain",
+            RequestBody::AccountList { domain: Some("example.org".into()) },
+        ),
+        extra("DbRestore-newest", restore(DbMoment::Newest)),
+        extra("DbRestore-transaction", restore(DbMoment::Transaction { number: 251 })),
+        extra("QueueList-all", RequestBody::QueueList { filter: all(), rows_max: 7 }),
+        extra("QueueChange-hold", queue_change(QueueChange::Hold)),
+        extra("QueueChange-release", queue_change(QueueChange::Release)),
+        extra(
+            "QueueChange-reroute",
+            queue_change(QueueChange::Reroute { to: "[relay.example.org]:2525".into() }),
+        ),
+        extra("QueueChange-bounce", queue_change(QueueChange::Bounce)),
+        extra("QueueChange-delete", queue_change(QueueChange::Delete)),
+        extra("DkimList-of-domain", RequestBody::DkimList { domain: Some("example.org".into()) }),
+        extra("TraceSearch-all", trace_search(None)),
+        extra("TraceSearch-delivered", trace_search(Some(TraceOutcome::Delivered))),
+        extra("TraceSearch-junk", trace_search(Some(TraceOutcome::Junk))),
+        extra("TraceSearch-deferred", trace_search(Some(TraceOutcome::Deferred))),
+        extra("TraceSearch-failed", trace_search(Some(TraceOutcome::Failed))),
+    ];
+    let more = more_of_routes().into_iter().map(|(name, body)| extra(name, body));
+    named.chain(extras).chain(more).collect()
+}
+
+/// What is asked about people, domains, and the past of messages.
+fn of_people() -> Vec<RequestBody> {
+    vec![
         RequestBody::AppPasswordList { account: "info@example.org".into() },
         RequestBody::AppPasswordCreate {
             account: "info@example.org".into(),
@@ -107,38 +145,7 @@ pub(crate) fn requests() -> Vec<(String, Request)> {
             keeps: true,
         },
         RequestBody::ForwardDelete { account: "a@example.org".into() },
-    ];
-    let named = bodies.into_iter().chain(of_routes()).enumerate().map(|(place, body)| {
-        let id = u32::try_from(place).unwrap() + 1;
-        (format!("request-{}", body.rule().name), Request { id, body })
-    });
-    let extra = |name: &str, body| (format!("request-{name}"), Request { id: 70_000, body });
-    let restore = |moment| RequestBody::DbRestore { to: "/restored".into(), moment };
-    let extras = [
-        extra(
-            "AccountList-of-domain",
-            RequestBody::AccountList { domain: Some("example.org".into()) },
-        ),
-        extra("DbRestore-newest", restore(DbMoment::Newest)),
-        extra("DbRestore-transaction", restore(DbMoment::Transaction { number: 251 })),
-        extra("QueueList-all", RequestBody::QueueList { filter: all(), rows_max: 7 }),
-        extra("QueueChange-hold", queue_change(QueueChange::Hold)),
-        extra("QueueChange-release", queue_change(QueueChange::Release)),
-        extra(
-            "QueueChange-reroute",
-            queue_change(QueueChange::Reroute { to: "[relay.example.org]:2525".into() }),
-        ),
-        extra("QueueChange-bounce", queue_change(QueueChange::Bounce)),
-        extra("QueueChange-delete", queue_change(QueueChange::Delete)),
-        extra("DkimList-of-domain", RequestBody::DkimList { domain: Some("example.org".into()) }),
-        extra("TraceSearch-all", trace_search(None)),
-        extra("TraceSearch-delivered", trace_search(Some(TraceOutcome::Delivered))),
-        extra("TraceSearch-junk", trace_search(Some(TraceOutcome::Junk))),
-        extra("TraceSearch-deferred", trace_search(Some(TraceOutcome::Deferred))),
-        extra("TraceSearch-failed", trace_search(Some(TraceOutcome::Failed))),
-    ];
-    let more = more_of_routes().into_iter().map(|(name, body)| extra(name, body));
-    named.chain(extras).chain(more).collect()
+    ]
 }
 
 /// What is asked about routes.
