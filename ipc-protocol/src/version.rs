@@ -19,8 +19,8 @@ pub enum Version {
     V3 = 3,
     /// Application passwords, what is set about domains and addresses, the DNS of domains, and the
     /// past of messages; abuse at the door; aliases that lead elsewhere and accounts whose mail
-    /// goes on; routes of outgoing mail, tests of a delivery, and how many of the recipients that an
-    /// order was given for are under way.
+    /// goes on; routes of outgoing mail, tests of a delivery, and how many of the recipients that
+    /// an order was given for are under way.
     V4 = 4,
 }
 
