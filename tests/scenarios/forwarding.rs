@@ -46,14 +46,15 @@ impl World {
             "{base}[authenticity]\nunchecked_networks = []\narc_trusted = [\"b.test\", \"c.test\"]\n"
         );
         let first = House::start_at(first, &base);
-        let (second, third) = (House::start_at(second, &wary), House::start_at(third, &wary));
+        let second = House::start_named("mx.b.test", second, &wary);
+        let third = House::start_named("mx.c.test", third, &wary);
         for (domain, address) in ["grace.test", "b.test", "c.test"].into_iter().zip(ADDRESSES) {
             zone.mx(domain, 10, &format!("mx.{domain}"));
             zone.a(&format!("mx.{domain}"), &address.to_string());
             zone.txt(domain, "v=spf1 ip4:127.0.0.1 -all");
         }
         zone.txt("_dmarc.grace.test", "v=DMARC1; p=reject");
-        // Where all three say to be, who write notifications in that name.
+        // Where the first says to be, who writes notifications in that name.
         zone.txt("_dmarc.mail.grace.test", "v=DMARC1; p=none");
         let ann = first.account("ann");
         let bob = settle(&second, &zone, "b.test", "bob");

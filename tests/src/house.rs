@@ -103,8 +103,14 @@ impl House {
     /// each other, each needs an address of its own and all the same port.
     #[must_use]
     pub fn start_at(smtp: SocketAddr, configuration: &str) -> Self {
+        Self::start_named(HOSTNAME, smtp, configuration)
+    }
+
+    /// The same with a name of its own: who meets his own name elsewhere takes it for a circle.
+    #[must_use]
+    pub fn start_named(hostname: &str, smtp: SocketAddr, configuration: &str) -> Self {
         let folder = Folder::new();
-        let text = configuration_text(folder.path(), smtp, configuration);
+        let text = configuration_text(folder.path(), hostname, smtp, configuration);
         fs::write(folder.path().join("graced.toml"), text).expect("the folder is writable");
         let mut house = Self { folder, daemon: None };
         house.start_again();
@@ -364,10 +370,10 @@ pub fn wait(child: &mut Child, patience: Duration) -> ExitStatus {
 }
 
 /// The configuration of a house; its own settings come last, so that a table may open there.
-fn configuration_text(folder: &Path, smtp: SocketAddr, more: &str) -> String {
+fn configuration_text(folder: &Path, hostname: &str, smtp: SocketAddr, more: &str) -> String {
     let folder = folder.display();
     format!(
-        "hostname = \"{HOSTNAME}\"\n\
+        "hostname = \"{hostname}\"\n\
          data = \"{folder}/data\"\n\
          [listen]\n\
          smtp = [\"{smtp}\"]\n\

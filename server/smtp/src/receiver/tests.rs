@@ -96,7 +96,10 @@ impl World {
             Action::CheckRecipient(recipient) => {
                 let known = ["anna@grace.test", "bob@grace.test", "postmaster", "grüße@grace.test"];
                 let known = known.contains(&recipient.to_string().as_str());
-                let no = || Reply::new(550, (5, 1, 1), &format!("no mailbox <{recipient}> here"));
+                let no = || match recipient.to_string().as_str() {
+                    "later@grace.test" => Reply::new(450, (4, 7, 1), "come again later"),
+                    other => Reply::new(550, (5, 1, 1), &format!("no mailbox <{other}> here")),
+                };
                 self.receiver.answer_recipient(now, if known { Ok(()) } else { Err(no()) });
             }
             Action::Authenticate(credentials) => {

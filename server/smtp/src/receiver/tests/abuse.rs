@@ -146,6 +146,24 @@ fn who_tries_names_waits_longer_each_time() {
 }
 
 #[test]
+fn who_is_put_off_tries_no_names_but_not_for_ever() {
+    check_with(
+        &Settings { recipients_max: 2, ..slow() },
+        "S: 220 mx.grace.test ESMTP Grace
+         C: HELO x
+         S: 250 mx.grace.test
+         C: MAIL FROM:<a@x.example>
+         S: 250 2.1.0 sender ok
+         C: RCPT TO:<later@grace.test>
+         S: 450 4.7.1 come again later
+         C: RCPT TO:<later@grace.test>
+         S: 450 4.7.1 come again later
+         S: 421 4.7.0 too many recipients to try later, closing
+         -- closed: too many recipients put off",
+    );
+}
+
+#[test]
 fn a_wait_does_not_cost_the_peer_its_own_time() {
     let tarpit = Tarpit {
         errors_free: Some(0),
