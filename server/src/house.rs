@@ -61,8 +61,8 @@ async fn serve(config: Arc<Config>, bus: &Bus) -> Result<(), String> {
     for (door, listener) in doors {
         let service = door.service;
         let porter = services.porter.clone();
-        let services = services.clone();
-        let session = move |visit: Visit| session(services.clone(), visit);
+        let services = Arc::new(services.clone());
+        let session = move |visit: Visit| session(Arc::clone(&services), visit);
         tasks.spawn(listener::serve(porter, service, listener, session));
     }
     let socket = admin::open(&services)?;
@@ -144,10 +144,11 @@ async fn send(services: Services, orders: Receiver<Order>) {
 }
 
 /// One connection, by what is spoken at its door: with the memory that one needs, not the other.
-async fn session(services: Services, visit: Visit) -> Ended {
+async fn session(services: Arc<Services>, visit: Visit) -> Ended {
+    let of_its_own = || Services::clone(&services);
     match visit.service {
-        Service::Imap | Service::Imaps => Box::pin(imap::session::run(services, visit)).await,
-        _ => Box::pin(inbound::session::run(services, visit)).await,
+        Service::Imap | Service::Imaps => Box::pin(imap::session::run(of_its_own(), visit)).await,
+        _ => Box::pin(inbound::session::run(of_its_own(), visit)).await,
     }
 }
 

@@ -60,14 +60,21 @@ const LINGER_BYTES_MAX: usize = 256 * 1_024;
 const PEER_GONE: &str = "the peer went away";
 
 /// Runs one session to its end.
-pub async fn run(services: Services, visit: Visit) -> Ended {
+pub fn run(services: Services, visit: Visit) -> impl Future<Output = Ended> + Send {
+    // On the heap, and put there before there is a future: that would have room for it, and for
+    // what it is made of, beside it.
+    let session = Box::new(session(services, visit));
+    session.hold()
+}
+
+fn session(services: Services, visit: Visit) -> Session {
     let Visit { service, peer, local, trace, stream } = visit;
     let settings = settings(&services, service, peer, local);
     let is_machine = service == Service::Smtp && services.guard.may_relay(peer.ip());
     let receiver = Receiver::new(Instant::now(), settings, tls_facts(&stream));
     let porter = services.porter.clone();
     let guest = Guest::new(services.directory.clone(), porter, service, peer, trace);
-    let mut session = Session {
+    Session {
         bytes: stream.bytes(),
         stream: Some(stream),
         buffer: Vec::new(),
@@ -86,16 +93,7 @@ pub async fn run(services: Services, visit: Visit) -> Ended {
         body: None,
         sender: String::new(),
         dropped: None,
-    };
-    let reason = match session.converse().await {
-        Ok(reason) => {
-            session.hang_up(reason).await;
-            reason.to_string()
-        }
-        Err(lost) => lost.0,
-    };
-    let bytes = session.stream.as_ref().map_or(session.bytes, Stream::bytes);
-    Ended { bytes, reason }
+    }
 }
 
 /// What this door allows.
@@ -215,6 +213,19 @@ struct Session {
 }
 
 impl Session {
+    /// Talks, and parts.
+    async fn hold(mut self: Box<Self>) -> Ended {
+        let reason = match self.converse().await {
+            Ok(reason) => {
+                self.hang_up(reason).await;
+                reason.to_string()
+            }
+            Err(lost) => lost.0,
+        };
+        let bytes = self.stream.as_ref().map_or(self.bytes, Stream::bytes);
+        Ended { bytes, reason }
+    }
+
     /// Talks until one side ends it.
     async fn converse(&mut self) -> Result<CloseReason, Lost> {
         loop {
