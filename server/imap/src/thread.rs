@@ -4,7 +4,7 @@
 //!   keys ─▶ link by references ─▶ take out who is not there ─▶ join by subject ─▶ sort ─▶ trees
 //! ```
 //! Invariants: pure; every message stands in exactly one tree; a tree is at most about
-//! [`DEPTH_MAX`] deep, so that references made up by an enemy cost neither time nor stack.
+//! `DEPTH_MAX` deep, so that references made up by an enemy cost neither time nor stack.
 //! Not here: what is compared (`keys`), reading messages (`session`).
 
 use std::collections::hash_map::DefaultHasher;

@@ -7,7 +7,7 @@
 //!                                  check: asks about each, all at once, and compares what it
 //!                                         does, not how it is written
 //! ```
-//! Invariants: nothing is changed anywhere; an answer comes in [`TIME_MAX`], whatever the DNS does;
+//! Invariants: nothing is changed anywhere; an answer comes in `TIME_MAX`, whatever the DNS does;
 //! what others wrote is cut before it is told.
 //! Not here: how keys are made and their records compared (`signing`), whether a policy is there
 //! that HTTPS serves.

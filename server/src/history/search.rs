@@ -7,7 +7,7 @@
 //! Where there are more stories than are held, the answer ends where the ones held do, and says
 //! where to go on. Invariants: an answer has all that fits down to its end; work and memory are
 //! bounded by the constants here, whatever is looked for.
-//! Not here: what is kept, and how ([`super::index`]).
+//! Not here: what is kept, and how (`index`).
 
 use std::collections::BTreeSet;
 use std::ops::Range;

@@ -5,7 +5,7 @@
 //! is read; when this function returns, in whatever way, nothing of the session is left: an upload
 //! that was not finished is dropped, and the store forgets it.
 //! Not here: the rules of SMTP (`grace_smtp::receiver`), the way of a message (`inbound`), what is
-//! asked about strangers ([`door`]).
+//! asked about strangers (`door`).
 
 mod door;
 
