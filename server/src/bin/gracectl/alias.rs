@@ -3,10 +3,11 @@
 use clap::Subcommand;
 
 use grace_ipc::client::Client;
-use grace_ipc::message::{AliasTargetsRow, RequestBody, Rows};
+use grace_ipc::message::{RequestBody, Rows};
 use grace_ipc::role::Role;
 use grace_ipc::text::Plain;
 
+use crate::ask;
 use crate::print::{self, Form};
 use crate::settings;
 
@@ -77,14 +78,9 @@ pub(crate) fn run(
 
 fn list(mut client: Client, form: Form, domain: Option<String>) -> Result<(), String> {
     let body = RequestBody::AliasTargetsList { domain };
-    let complete = client.request(body).map_err(|e| e.to_string())?;
-    let mut rows: Vec<AliasTargetsRow> = Vec::new();
-    for part in complete.parts {
-        let Rows::AliasTargets(part) = part else {
-            return Err("the daemon gave an answer that does not fit".into());
-        };
-        rows.extend(part);
-    }
+    let rows = ask::rows(&mut client, body, |part| {
+        if let Rows::AliasTargets(rows) = part { Some(rows) } else { None }
+    })?;
     if form == Form::Json {
         return print::json_line(&rows);
     }

@@ -6,11 +6,12 @@ use clap::{Subcommand, ValueEnum};
 use serde_json::json;
 
 use grace_ipc::client::Client;
-use grace_ipc::directory::{AppPasswordRow, AppScope};
+use grace_ipc::directory::AppScope;
 use grace_ipc::message::{Answer, RequestBody, Rows};
 use grace_ipc::role::Role;
 use grace_ipc::text::Plain;
 
+use crate::ask;
 use crate::print::{self, Form};
 
 #[derive(Debug, Subcommand)]
@@ -83,7 +84,7 @@ fn add(
     let body = RequestBody::AppPasswordCreate { account, name, scope };
     let complete = client.request(body).map_err(|e| e.to_string())?;
     let Answer::AppPassword { password } = complete.answer else {
-        return Err("the daemon gave an answer that does not fit".into());
+        return Err(ask::unfit());
     };
     match form {
         Form::Text => print::line(&password.0),
@@ -93,14 +94,9 @@ fn add(
 
 fn list(mut client: Client, form: Form, account: String) -> Result<(), String> {
     let body = RequestBody::AppPasswordList { account };
-    let complete = client.request(body).map_err(|e| e.to_string())?;
-    let mut rows: Vec<AppPasswordRow> = Vec::new();
-    for part in complete.parts {
-        let Rows::AppPasswords(part) = part else {
-            return Err("the daemon gave an answer that does not fit".into());
-        };
-        rows.extend(part);
-    }
+    let rows = ask::rows(&mut client, body, |part| {
+        if let Rows::AppPasswords(rows) = part { Some(rows) } else { None }
+    })?;
     if form == Form::Json {
         return print::json_line(&rows);
     }

@@ -12,6 +12,7 @@ use grace_ipc::message::{RequestBody, Rows};
 use grace_ipc::role::Role;
 use grace_ipc::text::Plain;
 
+use crate::ask;
 use crate::print::{self, Form};
 
 #[derive(Debug, Subcommand)]
@@ -74,15 +75,8 @@ fn order(client: &mut Client, body: RequestBody) -> Result<(), String> {
 }
 
 fn list(client: &mut Client, domain: Option<String>) -> Result<Vec<DkimRow>, String> {
-    let mut rows = Vec::new();
     let body = RequestBody::DkimList { domain };
-    for part in client.request(body).map_err(|e| e.to_string())?.parts {
-        let Rows::Dkim(part) = part else {
-            return Err("the daemon gave an answer that does not fit".into());
-        };
-        rows.extend(part);
-    }
-    Ok(rows)
+    ask::rows(client, body, |part| if let Rows::Dkim(rows) = part { Some(rows) } else { None })
 }
 
 fn show(form: Form, rows: &[DkimRow]) -> Result<(), String> {

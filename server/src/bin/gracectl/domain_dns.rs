@@ -12,6 +12,7 @@ use grace_ipc::message::{RequestBody, Rows};
 use grace_ipc::role::Role;
 use grace_ipc::text::Plain;
 
+use crate::ask;
 use crate::print::{self, Form};
 
 /// Ends with 1 if a required record is missing or wrong.
@@ -32,14 +33,8 @@ pub(crate) fn run(
 ) -> Result<ExitCode, String> {
     let Dns { name, zone } = command;
     let body = RequestBody::DomainDns { domain: name, check: !zone };
-    let complete = connect(Role::Viewer)?.request(body).map_err(|e| e.to_string())?;
-    let mut rows: Vec<DomainDnsRow> = Vec::new();
-    for part in complete.parts {
-        let Rows::DomainDns(part) = part else {
-            return Err("the daemon gave an answer that does not fit".into());
-        };
-        rows.extend(part);
-    }
+    let of = |part| if let Rows::DomainDns(rows) = part { Some(rows) } else { None };
+    let rows = ask::rows(&mut connect(Role::Viewer)?, body, of)?;
     let printed = match form {
         Form::Json => print::json_line(&rows),
         Form::Text if zone => rows.iter().map(zone_lines).try_for_each(|text| print::line(&text)),

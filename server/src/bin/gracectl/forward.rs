@@ -3,10 +3,11 @@
 use clap::Subcommand;
 
 use grace_ipc::client::Client;
-use grace_ipc::message::{ForwardRow, RequestBody, Rows};
+use grace_ipc::message::{RequestBody, Rows};
 use grace_ipc::role::Role;
 use grace_ipc::text::Plain;
 
+use crate::ask;
 use crate::print::{self, Form};
 
 #[derive(Debug, Subcommand)]
@@ -56,14 +57,9 @@ pub(crate) fn run(
 
 fn show(mut client: Client, form: Form, account: Option<String>) -> Result<(), String> {
     let body = RequestBody::ForwardList { account };
-    let complete = client.request(body).map_err(|e| e.to_string())?;
-    let mut rows: Vec<ForwardRow> = Vec::new();
-    for part in complete.parts {
-        let Rows::Forwards(part) = part else {
-            return Err("the daemon gave an answer that does not fit".into());
-        };
-        rows.extend(part);
-    }
+    let rows = ask::rows(&mut client, body, |part| {
+        if let Rows::Forwards(rows) = part { Some(rows) } else { None }
+    })?;
     if form == Form::Json {
         return print::json_line(&rows);
     }

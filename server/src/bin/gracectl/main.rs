@@ -9,6 +9,7 @@
 
 mod alias;
 mod app_password;
+mod ask;
 mod db;
 mod dkim;
 mod domain_dns;

@@ -12,6 +12,7 @@ use grace_ipc::queue::{QueueChange, QueueFilter, QueueRow};
 use grace_ipc::role::Role;
 use grace_ipc::text::Plain;
 
+use crate::ask;
 use crate::print::{self, Form};
 
 #[derive(Debug, Subcommand)]
@@ -97,7 +98,7 @@ pub(crate) fn run(
         Answer::QueueOrdered { recipients, underway } => (recipients, underway),
         // What an older daemon says.
         Answer::QueueChanged { recipients } => (recipients, 0),
-        _ => return Err("the daemon gave an answer that does not fit".into()),
+        _ => return Err(ask::unfit()),
     };
     match form {
         Form::Json => print::json_line(&serde_json::json!({
@@ -121,13 +122,12 @@ fn filter(which: Which) -> QueueFilter {
 
 fn list(mut client: Client, form: Form, which: Which, rows_max: u32) -> Result<(), String> {
     let body = RequestBody::QueueList { filter: filter(which), rows_max };
-    let mut rows: Vec<QueueRow> = Vec::new();
-    for part in client.request(body).map_err(|e| e.to_string())?.parts {
-        let Rows::Queue(part) = part else {
-            return Err("the daemon gave an answer that does not fit".into());
-        };
-        rows.extend(part);
-    }
+    let rows =
+        ask::rows(
+            &mut client,
+            body,
+            |part| if let Rows::Queue(rows) = part { Some(rows) } else { None },
+        )?;
     if form == Form::Json {
         return print::json_line(&rows);
     }

@@ -10,6 +10,7 @@ use grace_ipc::role::Role;
 use grace_ipc::route::{RouteOf, RouteRow, RouteTls, RouteTo};
 use grace_ipc::text::Plain;
 
+use crate::ask;
 use crate::password;
 use crate::print::{self, Form};
 
@@ -163,13 +164,8 @@ fn server_of(text: &str, tls: Tls) -> Result<(String, u16), String> {
 }
 
 fn list(mut client: Client, form: Form) -> Result<(), String> {
-    let mut rows: Vec<RouteRow> = Vec::new();
-    for part in client.request(RequestBody::RouteList).map_err(|e| e.to_string())?.parts {
-        let Rows::Routes(part) = part else {
-            return Err("the daemon gave an answer that does not fit".into());
-        };
-        rows.extend(part);
-    }
+    let of = |part| if let Rows::Routes(rows) = part { Some(rows) } else { None };
+    let rows = ask::rows(&mut client, RequestBody::RouteList, of)?;
     if form == Form::Json {
         return print::json_line(&rows);
     }

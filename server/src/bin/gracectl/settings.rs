@@ -4,18 +4,14 @@ use grace_ipc::client::Client;
 use grace_ipc::message::{RequestBody, Rows};
 use grace_ipc::text::Plain;
 
+use crate::ask;
 use crate::print::{self, Form};
 
 /// Shows the answer to a request for settings.
 pub(crate) fn show(mut client: Client, form: Form, body: RequestBody) -> Result<(), String> {
-    let complete = client.request(body).map_err(|e| e.to_string())?;
-    let mut rows = Vec::new();
-    for part in complete.parts {
-        let Rows::Settings(part) = part else {
-            return Err("the daemon gave an answer that does not fit".into());
-        };
-        rows.extend(part);
-    }
+    let rows = ask::rows(&mut client, body, |part| {
+        if let Rows::Settings(rows) = part { Some(rows) } else { None }
+    })?;
     if form == Form::Json {
         return print::json_line(&rows);
     }

@@ -15,6 +15,7 @@ use grace_ipc::route::{DeliveryStep, DeliveryVerdict, StepResult};
 use grace_ipc::text::Plain;
 use serde_json::json;
 
+use crate::ask;
 use crate::print::{self, Form};
 use crate::units;
 
@@ -54,7 +55,7 @@ pub(crate) fn run(
     });
     shown?;
     let Answer::DeliveryTested { verdict, text } = done.map_err(|e| e.to_string())? else {
-        return Err("the daemon gave an answer that does not fit".into());
+        return Err(ask::unfit());
     };
     match form {
         Form::Text => print::line(&format!("{}: {}", name(verdict), Plain(&text)))?,

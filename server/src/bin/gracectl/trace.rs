@@ -11,6 +11,7 @@ use grace_ipc::role::Role;
 use grace_ipc::text::Plain;
 use grace_ipc::trace::{TraceFilter, TraceOutcome, TraceRow};
 
+use crate::ask;
 use crate::db::moment;
 use crate::print::{self, Form};
 
@@ -112,11 +113,9 @@ fn find(client: &mut Client, search: Search) -> Result<(Vec<TraceRow>, bool), St
         let left = u32::try_from(most.saturating_sub(rows.len())).unwrap_or(u32::MAX);
         let body = RequestBody::TraceSearch { filter: filter.clone(), rows_max: left, before };
         let complete = client.request(body).map_err(|e| e.to_string())?;
-        for part in complete.parts {
-            let Rows::Traces(part) = part else { return Err(unfit()) };
-            rows.extend(part);
-        }
-        let Answer::TracesEnd { next, .. } = complete.answer else { return Err(unfit()) };
+        let of = |part| if let Rows::Traces(rows) = part { Some(rows) } else { None };
+        rows.extend(ask::gathered(complete.parts, of)?);
+        let Answer::TracesEnd { next, .. } = complete.answer else { return Err(ask::unfit()) };
         if next.is_none() || rows.len() >= most {
             return Ok((rows, next.is_none()));
         }
@@ -125,17 +124,8 @@ fn find(client: &mut Client, search: Search) -> Result<(Vec<TraceRow>, bool), St
 }
 
 fn show(client: &mut Client, id: String) -> Result<Vec<Event>, String> {
-    let mut events = Vec::new();
-    let complete = client.request(RequestBody::TraceShow { id }).map_err(|e| e.to_string())?;
-    for part in complete.parts {
-        let Rows::Events(part) = part else { return Err(unfit()) };
-        events.extend(part);
-    }
-    Ok(events)
-}
-
-fn unfit() -> String {
-    "the daemon gave an answer that does not fit".to_owned()
+    let of = |part| if let Rows::Events(rows) = part { Some(rows) } else { None };
+    ask::rows(client, RequestBody::TraceShow { id }, of)
 }
 
 /// A table, and below it what was said of those that did not simply arrive.
