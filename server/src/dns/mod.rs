@@ -110,8 +110,11 @@ impl Resolver {
     /// # Errors
     /// There are none, or nobody could say.
     pub async fn mx(&self, domain: &str) -> Result<Vec<Mx>, Failure> {
-        let lookup = self.ask(domain, RecordType::MX).await?;
-        let mut hosts = of_kind(&lookup, |data| match data {
+        self.mx_of(&self.ask(domain, RecordType::MX).await?, domain)
+    }
+
+    fn mx_of(&self, lookup: &Lookup, domain: &str) -> Result<Vec<Mx>, Failure> {
+        let mut hosts = of_kind(lookup, |data| match data {
             RData::MX(mx) => Some(Mx { preference: mx.preference, host: written(&mx.exchange) }),
             _ => None,
         });

@@ -4,6 +4,7 @@
 
 use hickory_resolver::proto::rr::{RData, RecordType};
 
+use super::secure::{Tlsa, tlsa_of};
 use super::{Failure, Resolver, of_kind, written};
 
 /// Where a service is (RFC 2782).
@@ -13,19 +14,6 @@ pub struct Service {
     pub host: String,
     /// Its port there.
     pub port: u16,
-}
-
-/// What certificate a server has (RFC 6698 2.1).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Association {
-    /// How the certificate is trusted.
-    pub usage: u8,
-    /// Whether it is the certificate or its key that is meant.
-    pub selector: u8,
-    /// Whether that is written as it is, or which hash of it.
-    pub matching: u8,
-    /// That, or its hash.
-    pub data: Vec<u8>,
 }
 
 impl Resolver {
@@ -60,17 +48,8 @@ impl Resolver {
     ///
     /// # Errors
     /// Nothing is said of them, or nobody could say.
-    pub async fn associations(&self, name: &str) -> Result<Vec<Association>, Failure> {
+    pub async fn associations(&self, name: &str) -> Result<Vec<Tlsa>, Failure> {
         let lookup = self.ask(name, RecordType::TLSA).await?;
-        let certificates = of_kind(&lookup, |data| match data {
-            RData::TLSA(tlsa) => Some(Association {
-                usage: tlsa.cert_usage.into(),
-                selector: tlsa.selector.into(),
-                matching: tlsa.matching.into(),
-                data: tlsa.cert_data.clone(),
-            }),
-            _ => None,
-        });
-        self.some_of(certificates, name, RecordType::TLSA)
+        self.some_of(tlsa_of(&lookup), name, RecordType::TLSA)
     }
 }

@@ -4,6 +4,8 @@
 //! way included; "bogus" is no answer but a failure.
 //! Not here: what follows from it (`transport`).
 
+use std::fmt;
+
 use hickory_resolver::lookup::Lookup;
 use hickory_resolver::proto::rr::{RData, RecordType};
 
@@ -54,14 +56,22 @@ pub struct Tlsa {
     pub data: Vec<u8>,
 }
 
+impl fmt::Display for Tlsa {
+    /// As a zone file has it (RFC 6698 2.2).
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {} ", self.usage, self.selector, self.matching)?;
+        self.data.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
 impl Resolver {
     /// As [`Resolver::mx`], and whether that is signed.
     ///
     /// # Errors
     /// There are none, or nobody could say.
     pub async fn secure_mx(&self, domain: &str) -> Result<SecureMx, Failure> {
-        let hosts = self.mx(domain).await?;
         let lookup = self.ask(domain, RecordType::MX).await?;
+        let hosts = self.mx_of(&lookup, domain)?;
         Ok(SecureMx { hosts, security: security(&lookup), name: behind_aliases(&lookup, domain) })
     }
 
@@ -100,17 +110,21 @@ impl Resolver {
         if security(&lookup) == Security::Insecure {
             return Ok(Vec::new());
         }
-        let records = of_kind(&lookup, |data| match data {
-            RData::TLSA(record) => Some(Tlsa {
-                usage: record.cert_usage.into(),
-                selector: record.selector.into(),
-                matching: record.matching.into(),
-                data: record.cert_data.clone(),
-            }),
-            _ => None,
-        });
-        self.some_of(records, name, RecordType::TLSA)
+        self.some_of(tlsa_of(&lookup), name, RecordType::TLSA)
     }
+}
+
+/// The TLSA records of an answer.
+pub(super) fn tlsa_of(lookup: &Lookup) -> Vec<Tlsa> {
+    of_kind(lookup, |data| match data {
+        RData::TLSA(record) => Some(Tlsa {
+            usage: record.cert_usage.into(),
+            selector: record.selector.into(),
+            matching: record.matching.into(),
+            data: record.cert_data.clone(),
+        }),
+        _ => None,
+    })
 }
 
 fn security(lookup: &Lookup) -> Security {

@@ -277,10 +277,7 @@ impl Looker {
             Ok(all) => all,
             Err(failure) => return Finding::of(&failure, row),
         };
-        let shown = all.iter().map(|one| {
-            let data: String = one.data.iter().map(|byte| format!("{byte:02x}")).collect();
-            claim(format!("{} {} {} {data}", one.usage, one.selector, one.matching).as_bytes())
-        });
+        let shown = all.iter().map(|one| claim(one.to_string().as_bytes()));
         let found = shown.take(FOUND_MAX).collect();
         let is_ours = all.iter().any(|one| {
             (one.usage, one.selector, one.matching) == (3, 1, 1) && one.data == key.as_slice()

@@ -58,6 +58,14 @@ impl Facts {
     }
 }
 
+/// What stands in a SEQUENCE of DER that fills the bytes (X.690 8.9).
+#[must_use]
+pub fn sequence(der: &[u8]) -> Option<&[u8]> {
+    let mut all = Der(der);
+    let content = all.expect_tag(SEQUENCE)?;
+    all.0.is_empty().then_some(content)
+}
+
 const INTEGER: u8 = 0x02;
 const OCTETS: u8 = 0x04;
 const OID: u8 = 0x06;

@@ -15,6 +15,7 @@ use webpki::{EndEntityCert, anchor_from_trusted_cert};
 
 use super::certificate;
 use crate::dns::secure::Tlsa;
+use crate::net::certificate::sequence;
 use crate::net::tls_client::{Check, Fault, FaultKind};
 
 /// DANE-TA: the record is of somebody who signs the server's certificate (RFC 7671 5.2).
@@ -61,7 +62,7 @@ fn is_usable(record: &Tlsa) -> bool {
     let has_length = match *matching {
         MATCH_FULL => match *selector {
             SELECT_CERTIFICATE => is_certificate(data),
-            _ => inside(data).is_some(),
+            _ => sequence(data).is_some(),
         },
         MATCH_SHA256 => data.len() == 32,
         MATCH_SHA512 => data.len() == 64,
@@ -74,16 +75,6 @@ fn is_usable(record: &Tlsa) -> bool {
 
 fn is_certificate(data: &[u8]) -> bool {
     anchor_from_trusted_cert(&CertificateDer::from(data)).is_ok()
-}
-
-/// A record as a zone file has it (RFC 6698 2.2).
-#[must_use]
-pub(super) fn text(record: &Tlsa) -> String {
-    let mut text = format!("{} {} {} ", record.usage, record.selector, record.matching);
-    for byte in &record.data {
-        text.push_str(&format!("{byte:02x}"));
-    }
-    text
 }
 
 /// What a server's usable records ask of its certificate.
@@ -162,7 +153,7 @@ impl ByRecords {
 fn signer<'a>(certificate: &'a EndEntityCert<'_>, key: &'a [u8]) -> Option<TrustAnchor<'a>> {
     Some(TrustAnchor {
         subject: Der::from(certificate.issuer()),
-        subject_public_key_info: Der::from(inside(key)?),
+        subject_public_key_info: Der::from(sequence(key)?),
         name_constraints: None,
     })
 }
@@ -186,21 +177,4 @@ fn matches(record: &Tlsa, certificate: &CertificateDer<'_>) -> bool {
         MATCH_SHA512 => record.data == digest(&SHA512, selected).as_ref(),
         _ => false,
     }
-}
-
-/// What stands in a SEQUENCE of DER that fills the bytes (X.690 8.1.3).
-fn inside(der: &[u8]) -> Option<&[u8]> {
-    const SEQUENCE: u8 = 0x30;
-    let (&[SEQUENCE, first], rest) = der.split_first_chunk::<2>()? else { return None };
-    let (length, content) = match first {
-        short @ 0..=0x7F => (usize::from(short), rest),
-        0x81 => rest.split_first().map(|(&a, rest)| (usize::from(a), rest))?,
-        0x82 => {
-            let (&[a, b], rest) = rest.split_first_chunk::<2>()?;
-            (usize::from(u16::from_be_bytes([a, b])), rest)
-        }
-        // A key of more than 64 KiB is none.
-        _ => return None,
-    };
-    (content.len() == length).then_some(content)
 }

@@ -353,7 +353,7 @@ fn applied(destination: &Destination, dane: &DaneFound, sts: Sts) -> Option<Appl
     let domain = destination.name.clone();
     let (policy_type, lines) = match (dane.state, &destination.sts) {
         (Dane::Usable | Dane::Unusable | Dane::Unknown, _) => {
-            (PolicyType::Tlsa, dane.records.iter().map(dane::text).collect())
+            (PolicyType::Tlsa, dane.records.iter().map(ToString::to_string).collect())
         }
         (Dane::Absent, Found::Policy(policy)) if sts != Sts::None => {
             (PolicyType::Sts, policy.lines())

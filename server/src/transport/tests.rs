@@ -130,7 +130,7 @@ fn records_that_nobody_can_follow_say_nothing() {
     let usable = dane::usable(&bad);
     assert_eq!(usable.len(), 3, "{usable:?}");
     assert!(usable.contains(&strong));
-    assert_eq!(dane::text(&tlsa(3, 1, 0, &[0, 0xAB])), "3 1 0 00ab");
+    assert_eq!(tlsa(3, 1, 0, &[0, 0xAB]).to_string(), "3 1 0 00ab");
 }
 
 #[tokio::test]
