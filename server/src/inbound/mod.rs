@@ -197,19 +197,23 @@ impl Received {
     /// # Errors
     /// It stands nowhere; why, and what the sender is told.
     pub async fn walk(self, services: &Services) -> Result<Stored, Rejection> {
-        self.names(services).tell(&services.porter.bus, self.trace);
+        let missing = self.missing(services);
+        let names = Names::of(&self.queue_id, &self.envelope, &self.header, &missing);
+        names.tell(&services.porter.bus, self.trace);
         self.check_hops(services)?;
-        let authenticated = self.authenticate(services).await?;
+        let authenticated = self.authenticate(services, &missing).await?;
         let placed = authenticated.place(services)?;
         placed.store(services).await
     }
 
-    fn names(&self, services: &Services) -> Names {
-        let added = self.submitter.as_ref().map(|submitter| {
+    /// The fields that a mail program left out.
+    fn missing(&self, services: &Services) -> String {
+        let person = self.submitter.as_ref().filter(|submitter| submitter.is_person());
+        let missing = person.map(|submitter| {
             let names = (services.config.hostname.as_str(), self.queue_id.as_str());
             submitted::missing(&self.header, submitter, names, now_ms())
         });
-        Names::of(&self.queue_id, &self.envelope, &self.header, &added.unwrap_or_default())
+        missing.unwrap_or_default()
     }
 
     /// RFC 5321 6.3: ends what goes in circles.
@@ -222,19 +226,17 @@ impl Received {
     /// Finds out who it is really from, and completes its head with that. What one of our own
     /// submitted is given no `Return-Path`, for it may go on, and what it lacks, if a mail program
     /// wrote it.
-    async fn authenticate(self, services: &Services) -> Result<Authenticated, Rejection> {
+    async fn authenticate(
+        self,
+        services: &Services,
+        missing: &str,
+    ) -> Result<Authenticated, Rejection> {
         let Self { trace, peer, queue_id, envelope, lines, .. } = self;
         let Self { header, body, check, submitter, signed, .. } = self;
         let hostname = &services.config.hostname;
         let (mut aside, mut testimony, mut signed) = (false, None, signed);
-        let (mut head, mut missing) = (String::new(), String::new());
+        let mut head = String::new();
         let mut is_sender_known = submitter.is_some();
-        if let Some(submitter) = &submitter
-            && submitter.is_person()
-        {
-            let names = (hostname.as_str(), queue_id.as_str());
-            missing = submitted::missing(&header, submitter, names, now_ms());
-        }
         let header = if let Some(check) = check {
             // On the heap, and only now: each session would have room for it else, idle or not.
             let verdict = Box::pin(check.finish(&header)).await;

@@ -88,7 +88,6 @@ fn session(services: Services, visit: Visit) -> Session {
         ticket: None,
         is_machine,
         stranger: Stranger::default(),
-        is_sender_null: false,
         goes_on: false,
         body: None,
         sender: String::new(),
@@ -199,13 +198,11 @@ struct Session {
     is_machine: bool,
     /// What is found out about somebody else.
     stranger: Stranger,
-    /// The message under way comes from nobody, as notifications do.
-    is_sender_null: bool,
     /// One of its recipients leads elsewhere.
     goes_on: bool,
     /// The message that comes in; on the heap, for most sessions have none most of the time.
     body: Option<Box<Incoming>>,
-    /// The envelope sender that was named last.
+    /// The envelope sender that was named last; empty: nobody, as of notifications.
     sender: String,
     /// The names of a message whose body is not wanted any more. On the heap: hardly any session
     /// has them.
@@ -346,9 +343,9 @@ impl Session {
 
     /// Whether this sender may be used here, and now.
     fn check_sender(&mut self, sender: &ReversePath) -> Result<(), Reply> {
-        (self.is_sender_null, self.goes_on) = (sender.mailbox().is_none(), false);
+        self.goes_on = false;
         self.may_use(sender)?;
-        self.count_message(sender)
+        self.count_message()
     }
 
     /// Whether who logged in may send as this one.
@@ -376,7 +373,7 @@ impl Session {
     /// Whether mail for this recipient is ours to take.
     fn is_at_home(&mut self, recipient: &Recipient) -> Result<(), Reply> {
         match resolve(&self.services.directory, recipient) {
-            Ok(Destination::Rewritten(_)) if !self.is_sender_null => {
+            Ok(Destination::Rewritten(_)) if !self.sender.is_empty() => {
                 let words = format!("<{recipient}> takes notifications alone");
                 Err(Reply::new(550, (5, 7, 1), &words))
             }

@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use grace_ipc::event::{EventKind, Service};
-use grace_smtp::path::{Recipient, ReversePath};
+use grace_smtp::path::Recipient;
 use grace_smtp::reply::Reply;
 use grace_smtp::settings::{HeloChecks, ImpossibleName, Role, Tarpit};
 use tokio::task::JoinSet;
@@ -35,9 +35,7 @@ use crate::store::failure::Failure;
 #[derive(Debug, Default)]
 pub(super) struct Stranger {
     inquiry: Inquiry,
-    /// The sender of the message that is begun.
-    sender: String,
-    /// Who has its word for that message; none: not asked yet.
+    /// Who has its word for the message that is begun; none: not asked yet.
     client: Option<Client>,
 }
 
@@ -116,8 +114,8 @@ impl Session {
     }
 
     /// Counts a message that begins.
-    pub(super) fn count_message(&mut self, sender: &ReversePath) -> Result<(), Reply> {
-        (self.stranger.sender, self.stranger.client) = (sender.to_string(), None);
+    pub(super) fn count_message(&mut self) -> Result<(), Reply> {
+        self.stranger.client = None;
         let Some(who) = self.counted() else { return Ok(()) };
         let counted = self.services.guard.may_send(Instant::now(), who);
         counted.map_err(|refusal| self.refused("MAIL", refusal))
@@ -194,8 +192,8 @@ impl Session {
             Some(client) => client,
             None => self.domain().await.map_or(network, Client::Domain),
         };
-        let sender = &self.stranger.sender;
-        let judgement = greylist.judge(now_s, &client, sender, &recipient.to_string()).await;
+        let (sender, recipient) = (&self.sender, recipient.to_string());
+        let judgement = greylist.judge(now_s, &client, sender, &recipient).await;
         self.stranger.client = Some(client);
         judgement
     }
@@ -208,7 +206,7 @@ impl Session {
         }
         let hello = self.receiver.session().hello.as_ref();
         let helo = hello.map_or_else(String::new, |hello| hello.claim.clone());
-        let sender = self.stranger.sender.clone();
+        let sender = self.sender.clone();
         let facts = Facts { peer: peer.to_canonical(), helo, sender };
         Box::pin(self.services.authenticity.speaks_for(&facts)).await
     }
