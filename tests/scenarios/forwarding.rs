@@ -7,12 +7,11 @@
 //! ```
 //! Not here: what a seal (`server/src/signing`) and a rewritten sender (`grace_mail::srs`) are.
 
-use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
 use grace_tests::house::{Account, House};
 use grace_tests::log::{self, Mark};
-use grace_tests::script::{self, Partner};
+use grace_tests::script;
 use grace_tests::wire::Wire;
 use grace_tests::zone::Zone;
 use serde_json::{Value, json};
@@ -63,12 +62,7 @@ impl World {
     }
 
     fn send(&self, to: &str) {
-        let mut partner =
-            Partner::start("relay", &script::about(&self.first, &[&self.ann, &self.carl]));
-        let submission = self.first.port("Submission");
-        let order = json!({ "do": "send", "submission": submission, "to": to, "count": 1 });
-        let sent = partner.ask(&order);
-        assert_eq!(sent.get("acknowledged"), Some(&json!([0])), "{sent}");
+        script::send_one(&self.first, &[&self.ann, &self.carl], to);
     }
 
     /// Waits until ann gets a message, which nobody writes to her but servers.
@@ -99,12 +93,7 @@ fn settle(house: &House, zone: &Zone, domain: &str, name: &str) -> Account {
         zone.txt(log::text(key, "record_name"), log::text(key, "record_text"));
     }
     house.ctl_ok(&["dkim", "activate", domain]);
-    let account = Account { address: format!("{name}@{domain}"), password: "far away".to_owned() };
-    let file = house.folder().join("password");
-    fs::write(&file, &account.password).expect("the folder is writable");
-    let file = file.to_string_lossy();
-    house.ctl_ok(&["account", "create", &account.address, "--password-file", &file]);
-    account
+    house.account_of(&format!("{name}@{domain}"), "far away")
 }
 
 #[test]

@@ -3,7 +3,6 @@
 //!
 //! Not here: servers without manners (`server/src/outbound`).
 
-use std::fs;
 use std::time::Duration;
 
 use grace_tests::figure;
@@ -38,11 +37,7 @@ impl World {
             zone.address(),
         ));
         far.ctl_ok(&["domain", "create", "far.test"]);
-        let bob = Account { address: "bob@far.test".to_owned(), password: "far away".to_owned() };
-        let file = far.folder().join("bob.password");
-        fs::write(&file, &bob.password).expect("the folder is writable");
-        let file = file.to_string_lossy();
-        far.ctl_ok(&["account", "create", &bob.address, "--password-file", &file]);
+        let bob = far.account_of("bob@far.test", "far away");
         zone.mx("far.test", 10, "mx.far.test");
         zone.a("mx.far.test", "127.0.0.1");
         let near = House::start_with(&format!(
@@ -162,10 +157,7 @@ fn what_one_server_signs_the_other_verifies() {
 fn a_group_is_told_once_each() {
     let world = World::open();
     let house = &world.far;
-    let carl = Account { address: "carl@far.test".to_owned(), password: "far away".to_owned() };
-    let file = house.folder().join("bob.password");
-    let file = file.to_string_lossy();
-    house.ctl_ok(&["account", "create", &carl.address, "--password-file", &file]);
+    let carl = house.account_of("carl@far.test", "far away");
     let set = ["alias", "set", "all@far.test", &world.bob.address, &carl.address];
     assert_eq!(house.ctl_ok(&set).trim(), "all@far.test set");
     assert!(house.ctl_ok(&["alias", "list"]).contains("bob@far.test carl@far.test"));

@@ -7,7 +7,7 @@ use std::fs;
 
 use grace_tests::house::{Account, House};
 use grace_tests::log::{self, Mark};
-use grace_tests::script::{self, Partner};
+use grace_tests::script;
 use grace_tests::zone::Zone;
 use serde_json::{Value, json};
 
@@ -27,11 +27,7 @@ impl World {
         let dns = format!("[dns]\nresolvers = [\"{}\"]\n", zone.address());
         let far = House::start_with(&dns);
         far.ctl_ok(&["domain", "create", "far.test"]);
-        let bob = Account { address: "bob@far.test".to_owned(), password: "far away".to_owned() };
-        let file = far.folder().join("bob.password");
-        fs::write(&file, &bob.password).expect("the folder is writable");
-        let file = file.to_string_lossy();
-        far.ctl_ok(&["account", "create", &bob.address, "--password-file", &file]);
+        let bob = far.account_of("bob@far.test", "far away");
         zone.mx("far.test", 10, "mx.far.test");
         zone.a("mx.far.test", "127.0.0.1");
         let near = House::start_with(&format!(
@@ -63,12 +59,7 @@ impl World {
     }
 
     fn send(&self) {
-        let arguments = script::about(&self.near, &[&self.ann, &self.bob]);
-        let submission = self.near.port("Submission");
-        let to = &self.bob.address;
-        let sent = Partner::start("relay", &arguments)
-            .ask(&json!({ "do": "send", "submission": submission, "to": to, "count": 1 }));
-        assert_eq!(sent.get("acknowledged"), Some(&json!([0])));
+        script::send_one(&self.near, &[&self.ann, &self.bob], &self.bob.address);
     }
 }
 

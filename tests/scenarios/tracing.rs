@@ -3,11 +3,9 @@
 //!
 //! Not here: how it is kept and found (`server/src/history`).
 
-use std::fs;
-
 use grace_tests::house::{Account, House};
 use grace_tests::log::{self, Mark};
-use grace_tests::script::{self, Partner};
+use grace_tests::script;
 use grace_tests::wire::Wire;
 use grace_tests::zone::Zone;
 use serde_json::{Value, json};
@@ -33,11 +31,7 @@ impl World {
         let dns = format!("[dns]\nresolvers = [\"{}\"]\n", zone.address());
         let far = House::start_with(&dns);
         far.ctl_ok(&["domain", "create", "far.test"]);
-        let bob = Account { address: "bob@far.test".to_owned(), password: "far away".to_owned() };
-        let file = far.folder().join("bob.password");
-        fs::write(&file, &bob.password).expect("the folder is writable");
-        let file = file.to_string_lossy();
-        far.ctl_ok(&["account", "create", &bob.address, "--password-file", &file]);
+        let bob = far.account_of("bob@far.test", "far away");
         zone.mx("far.test", 10, "mx.far.test");
         let port = far.port("Smtp");
         let near =
@@ -48,11 +42,7 @@ impl World {
 
     /// Ann sends one message.
     fn send(&self, to: &str) {
-        let arguments = script::about(&self.near, &[&self.ann, &self.bob]);
-        let submission = self.near.port("Submission");
-        let order = json!({ "do": "send", "submission": submission, "to": to, "count": 1 });
-        let sent = Partner::start("relay", &arguments).ask(&order);
-        assert_eq!(sent.get("acknowledged"), Some(&json!([0])), "{sent}");
+        script::send_one(&self.near, &[&self.ann, &self.bob], to);
     }
 
     fn far_is_at(&self, address: &str) {

@@ -7,8 +7,6 @@
 //! ```
 //! Not here: every rule by itself (`server/src/transport`).
 
-use std::fs;
-
 use grace_tests::house::{Account, Folder, House};
 use grace_tests::log::{self, Mark};
 use grace_tests::policy_host::{Authority, Identity, PolicyHost};
@@ -52,10 +50,7 @@ impl World {
         ));
         for domain in [SIGNED, UNSIGNED] {
             far.ctl_ok(&["domain", "create", domain]);
-            let file = at.join("bob.password");
-            fs::write(&file, "far away").expect("the folder is writable");
-            let (address, file) = (format!("bob@{domain}"), file.to_string_lossy());
-            far.ctl_ok(&["account", "create", &address, "--password-file", &file]);
+            far.account_of(&format!("bob@{domain}"), "far away");
             zone.mx(domain, 10, "mx.far.test");
         }
         zone.a("mx.far.test", "127.0.0.1");

@@ -196,10 +196,14 @@ impl House {
     /// Makes an account in the house's domain.
     #[must_use]
     pub fn account(&self, name: &str) -> Account {
-        let account = Account {
-            address: format!("{name}@{DOMAIN}"),
-            password: format!("pass word of {name} \"quoted\\\""),
-        };
+        let password = format!("pass word of {name} \"quoted\\\"");
+        self.account_of(&format!("{name}@{DOMAIN}"), &password)
+    }
+
+    /// Makes an account in any domain that the house has.
+    pub fn account_of(&self, address: &str, password: &str) -> Account {
+        let account = Account { address: address.to_owned(), password: password.to_owned() };
+        let name = address.split('@').next().unwrap_or(address);
         let file = self.folder().join(format!("{name}.password"));
         fs::write(&file, &account.password).expect("the folder is writable");
         let file = file.to_string_lossy();

@@ -61,6 +61,18 @@ pub fn with(mut arguments: Value, more: &Value) -> Value {
     arguments
 }
 
+/// Has the first of these accounts send one message through its house's submission door, and waits
+/// until that is acknowledged.
+///
+/// # Panics
+/// When it is not.
+pub fn send_one(house: &House, accounts: &[&Account], to: &str) {
+    let submission = house.port("Submission");
+    let order = json!({ "do": "send", "submission": submission, "to": to, "count": 1 });
+    let sent = Partner::start("relay", &about(house, accounts)).ask(&order);
+    assert_eq!(sent.get("acknowledged"), Some(&json!([0])), "{sent}");
+}
+
 /// A script that runs beside the test and is told what to do, one JSON object a line, each answered
 /// by one.
 #[derive(Debug)]
