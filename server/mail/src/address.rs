@@ -85,7 +85,14 @@ impl Mailbox {
         if local.is_empty() || host.is_empty() {
             return Err(AddressError::NoAt);
         }
-        Ok(Self::new(LocalPart::parse(local, charset)?, Host::parse(host, charset)?))
+        let host = Host::parse(host, charset)?;
+        // U-labels grow as they become A-labels, and what is kept must be read again.
+        if let Host::Domain(domain) = &host
+            && local.len() + 1 + domain.as_str().len() > ADDRESS_BYTES_MAX
+        {
+            return Err(AddressError::TooLong);
+        }
+        Ok(Self::new(LocalPart::parse(local, charset)?, host))
     }
 
     /// Joins two checked parts.
@@ -400,6 +407,10 @@ mod tests {
         check(Charset::Ascii, &long, "TooLong");
         check(Charset::Utf8, &format!("a@ü{}", "ü".repeat(200)), "TooLong");
         assert!(Domain::parse(&"a.".repeat(127), Charset::Ascii).is_err());
+        // 240 bytes as A-labels, of 90 as U-labels.
+        let grows = format!("{}ü", "ü.".repeat(29));
+        assert!(Mailbox::parse(&format!("{}@{grows}", name(14)), Charset::Utf8).is_ok());
+        check(Charset::Utf8, &format!("{}@{grows}", name(15)), "TooLong");
     }
 
     #[test]
