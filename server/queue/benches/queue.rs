@@ -84,6 +84,7 @@ fn round(bencher: Bencher<'_, '_>, waiting: u64) {
             let behavior = Behavior::Well;
             let outcome = Outcome { behavior, settled, untried: &[], reason: None };
             queue.finished(NOW, batch.id, &outcome);
+            queue.written(NOW, batch.id);
         }
     });
 }

@@ -38,6 +38,8 @@ pub(crate) struct Destination {
     pub(crate) held: usize,
     /// Attempts on their way.
     pub(crate) running: u32,
+    /// Attempts that ended and whose outcome is not on disk yet.
+    pub(crate) unwritten: u32,
     /// Who had the last turn here.
     pub(crate) last_sender: u64,
     /// Why the last attempt that failed did so.
@@ -66,6 +68,7 @@ impl Destination {
             waiting: 0,
             held: 0,
             running: 0,
+            unwritten: 0,
             last_sender: 0,
             reason: None,
             rate,
@@ -87,12 +90,12 @@ impl Destination {
     }
 
     fn is_idle(&self) -> bool {
-        self.transactions == 0 && self.running == 0
+        self.transactions == 0 && self.running == 0 && self.unwritten == 0
     }
 
     fn stands(&self, now: Time) -> Standing {
         let opens_at = self.capacity.opens_at();
-        if self.ready == 0 || self.running >= self.capacity.limit() {
+        if self.ready == 0 || self.running + self.unwritten >= self.capacity.limit() {
             Standing::Nowhere
         } else if opens_at <= now {
             Standing::Open

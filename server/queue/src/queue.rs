@@ -169,6 +169,8 @@ pub struct Queue {
     lines: Lines,
     timers: BTreeSet<(Time, u32)>,
     pub(crate) running: BTreeMap<BatchId, Running>,
+    /// Attempts that ended and are not written down, and where they were made.
+    unwritten: BTreeMap<BatchId, u32>,
     next_batch: u64,
     lapses: VecDeque<Lapse>,
     recipients: usize,
@@ -191,6 +193,7 @@ impl Queue {
             lines: Lines::default(),
             timers: BTreeSet::new(),
             running: BTreeMap::new(),
+            unwritten: BTreeMap::new(),
             next_batch: 0,
             lapses: VecDeque::new(),
             recipients: 0,
@@ -255,7 +258,7 @@ impl Queue {
     /// What is to be tried now, if anything.
     pub fn next(&mut self, now: Time) -> Option<Batch> {
         self.advance(now);
-        if self.running.len() >= self.settings.limits.running_max {
+        if self.running.len() + self.unwritten.len() >= self.settings.limits.running_max {
             return None;
         }
         let place = self.next_place()?;
@@ -316,7 +319,8 @@ impl Queue {
         timer.into_iter().chain(self.destinations.opens_at()).min()
     }
 
-    /// An attempt ended at `now`. A number that is not on its way changes nothing.
+    /// An attempt ended at `now`; its place stays taken until it is [`written`](Self::written). A
+    /// number that is not on its way changes nothing.
     pub fn finished(&mut self, now: Time, id: BatchId, outcome: &Outcome<'_>) -> After {
         let Some(running) = self.running.remove(&id) else { return After::default() };
         self.learn(now, id, running.to, outcome);
@@ -345,6 +349,16 @@ impl Queue {
         self.destinations.changed(template.to, now, &self.settings.limits);
         self.destinations.changed(running.to, now, &self.settings.limits);
         after
+    }
+
+    /// What came of an attempt is on disk: now another may take its place. Who is killed makes
+    /// those again that are not written down, so there must not be more of them than attempts.
+    pub fn written(&mut self, now: Time, id: BatchId) {
+        let Some(to) = self.unwritten.remove(&id) else { return };
+        if let Some(destination) = self.destinations.get_mut(to) {
+            destination.unwritten = destination.unwritten.saturating_sub(1);
+        }
+        self.destinations.changed(to, now, &self.settings.limits);
     }
 
     /// Puts back what was not settled, each group as its own transaction.
@@ -428,6 +442,8 @@ impl Queue {
         let chance = self.random.next();
         let Some(destination) = self.destinations.get_mut(to) else { return };
         destination.running = destination.running.saturating_sub(1);
+        destination.unwritten += 1;
+        self.unwritten.insert(id, to);
         let attempt = Attempt { number: id.0, next: self.next_batch, ended: now };
         let limits = &self.settings.limits;
         destination.capacity.learn(limits, outcome.behavior, attempt, chance);

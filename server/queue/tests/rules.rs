@@ -9,7 +9,7 @@ use std::time::Duration;
 use common::{HOUR, MINUTE, Office, START, mail};
 use grace_queue::admin::Which;
 use grace_queue::capacity::Behavior::{Busy, Unreachable, Well};
-use grace_queue::queue::{After, Batch, Lapse, Mail};
+use grace_queue::queue::{After, Batch, Lapse, Mail, Outcome};
 use grace_queue::schedule::{DeliverBy, Life};
 use grace_queue::settings::Settings;
 
@@ -102,6 +102,32 @@ fn all_destinations_together_are_bounded() {
     assert_eq!(running.len(), 7);
     office.delivered(&running[0]);
     assert_eq!(office.all().len(), 1);
+}
+
+#[test]
+fn an_attempt_keeps_its_place_until_it_is_written_down() {
+    for settings in [
+        |s: &mut Settings| s.limits.running_max = 5,
+        |s: &mut Settings| {
+            s.limits.destination_max = 5;
+        },
+    ] {
+        let mut office = Office::new(settings);
+        for message in 0..100 {
+            office.post(message, 1, "x");
+        }
+        let running = office.all();
+        assert_eq!(running.len(), 5);
+        let batch = &running[0];
+        let (settled, untried, reason) = (batch.recipients.as_slice(), &[][..], None);
+        let outcome = Outcome { behavior: Well, settled, untried, reason };
+        office.queue.finished(office.now, batch.id, &outcome);
+        assert_eq!(office.all(), []);
+        office.queue.written(office.now, batch.id);
+        assert_eq!(office.all().len(), 1);
+        office.queue.written(office.now, batch.id);
+        assert_eq!(office.all(), [], "once");
+    }
 }
 
 #[test]

@@ -316,6 +316,7 @@ impl Simulation {
         };
         let outcome = Outcome { behavior, settled: &settled, untried: &[], reason: None };
         let after = self.queue.finished(self.now, batch.id, &outcome);
+        self.queue.written(self.now, batch.id);
         for recipient in settled {
             // An admin may have taken it out meanwhile; nothing else does.
             match self.waiting.remove(&(batch.message, recipient)) {
@@ -459,6 +460,7 @@ fn turns_go_round_senders_of_very_different_volume() {
             let settled = &batch.recipients;
             let outcome = Outcome { behavior: Behavior::Well, settled, untried: &[], reason: None };
             queue.finished(START.after(MINUTE), batch.id, &outcome);
+            queue.written(START.after(MINUTE), batch.id);
         }
         // Each of the five gets every fifth turn or more: 5 × 5 turns, twice that with the turns
         // that go to destinations where only the large one has mail.

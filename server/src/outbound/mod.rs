@@ -35,7 +35,7 @@ use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{sleep, timeout};
 
 use grace_queue::admin::Which;
-use grace_queue::queue::{Batch, Lapse, Outcome, Queue};
+use grace_queue::queue::{Batch, BatchId, Lapse, Outcome, Queue};
 use grace_queue::time::Time;
 
 use self::attempt::{Fate, Report};
@@ -61,6 +61,9 @@ pub async fn run(
     ended
 }
 
+/// What was written down, and the attempt whose place it frees.
+type Settled = (Option<BatchId>, Result<Vec<u64>, Failure>);
+
 struct Runner {
     services: Services,
     orders: mpsc::Receiver<Order>,
@@ -68,7 +71,7 @@ struct Runner {
     attempts: JoinSet<Report>,
     /// Which batch a task tries.
     batches: HashMap<Id, Batch>,
-    settlements: JoinSet<Result<Vec<u64>, Failure>>,
+    settlements: JoinSet<Settled>,
     /// Recipients that an admin gave up while they were tried, and whether their sender is told: it
     /// is done when the attempt ends.
     doomed: HashMap<(u64, u32), bool>,
@@ -133,10 +136,11 @@ impl Runner {
             match lapse {
                 Lapse::Late { message, recipients, until, notice_at, .. } => {
                     let late = settle::Late { message, recipients, until, notice_at };
-                    self.settlements.spawn(settle::late(services, late));
+                    self.settlements.spawn(async { (None, settle::late(services, late).await) });
                 }
                 Lapse::Expired { message, recipients, .. } => {
-                    self.settlements.spawn(settle::expired(services, message, recipients));
+                    let expired = settle::expired(services, message, recipients);
+                    self.settlements.spawn(async { (None, expired.await) });
                 }
             }
         }
@@ -175,8 +179,10 @@ impl Runner {
             Outcome { behavior, settled: &settled, untried: &untried, reason: reason.as_deref() };
         let after = self.queue.finished(now(), batch.id, &outcome);
         let doomed = self.take_doomed(&batch, &settled);
+        let id = batch.id;
         let settlement = settle::Settlement { batch, fates, after, doomed };
-        self.settlements.spawn(settle::attempted(self.services.clone(), settlement));
+        let written = settle::attempted(self.services.clone(), settlement);
+        self.settlements.spawn(async move { (Some(id), written.await) });
         Ok(())
     }
 
@@ -194,19 +200,19 @@ impl Runner {
     }
 
     /// A settlement is on disk; there may be notifications to send.
-    async fn settled(
-        &mut self,
-        settled: Result<Result<Vec<u64>, Failure>, JoinError>,
-    ) -> Result<(), String> {
+    async fn settled(&mut self, settled: Result<Settled, JoinError>) -> Result<(), String> {
         match settled {
-            Ok(Ok(notifications)) => {
+            Ok((batch, Ok(notifications))) => {
+                if let Some(id) = batch {
+                    self.queue.written(now(), id);
+                }
                 for message in notifications {
                     rows::submitted(&self.services, &mut self.queue, now(), message)?;
                 }
                 Ok(())
             }
             // What was delivered stands in the rows still: nobody may go on as if it did not.
-            Ok(Err(failure)) => Err(format!("a delivery cannot be written down: {failure}")),
+            Ok((_, Err(failure))) => Err(format!("a delivery cannot be written down: {failure}")),
             Err(error) => Err(format!("writing down a delivery: {error}")),
         }
     }

@@ -25,7 +25,7 @@ impl Runner {
             }
             Order::Succeeded(success, message) => {
                 let told = settle::succeeded(self.services.clone(), success, *message);
-                self.settlements.spawn(told);
+                self.settlements.spawn(async { (None, told.await) });
                 Ok(())
             }
             Order::Change { filter, change, by, reply } => {

@@ -73,7 +73,9 @@ impl Office {
     ) -> After {
         let reason = (behavior != Behavior::Well).then_some("421 4.3.2 not now");
         let outcome = Outcome { behavior, settled, untried, reason };
-        self.queue.finished(self.now, batch.id, &outcome)
+        let after = self.queue.finished(self.now, batch.id, &outcome);
+        self.queue.written(self.now, batch.id);
+        after
     }
 
     pub(crate) fn pass(&mut self, time: Duration) {
