@@ -14,10 +14,12 @@ use std::fmt;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::Deserialize;
 
 use grace_ipc::event::Service;
+use grace_queue::settings::DELAYS_MAX;
 
 use self::limits::{
     Authenticity, AuthenticityWritten, Dns, DnsWritten, DoorRules, DoorRulesWritten, Limits,
@@ -188,7 +190,7 @@ impl Config {
             store: Store::check(&written.store)?,
             dns: Dns::check(&written.dns)?,
             authenticity: Authenticity::check(&written.authenticity)?,
-            queue: Outgoing::check(&written.queue)?,
+            queue: Outgoing::check(&written.queue).and_then(fitting)?,
             transport: Transport::check(&written.transport)?,
             try_mode: false,
         })
@@ -295,6 +297,31 @@ fn check_hostname(name: &str) -> Result<(), String> {
     Err(format!("hostname: {name:?} is not a host name such as \"mail.example.org\""))
 }
 
+/// The settings of the queue, if they fit each other.
+fn fitting(queue: Outgoing) -> Result<Outgoing, String> {
+    if queue.retry_after.len() > DELAYS_MAX {
+        return Err(format!("queue.retry_after: more than {DELAYS_MAX} times"));
+    }
+    let waits = Duration::from_secs(1)..=Duration::from_secs(24 * 3_600);
+    if let Some(wait) = queue.retry_after.iter().find(|wait| !waits.contains(&wait.0)) {
+        return Err(format!("queue.retry_after: {:?} is not between 1 s and 1 day", wait.0));
+    }
+    #[rustfmt::skip]
+    let pairs = [
+        ("retry_late_min_minutes", queue.retry_late_min_minutes,
+         "retry_late_max_minutes", queue.retry_late_max_minutes),
+        ("attempts_per_destination_start", queue.attempts_per_destination_start,
+         "attempts_per_destination_max", queue.attempts_per_destination_max),
+        ("back_off_first_s", queue.back_off_first_s, "back_off_max_s", queue.back_off_max_s),
+    ];
+    for (least, low, most, high) in pairs {
+        if low > high {
+            return Err(format!("queue.{least}: {low} is more than queue.{most}, {high}"));
+        }
+    }
+    Ok(queue)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -336,6 +363,14 @@ mod tests {
         let moved = "limits.journal_segment_bytes is store.segment_bytes now";
         check("[limits]\njournal_segment_bytes = 33554432", moved);
         check("[store]\njournal_io = 3", "invalid type: integer");
+        let many = vec!["\"1m\""; DELAYS_MAX + 1].join(",");
+        check(&format!("[queue]\nretry_after = [{many}]"), "queue.retry_after: more than 32 times");
+        check("[queue]\nretry_after = [\"0s\"]", "queue.retry_after: ");
+        let late = "[queue]\nretry_late_min_minutes = 300";
+        check(late, "queue.retry_late_min_minutes: 300 is more than queue.retry_late_max_minutes");
+        let start = "[queue]\nattempts_per_destination_start = 30";
+        check(start, "30 is more than queue.attempts_per_destination_max, 20");
+        check("[queue]\nback_off_max_s = 59", "60 is more than queue.back_off_max_s, 59");
         check("[tls]\ncertificate = \"c.pem\"", "missing field `key`");
     }
 
