@@ -3,8 +3,9 @@
 //!
 //! Not here: every way in which a record can be wrong (`server/src/domain_dns`).
 
-use grace_tests::house::House;
+use grace_tests::house::{Folder, House};
 use grace_tests::log;
+use grace_tests::policy_host::{Authority, PolicyHost};
 use grace_tests::zone::Zone;
 use serde_json::Value;
 
@@ -14,7 +15,14 @@ const ADDRESS: &str = "192.0.2.25";
 
 /// A server whose name has an address of the world, and a domain with keys.
 fn house(zone: &Zone) -> House {
-    let house = House::start_with(&format!("[dns]\nresolvers = [\"{}\"]\n", zone.address()));
+    house_with(zone, "mta_sts = \"off\"\n")
+}
+
+fn house_with(zone: &Zone, transport: &str) -> House {
+    let house = House::start_with(&format!(
+        "[dns]\nresolvers = [\"{}\"]\n[transport]\n{transport}",
+        zone.address()
+    ));
     house.ctl_ok(&["dkim", "create", DOMAIN]);
     house
 }
@@ -129,4 +137,42 @@ fn a_zone_is_filled_found_and_broken() {
     assert!(advice("TXT", "_dmarc.grace.test").contains("p=everything is no policy"));
     let stranger = house.ctl(&["domain", "dns", "far.test"]);
     assert_eq!(stranger.status.code(), Some(1), "only domains of this server");
+}
+
+#[test]
+fn the_policy_is_fetched_as_others_fetch_it() {
+    let (zone, folder, authority) = (Zone::start(), Folder::new(), Authority::new());
+    zone.a(HOST, ADDRESS);
+    zone.a("mta-sts.grace.test", "127.0.0.1");
+    let host = PolicyHost::start(&authority.identity("mta-sts.grace.test"), "");
+    let roots = authority.write(folder.path());
+    let house = house_with(
+        &zone,
+        &format!("mta_sts_port = {}\nroots = \"{}\"\n", host.port(), roots.display()),
+    );
+    let file = "https://mta-sts.grace.test/.well-known/mta-sts.txt";
+    let look = |verdict: &str, advice: &str| {
+        let (rows, _) = check(&house);
+        let row = row(&rows, "file", file);
+        assert_eq!(self::verdict(row), verdict, "{row}");
+        assert!(log::text(row, "advice").contains(advice), "{row}");
+    };
+    look("Wrong", "version");
+    let (rows, _) = check(&house);
+    host.say(log::text(row(&rows, "file", file), "value"));
+    look("Found", "testing");
+    host.say("version: STSv1\r\nmode: enforce\r\nmx: *.grace.test\r\nmax_age: 86400\r\n");
+    look("Found", "");
+    host.say("version: STSv1\nmode: enforce\nmx: mx.far.test\nmax_age: 86400\n");
+    look("Wrong", "it does not name mail.grace.test");
+    zone.forget("mta-sts.grace.test");
+    look("Missing", "it is not served: mta-sts.grace.test: ");
+    zone.a("mta-sts.grace.test", "127.0.0.1");
+    let stranger = PolicyHost::start(&Authority::new().identity("mta-sts.grace.test"), "");
+    let house = house_with(
+        &zone,
+        &format!("mta_sts_port = {}\nroots = \"{}\"\n", stranger.port(), roots.display()),
+    );
+    let (rows, _) = check(&house);
+    assert_eq!(verdict(row(&rows, "file", file)), "Wrong", "nobody believes its certificate");
 }

@@ -24,7 +24,10 @@ use crate::dns::{Failure, Resolver};
 use crate::services::Services;
 use crate::signing::record::Published;
 use crate::store::refusal::Refusal;
+use crate::store::transport::Mode;
 use crate::telemetry::bus::claim;
+use crate::transport::Transport;
+use crate::transport::sts::Unfit;
 
 /// Records asked about at once.
 const LOOKS_AT_ONCE_MAX: usize = 16;
@@ -52,6 +55,7 @@ pub(super) async fn all(
     let looker = Looker {
         dns: services.dns_anew.clone(),
         authenticity: services.authenticity.clone(),
+        transport: services.transport.clone(),
         facts: Arc::new(facts.clone()),
     };
     let (keys, mut findings) = tokio::join!(keys, looker.ask(&wanted, deadline));
@@ -72,6 +76,7 @@ pub(super) async fn all(
 struct Looker {
     dns: Resolver,
     authenticity: Authenticity,
+    transport: Transport,
     facts: Arc<Facts>,
 }
 
@@ -117,9 +122,9 @@ impl Looker {
             Look::NotOffered => self.not_offered(row).await,
             Look::Reverse(ip) => self.reverse(row, *ip).await,
             Look::Absent => Finding::new(DnsVerdict::Missing, Vec::new(), &row.advice),
-            Look::Dkim(_) | Look::Not => {
-                Finding::new(DnsVerdict::Unchecked, Vec::new(), &row.advice)
-            }
+            Look::PolicyFile => self.policy_file().await,
+            // The keys' owner looks for these.
+            Look::Dkim(_) => Finding::new(DnsVerdict::Unchecked, Vec::new(), &row.advice),
         }
     }
 
@@ -270,6 +275,34 @@ impl Looker {
             }
             Err(failure) => Finding::of(&failure, row),
         }
+    }
+
+    /// Fetches the policy as others do (RFC 8461 3.3), and looks whether it lets mail come here.
+    async fn policy_file(&self) -> Finding {
+        let Some(policies) = self.transport.policies() else {
+            let advice = "transport.mta_sts is off, so it is not fetched";
+            return Finding::new(DnsVerdict::Unchecked, Vec::new(), advice);
+        };
+        let Facts { domain, hostname, .. } = &*self.facts;
+        let policy = match policies.look(domain).await {
+            Ok(policy) => policy,
+            Err(Unfit::Missing(why)) => {
+                let advice = format!("it is not served: {why}");
+                return Finding::new(DnsVerdict::Missing, Vec::new(), advice);
+            }
+            Err(Unfit::Wrong(why)) => return Finding::new(DnsVerdict::Wrong, Vec::new(), why),
+        };
+        let found = policy.lines();
+        if policy.mode != Mode::None && !policy.names(hostname) {
+            let advice = format!("it does not name {hostname}: who obeys it brings no mail here");
+            return Finding::new(DnsVerdict::Wrong, found, advice);
+        }
+        let advice = match policy.mode {
+            Mode::Enforce => "",
+            Mode::Testing => "testing: what is wrong is reported, and mail comes nevertheless",
+            Mode::None => "its mode is none: there is no policy",
+        };
+        Finding::new(DnsVerdict::Found, found, advice)
     }
 
     async fn tlsa(&self, row: &DomainDnsRow, key: &[u8; 32]) -> Finding {

@@ -9,8 +9,8 @@
 //! ```
 //! Invariants: nothing is changed anywhere; an answer comes in `TIME_MAX`, whatever the DNS does;
 //! what others wrote is cut before it is told.
-//! Not here: how keys are made and their records compared (`signing`), whether a policy is there
-//! that HTTPS serves.
+//! Not here: how keys are made and their records compared (`signing`), fetching a policy
+//! (`transport`).
 
 mod check;
 mod facts;

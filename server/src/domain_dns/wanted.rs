@@ -65,8 +65,8 @@ pub(super) enum Look {
     Settings,
     /// The address has our name.
     Reverse(IpAddr),
-    /// Nobody is asked.
-    Not,
+    /// The policy itself, over HTTPS.
+    PolicyFile,
 }
 
 /// All records.
@@ -310,10 +310,9 @@ fn transport_policy(facts: &Facts) -> [Wanted; 3] {
         record(
             of_purpose,
             ("file", file, policy),
-            Look::Not,
+            Look::PolicyFile,
             "It is the policy: nobody on the way can switch encryption off or take the mail",
-        )
-        .advised("only the DNS is asked here: look with a browser whether the file is served"),
+        ),
     ]
 }
 

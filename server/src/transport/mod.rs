@@ -129,6 +129,12 @@ impl Transport {
         Ok(Self { dns, policies, results, counts: true, roots, required })
     }
 
+    /// Policies of others; `None`: they are not followed.
+    #[must_use]
+    pub fn policies(&self) -> Option<&Policies> {
+        self.policies.as_ref()
+    }
+
     /// The same, which counts nothing of servers: for who sends no mail.
     #[must_use]
     pub fn uncounted(&self) -> Self {

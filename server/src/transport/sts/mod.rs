@@ -50,6 +50,15 @@ pub enum Found {
     Policy(Policy),
 }
 
+/// Why a policy that is looked at helps nobody.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unfit {
+    /// Its host does not give it out.
+    Missing(String),
+    /// It does, and nobody believes it.
+    Wrong(String),
+}
+
 /// Policies of others. Cloning gives another handle.
 #[derive(Clone)]
 pub struct Policies {
@@ -96,6 +105,19 @@ impl Policies {
             (None, Ok(None)) => Found::None,
             (None, Err(failure)) => Found::Unknown(unasked(&failure)),
         }
+    }
+
+    /// The policy a domain's host gives out now, whatever its record says of it; nothing is kept or
+    /// counted.
+    ///
+    /// # Errors
+    /// Whether it is there at all, and what is wrong.
+    pub async fn look(&self, domain: &str) -> Result<Policy, Unfit> {
+        let text = self.fetcher.fetch(domain).await.map_err(|error| match error {
+            NotFetched::Failed(why) => Unfit::Missing(why),
+            NotFetched::BadCertificate(why) => Unfit::Wrong(why),
+        })?;
+        Policy::parse(&text).map_err(|error| Unfit::Wrong(error.to_string()))
     }
 
     /// Fetches a policy; where that fails, the kept one holds on.
