@@ -29,7 +29,7 @@ use crate::store::health;
 use crate::telemetry::bus::Bus;
 use crate::telemetry::log;
 use crate::telemetry::stop::Stop;
-use crate::{admin, imap, inbound, outbound, store, welcome};
+use crate::{admin, imap, inbound, open_files, outbound, store, welcome};
 
 /// The version of this build.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -51,6 +51,7 @@ pub async fn run(config: Config) -> Result<(), String> {
 
 /// Everything between the first and the last event.
 async fn serve(config: Arc<Config>, bus: &Bus) -> Result<(), String> {
+    open_files::raise(&config);
     let mut signals = Signals::new().map_err(|e| format!("signals cannot be heard: {e}"))?;
     let (services, orders) = furnish(Arc::clone(&config), bus)?;
     let doors = open_doors(&config, bus)?;

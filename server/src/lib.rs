@@ -21,6 +21,7 @@ pub mod imap;
 pub mod inbound;
 pub mod mailbox;
 pub mod net;
+pub mod open_files;
 pub mod outbound;
 pub mod outgoing;
 pub mod route;

@@ -7,6 +7,7 @@ use crate::tree::{self, nothing_breaks};
 /// sibling.
 const LEVELS: &[&[&str]] = &[
     &["config", "signals", "telemetry"],
+    &["open_files"],
     &["dkim", "dns", "net", "store"],
     &[
         "authenticity",
