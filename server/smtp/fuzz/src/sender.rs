@@ -8,6 +8,7 @@
 use std::time::{Duration, Instant};
 
 use grace_mail::address::{Charset, Mailbox};
+use grace_smtp::parameters::{ByMode, DeliverBy};
 use grace_smtp::path::{Recipient, ReversePath};
 use grace_smtp::sender::job::{Content, Job, JobRecipient, Message};
 use grace_smtp::sender::outcome::{Cause, Outcome};
@@ -137,6 +138,11 @@ fn job(number: usize) -> Job {
         returned: None,
         envelope_id: None,
         require_tls: number % 7 == 6,
+        deliver_by: (number % 11 == 10).then_some(DeliverBy {
+            time_s: 120,
+            mode: if number.is_multiple_of(2) { ByMode::Return } else { ByMode::Notify },
+            trace: number % 3 == 0,
+        }),
     }
 }
 

@@ -360,3 +360,99 @@ fn expect_said(world: &mut World, expected: &[u8]) {
     let (found, rest) = (found.escape_ascii().to_string(), world.said.escape_ascii());
     assert_eq!(found, expected.escape_ascii().to_string(), "before {rest:.200}");
 }
+
+/// Something of each kind that we find by ourselves, as conversations show it.
+fn found() -> Vec<Reason> {
+    let reply = || {
+        let raw = RawReply { code: 454, lines: vec!["not now".to_owned()] };
+        PeerReply::new(&raw, Stage::StartTls)
+    };
+    let all = vec![
+        Reason::Timeout(Stage::Greeting),
+        Reason::SlowReply,
+        Reason::SlowTransaction,
+        Reason::ConnectionLost(Stage::Greeting),
+        Reason::AnswerLost,
+        Reason::Garbage(String::new()),
+        Reason::ReplyTooLong,
+        Reason::Unexpected(reply()),
+        Reason::OutOfStep,
+        Reason::NoStartTls,
+        Reason::StartTlsRefused(reply()),
+        Reason::StartTlsInjection,
+        Reason::TlsFailed(String::new()),
+        Reason::NoLogin,
+        Reason::LoginNeedsTls,
+        Reason::LoginRefused(reply()),
+        Reason::TooLarge(0),
+        Reason::NoEightBit,
+        Reason::NoBinary,
+        Reason::NoUtf8,
+        Reason::NoRequireTls,
+        Reason::BodyFailed,
+        Reason::NoDeliverBy,
+        Reason::TooLate(0),
+        Reason::OwnName,
+    ];
+    // Whoever adds a reason is told here to add it above.
+    for reason in &all {
+        match reason {
+            Reason::Timeout(_) | Reason::SlowReply | Reason::SlowTransaction => {}
+            Reason::ConnectionLost(_) | Reason::AnswerLost | Reason::Garbage(_) => {}
+            Reason::ReplyTooLong | Reason::Unexpected(_) | Reason::OutOfStep => {}
+            Reason::NoStartTls | Reason::StartTlsRefused(_) | Reason::StartTlsInjection => {}
+            Reason::TlsFailed(_) | Reason::NoLogin | Reason::LoginNeedsTls => {}
+            Reason::LoginRefused(_) | Reason::TooLarge(_) | Reason::NoEightBit => {}
+            Reason::NoBinary | Reason::NoUtf8 | Reason::NoRequireTls | Reason::BodyFailed => {}
+            Reason::NoDeliverBy | Reason::TooLate(_) | Reason::OwnName => {}
+        }
+    }
+    all
+}
+
+/// What no conversation meets may be wrong, or never happen.
+#[test]
+fn everything_the_sender_finds_is_found_in_a_conversation() {
+    const CONVERSATIONS: &[&str] = &[
+        include_str!("tests/bodies.rs"),
+        include_str!("tests/both_sides.rs"),
+        include_str!("tests/endings.rs"),
+        include_str!("tests/envelopes.rs"),
+        include_str!("tests/garbage.rs"),
+        include_str!("tests/openings.rs"),
+    ];
+    let mut missing = Vec::new();
+    let is_met = |words: &str| CONVERSATIONS.iter().any(|text| text.contains(words));
+    for reason in found() {
+        let words = reason.to_string();
+        // What stands for a stage, a reply or a number differs.
+        let fixed = words.split(" in place of ").next().unwrap_or(&words);
+        let fixed = fixed.split_inclusive(" for ").next().unwrap_or(fixed);
+        let fixed = fixed.split([':', '0']).next().unwrap_or(fixed);
+        missing.extend((!is_met(fixed)).then(|| fixed.to_owned()));
+    }
+    let stages = [
+        Stage::Greeting,
+        Stage::Hello,
+        Stage::StartTls,
+        Stage::Auth,
+        Stage::Mail,
+        Stage::Rcpt,
+        Stage::Data,
+        Stage::Body,
+        Stage::End,
+        Stage::Reset,
+    ];
+    // What comes in answer to QUIT is of no interest, and nothing is said of it.
+    for stage in stages {
+        missing.extend((!is_met(&stage.to_string())).then(|| stage.to_string()));
+    }
+    for command in
+        ["EHLO", "HELO", "STARTTLS", "AUTH PLAIN", "AUTH LOGIN", "MAIL FROM:", "RCPT TO:"]
+            .into_iter()
+            .chain(["DATA", "BDAT", "RSET", "QUIT"])
+    {
+        missing.extend((!is_met(&format!("C: {command}"))).then(|| command.to_owned()));
+    }
+    assert_eq!(missing, [] as [String; 0]);
+}

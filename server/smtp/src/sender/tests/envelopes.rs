@@ -295,6 +295,28 @@ fn nobody_accepted() {
          S: 221 bye
          -- closed: failed: 502 5.5.1 not implemented",
     );
+    // Nor does one that breaks there; the recipient was spoken of.
+    for (end, closed) in [
+        ("+59s\n +1s", "4.4.2 timed out waiting for the reply to RSET"),
+        ("> gone", "4.4.2 connection lost waiting for the reply to RSET"),
+        ("S: 421 4.3.2 shutting down", "421 4.3.2 shutting down"),
+        ("S: what", "4.5.0 not a reply of SMTP: what"),
+    ] {
+        check_offered(
+            "HELP",
+            &format!(
+                "> send a@x.example b@y.example
+                 C: MAIL FROM:<a@x.example>
+                 S: 250 ok
+                 C: RCPT TO:<b@y.example>
+                 S: 550 no
+                 C: RSET
+                 -- b@y.example never 5.2.0 (recipient): \"550 no\"
+                 {end}
+                 -- closed: failed: {closed}"
+            ),
+        );
+    }
 }
 
 /// RFC 2920 3.1: a server may take DATA although it took nobody.
