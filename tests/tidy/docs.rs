@@ -11,6 +11,7 @@ const PAGES: &[&str] = &[
     "docs/CHANGELOG.md",
     "docs/DEVELOPING.md",
     "docs/admin-protocol.md",
+    "docs/benchmarks-smtp.md",
     "docs/benchmarks.md",
     "docs/configuration.md",
     "docs/gracedb-format.md",

@@ -1,7 +1,8 @@
 //! The servers that are compared, and how each is asked what it has.
 //!
 //! Invariant: settings are those of a fresh installation, but for ports, and for limits that keep
-//! strangers from doing what a load does: connections from one address, connections at once.
+//! strangers and stolen passwords from doing what a load does: connections from one address, mail
+//! of one account in an hour.
 //! Not here: the load.
 
 use std::fs;
@@ -159,6 +160,7 @@ impl Grace {
              submission = [\"127.0.0.1:{submission}\"]\nsubmissions = []\nimap = []\nimaps = []\n\
              admin = \"{at}/admin.sock\"\n\
              [limits]\nconnections_per_address_max = 1000\n\
+             [door]\nmessages_per_hour_account = 0\nrecipients_per_hour_account = 0\n\
              [queue]\nsmart_host = \"127.0.0.1:{sink}\"\n"
         );
         let file = folder.path().join("graced.toml");
