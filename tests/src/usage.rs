@@ -59,6 +59,14 @@ pub fn peak_kib(id: u32) -> u64 {
     field_kib(&status, "VmHWM:")
 }
 
+/// Lets [`peak_kib`] of process `id` begin anew with what it has now.
+///
+/// # Panics
+/// When the process is gone.
+pub fn forget_peak(id: u32) {
+    fs::write(format!("/proc/{id}/clear_refs"), "5").expect("the process is there and ours");
+}
+
 /// Processor time process `id` has used, in milliseconds.
 #[must_use]
 pub fn processor_ms(id: u32) -> u64 {
