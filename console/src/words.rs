@@ -275,7 +275,11 @@ fn mail_line(kind: &EventKind) -> Line {
         }
         EventKind::MessageIdentified { queue_id, sender, message_id, recipients, .. } => {
             let sentence = format!("{} → {}", from(sender), recipients.join(", "));
-            Line::new(Weight::Note, "named", sentence).detail(format!("{queue_id} · {message_id}"))
+            let named = match message_id.as_str() {
+                "" => queue_id.clone(),
+                id => format!("{queue_id} · {id}"),
+            };
+            Line::new(Weight::Note, "named", sentence).detail(named)
         }
         EventKind::RecipientRefused { sender, recipient, reply, .. } => {
             let sentence = format!("{} may not write to {recipient}: “{reply}”", from(sender));
