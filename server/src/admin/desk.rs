@@ -26,6 +26,7 @@ use super::directory;
 use super::figures::{self, Sums};
 use super::past;
 use super::routes;
+use super::shares;
 use crate::domain_dns;
 use crate::outgoing::{self, Changed};
 use crate::services::Services;
@@ -166,6 +167,15 @@ impl Desk {
             RequestBody::AliasTargetsList { domain } => self.alias_targets(domain.as_deref()),
             RequestBody::ForwardList { account } => self.forwards(account.as_deref()),
             RequestBody::RouteList => routes::all(&self.services),
+            RequestBody::QuotaList { of } => {
+                shares::quotas(&self.services.mailboxes, of.as_deref())
+            }
+            RequestBody::RightsList { owner, mailbox } => {
+                shares::rights(&self.services.mailboxes, &owner, mailbox.as_deref())
+            }
+            RequestBody::PublicList { domain } => {
+                shares::public(&self.services.mailboxes, domain.as_deref())
+            }
             change => {
                 self.change(change, by).await?;
                 Ok(Outcome::Answer(Answer::Done))
@@ -191,6 +201,10 @@ impl Desk {
     /// Every change an admin can make. The owner of what is changed tells of it in an event.
     async fn change(&self, change: RequestBody, by: &str) -> Result<(), Failure> {
         let directory = &self.services.directory;
+        let change = match shares::change(&self.services, change, by).await {
+            Ok(done) => return done.map_err(|e| refused(&e)),
+            Err(other) => other,
+        };
         let done = match change {
             RequestBody::DomainCreate { name } => {
                 directory.create_domain(&name, by).await.map(drop)
@@ -240,8 +254,8 @@ impl Desk {
             RequestBody::RouteRemove { of, pattern } => {
                 routes::remove(&self.services, of, &pattern, by).await
             }
-            // The session answers these itself; here they would be a request nobody wrote a hand
-            // for.
+            // The session or `shares` answers these; here they would be a request nobody wrote a
+            // hand for.
             RequestBody::Ping
             | RequestBody::ServerInfo
             | RequestBody::Stats
@@ -270,6 +284,14 @@ impl Desk {
             | RequestBody::AliasTargetsList { .. }
             | RequestBody::ForwardList { .. }
             | RequestBody::RouteList
+            | RequestBody::QuotaList { .. }
+            | RequestBody::QuotaSet { .. }
+            | RequestBody::RightsList { .. }
+            | RequestBody::RightsSet { .. }
+            | RequestBody::PublicList { .. }
+            | RequestBody::PublicCreate { .. }
+            | RequestBody::PublicDelete { .. }
+            | RequestBody::PublicRename { .. }
             | RequestBody::DeliveryTest { .. }
             | RequestBody::QueueChange { .. } => {
                 let text = format!("{} changes nothing", change.rule().name);

@@ -19,7 +19,7 @@ use crate::store::accounts::Account;
 use crate::store::failure::Failure;
 use crate::store::messages::{FirstPlace, MailboxRow, MessageRow, Origin, flag};
 use crate::store::outgoing::{self, Onward};
-use crate::store::quota::{Hold, Ledger};
+use crate::store::quota::{Hold, Ledger, Reached};
 use crate::store::seed;
 use crate::store::shares::owner_name;
 
@@ -152,7 +152,9 @@ impl Mailboxes {
             let hold = if alone { Hold::Strictly } else { Hold::UnlessFull };
             deliver_into(tx, seed::inbox, accounts, &message, hold)
         })?;
-        Ok(pending.await?)
+        let (placed, reached) = pending.await?;
+        self.tell_reached(TraceId(0), reached);
+        Ok(placed)
     }
 
     /// Delivers a message into the mailbox of each account for doubtful mail.
@@ -166,8 +168,9 @@ impl Mailboxes {
     ) -> Result<Vec<Placed>, Failure> {
         let hold = if accounts.len() == 1 { Hold::Strictly } else { Hold::UnlessFull };
         let put = |tx: &mut WriteTx<'_>| deliver_into(tx, seed::junk, accounts, &message, hold);
-        let pending = self.db.write(put)?;
-        Ok(pending.await?)
+        let (placed, reached) = self.db.write(put)?.await?;
+        self.tell_reached(TraceId(0), reached);
+        Ok(placed)
     }
 
     /// Appends messages to a mailbox, all or none (RFC 9051 6.3.12, RFC 3502). Done means on disk.
@@ -183,10 +186,11 @@ impl Mailboxes {
         let pending = self.db.write(|tx| {
             let mut ledger = Ledger::default();
             let placed = append_all(tx, mailbox, messages, &mut ledger)?;
-            ledger.settle(tx, Hold::Strictly)?;
-            Ok::<_, Failure>(placed)
+            let reached = ledger.settle(tx, Hold::Strictly)?;
+            Ok::<_, Failure>((placed, reached))
         })?;
-        let placed = pending.await?;
+        let (placed, reached) = pending.await?;
+        self.tell_reached(trace, reached);
         self.tell_appended(trace, &placed, messages);
         Ok(placed)
     }
@@ -220,6 +224,12 @@ impl Mailboxes {
         let placed = pending.await?;
         self.tell_appended(trace, &placed, &messages);
         placed.into_iter().next().ok_or(Failure::NoSuchMailbox)
+    }
+
+    fn tell_reached(&self, trace: TraceId, reached: Vec<Reached>) {
+        for Reached { of, percent } in reached {
+            self.bus.emit(trace, EventKind::QuotaReached { of, percent });
+        }
     }
 
     fn tell_appended(&self, trace: TraceId, placed: &[Placed], messages: &[(Birth, Uploaded)]) {
@@ -269,7 +279,7 @@ pub(crate) fn deliver(
     accounts: &[u64],
     message: &Uploaded,
 ) -> Result<Vec<Placed>, Failure> {
-    deliver_into(tx, seed::inbox, accounts, message, Hold::Not)
+    Ok(deliver_into(tx, seed::inbox, accounts, message, Hold::Not)?.0)
 }
 
 fn deliver_into(
@@ -278,7 +288,7 @@ fn deliver_into(
     accounts: &[u64],
     message: &Uploaded,
     hold: Hold,
-) -> Result<Vec<Placed>, Failure> {
+) -> Result<(Vec<Placed>, Vec<Reached>), Failure> {
     let mut accounts = accounts.to_vec();
     accounts.sort_unstable();
     accounts.dedup();
@@ -290,8 +300,7 @@ fn deliver_into(
     }
     let mut ledger = Ledger::default();
     let placed = place(tx, message, targets, &Birth::default(), &mut ledger)?;
-    ledger.settle(tx, hold)?;
-    Ok(placed)
+    Ok((placed, ledger.settle(tx, hold)?))
 }
 
 /// Puts a row per target.

@@ -23,6 +23,19 @@ const COUNTED: &str = "";
 /// Rows counted in one transaction: some milliseconds of work.
 const ROWS_AT_ONCE: usize = 1_000;
 
+/// Shares of a limit, in percent, that are told when they are reached: one for somebody to tidy up,
+/// one for an admin to ask what is up.
+const TOLD_PERCENT: [u32; 2] = [80, 95];
+
+/// A share of a limit was reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Reached {
+    /// Whose: an address, or `@domain`.
+    pub(crate) of: String,
+    /// As in [`TOLD_PERCENT`].
+    pub(crate) percent: u32,
+}
+
 /// How limits are held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Hold {
@@ -61,11 +74,12 @@ impl Ledger {
         }
     }
 
-    /// Writes down what changed.
+    /// Writes down what changed; says who is near a limit by it.
     ///
     /// # Errors
     /// Something would go beyond its limit, or the database failed.
-    pub(crate) fn settle(self, tx: &mut WriteTx<'_>, hold: Hold) -> Result<(), Failure> {
+    pub(crate) fn settle(self, tx: &mut WriteTx<'_>, hold: Hold) -> Result<Vec<Reached>, Failure> {
+        let mut reached = Vec::new();
         for (of, (messages, bytes)) in self.changes {
             if (messages, bytes) == (0, 0) {
                 continue;
@@ -80,9 +94,10 @@ impl Ledger {
             if !after.is_held(&before, hold) {
                 return Err(Failure::OverQuota);
             }
+            reached.extend(after.reached(&before));
             tx.put(&after)?;
         }
-        Ok(())
+        Ok(reached)
     }
 }
 
@@ -91,6 +106,25 @@ impl QuotaRow {
     pub(crate) fn is_full(&self) -> bool {
         (self.bytes_max > 0 && self.bytes >= self.bytes_max)
             || (self.messages_max > 0 && self.messages >= self.messages_max)
+    }
+
+    /// How much of the nearest limit is used, in percent.
+    fn percent(&self) -> u64 {
+        let share = |used: u64, max: u64| match max {
+            0 => 0,
+            max => u128::from(used) * 100 / u128::from(max),
+        };
+        let nearest =
+            share(self.bytes, self.bytes_max).max(share(self.messages, self.messages_max));
+        u64::try_from(nearest).unwrap_or(u64::MAX)
+    }
+
+    /// What was reached since.
+    fn reached(&self, before: &Self) -> Option<Reached> {
+        let (was, is) = (before.percent(), self.percent());
+        let passed = |percent: &&u32| was < u64::from(**percent) && u64::from(**percent) <= is;
+        let percent = TOLD_PERCENT.iter().rev().find(passed)?;
+        Some(Reached { of: self.of.clone(), percent: *percent })
     }
 
     /// Whether a limit is held by what is used now.
@@ -124,7 +158,7 @@ pub(super) fn forget_mailbox(tx: &mut WriteTx<'_>, row: &MailboxRow) -> Result<(
     if let Some(owner) = owner_name(tx, row.account)? {
         ledger.goes(&owner, u64::from(row.messages), row.bytes);
     }
-    ledger.settle(tx, Hold::Not)
+    ledger.settle(tx, Hold::Not).map(drop)
 }
 
 /// Has everything counted anew at the next start.
@@ -199,6 +233,10 @@ mod tests {
         check((50, 2), (51, 3), [true, true, true]);
         // Who has more than is allowed by now may still make room.
         check((500, 9), (400, 8), [true, true, true]);
+        let percent = |before, after| row(after, 1).reached(&row(before, 1)).map(|r| r.percent);
+        assert_eq!(percent(79, 80), Some(80));
+        assert_eq!(percent(10, 120), Some(95));
+        assert_eq!((percent(80, 94), percent(96, 99), percent(90, 10)), (None, None, None));
         let free = QuotaRow { bytes: u64::MAX, messages: 9, ..QuotaRow::default() };
         assert!(free.is_held(&QuotaRow::default(), Hold::Strictly) && !free.is_full());
         assert!(row(100, 1).is_full() && row(1, 3).is_full() && !row(99, 2).is_full());
