@@ -205,6 +205,10 @@ impl Desk {
             Ok(done) => return done.map_err(|e| refused(&e)),
             Err(other) => other,
         };
+        let change = match self.change_ways(change, by).await {
+            Ok(done) => return done.map_err(|e| refused(&e)),
+            Err(other) => other,
+        };
         let done = match change {
             RequestBody::DomainCreate { name } => {
                 directory.create_domain(&name, by).await.map(drop)
@@ -238,24 +242,7 @@ impl Desk {
                 directory.set_forward(&account, &targets, keeps, by).await
             }
             RequestBody::ForwardDelete { account } => directory.delete_forward(&account, by).await,
-            RequestBody::DkimCreate { domain } => {
-                self.services.signing.create(&domain, by).await.map(drop)
-            }
-            RequestBody::DkimActivate { domain, force } => {
-                self.services.signing.activate(&domain, force, by).await
-            }
-            RequestBody::DkimDelete { domain, selector } => {
-                self.services.signing.delete(&domain, &selector, by).await
-            }
-            RequestBody::RouteSet { of, pattern, to, password, sources } => {
-                let asked = routes::Asked { of, pattern, to, password, sources };
-                routes::set(&self.services, asked, by).await
-            }
-            RequestBody::RouteRemove { of, pattern } => {
-                routes::remove(&self.services, of, &pattern, by).await
-            }
-            // The session or `shares` answers these; here they would be a request nobody wrote a
-            // hand for.
+            // Others answer these, or did; here they would be a request nobody wrote a hand for.
             RequestBody::Ping
             | RequestBody::ServerInfo
             | RequestBody::Stats
@@ -273,6 +260,11 @@ impl Desk {
             | RequestBody::Cancel { .. }
             | RequestBody::QueueList { .. }
             | RequestBody::DkimList { .. }
+            | RequestBody::DkimCreate { .. }
+            | RequestBody::DkimActivate { .. }
+            | RequestBody::DkimDelete { .. }
+            | RequestBody::RouteSet { .. }
+            | RequestBody::RouteRemove { .. }
             | RequestBody::AliasList { .. }
             | RequestBody::AppPasswordList { .. }
             | RequestBody::AppPasswordCreate { .. }
@@ -299,6 +291,33 @@ impl Desk {
             }
         };
         done.map_err(|e| refused(&e))
+    }
+
+    /// Changes of keys that sign mail and of the ways it takes; a request that is none is given
+    /// back.
+    async fn change_ways(
+        &self,
+        change: RequestBody,
+        by: &str,
+    ) -> Result<Result<(), Refusal>, RequestBody> {
+        let signing = &self.services.signing;
+        Ok(match change {
+            RequestBody::DkimCreate { domain } => signing.create(&domain, by).await.map(drop),
+            RequestBody::DkimActivate { domain, force } => {
+                signing.activate(&domain, force, by).await
+            }
+            RequestBody::DkimDelete { domain, selector } => {
+                signing.delete(&domain, &selector, by).await
+            }
+            RequestBody::RouteSet { of, pattern, to, password, sources } => {
+                let asked = routes::Asked { of, pattern, to, password, sources };
+                routes::set(&self.services, asked, by).await
+            }
+            RequestBody::RouteRemove { of, pattern } => {
+                routes::remove(&self.services, of, &pattern, by).await
+            }
+            other => return Err(other),
+        })
     }
 
     fn aliases(&self, domain: Option<&str>) -> Result<Outcome, Failure> {

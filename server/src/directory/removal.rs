@@ -2,8 +2,8 @@
 //!
 //! Invariants: an account goes in one transaction with the last of its mailboxes, so that what is
 //! left of it after a crash can be deleted again; a domain goes only when nobody lives in it, and
-//! the keys that sign for it go in the same transaction; what was set about either goes with it, and
-//! so does what an account was allowed elsewhere.
+//! the keys that sign for it go in the same transaction; what was set about either goes with it,
+//! and so does what an account was allowed elsewhere.
 
 use gracedb::view::View as _;
 use gracedb::write::WriteTx;

@@ -24,8 +24,8 @@ fn is_shared(entry: &str) -> bool {
 }
 
 impl Mailboxes {
-    /// The annotations of a mailbox, or with 0 those of the account, by ascending name. Of a mailbox
-    /// of somebody else's: his shared ones, and one's own private ones (RFC 5464 3.1).
+    /// The annotations of a mailbox, or with 0 those of the account, by ascending name. Of a
+    /// mailbox of somebody else's: his shared ones, and one's own private ones (RFC 5464 3.1).
     ///
     /// # Errors
     /// The database failed.

@@ -3,8 +3,8 @@
 //! Every change is one transaction, or for very many messages a row of them (`batch`); what a
 //! function returns as done is on disk. The database wakes the sessions that watch the mailbox, and
 //! they read what changed since the mod-sequence they know.
-//! Invariants: UIDs of a mailbox only grow; a mailbox's counts agree with its messages, and what its
-//! owner uses with its counts.
+//! Invariants: UIDs of a mailbox only grow; a mailbox's counts agree with its messages, and what
+//! its owner uses with its counts.
 //! Not here: IMAP (`imap`), which command needs which right (`imap` asks `rights`).
 
 pub mod append;

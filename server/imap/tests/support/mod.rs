@@ -561,42 +561,10 @@ impl Client {
             Request::Read { uid, need, origin } => {
                 Answer::Message(mailbox.mails.get(&uid).map(|mail| read(mail, need, origin)))
             }
-            Request::Flags { uids, operation, flags, unchanged_since } => {
-                if refuses_flags {
-                    return Answer::Refused(Why::Broken);
-                }
-                // One right for all flags is enough to see that the session bears the answers.
-                if !rights.has_any("swt") {
-                    return Answer::Refused(Why::NoPermission);
-                }
-                let may_delete = rights.has(b't');
-                let mut refused = Vec::new();
-                let modseq = mailbox.modseq + 1;
-                for uid in uids {
-                    let Some(mail) = mailbox.mails.get_mut(&uid) else { continue };
-                    if unchanged_since.is_some_and(|since| mail.modseq > since) {
-                        refused.push(uid);
-                        continue;
-                    }
-                    let mut new = mail.flags.changed_by(operation, &flags);
-                    if !may_delete
-                        && mail.flags.has(SystemFlag::Deleted) != new.has(SystemFlag::Deleted)
-                    {
-                        let mut deleted = Flags::none();
-                        deleted.insert(SystemFlag::Deleted);
-                        new = new.changed_by(FlagOperation::Remove, &deleted);
-                    }
-                    if new != mail.flags {
-                        mail.flags = new;
-                        mail.modseq = modseq;
-                        mailbox.modseq = modseq;
-                    }
-                }
-                match may_delete {
-                    true => Answer::Flagged(refused),
-                    false => Answer::FlaggedPartly(refused),
-                }
-            }
+            request @ Request::Flags { .. } => match refuses_flags {
+                true => Answer::Refused(Why::Broken),
+                false => change_flags(mailbox, request, rights),
+            },
             Request::Expunge(_) if !rights.has(b'e') => Answer::Refused(Why::NoPermission),
             Request::Expunge(among) => {
                 let deleted = |(uid, mail): &(&u32, &Mail)| {
@@ -637,6 +605,42 @@ impl Client {
             }
             other => panic!("{other:?}"),
         }
+    }
+}
+
+/// Changes flags as far as these rights allow.
+fn change_flags(mailbox: &mut Mailbox, request: Request, rights: Rights) -> Answer {
+    let Request::Flags { uids, operation, flags, unchanged_since } = request else {
+        panic!("not about flags");
+    };
+    // One right for all flags is enough to see that the session bears the answers.
+    if !rights.has_any("swt") {
+        return Answer::Refused(Why::NoPermission);
+    }
+    let may_delete = rights.has(b't');
+    let mut refused = Vec::new();
+    let modseq = mailbox.modseq + 1;
+    for uid in uids {
+        let Some(mail) = mailbox.mails.get_mut(&uid) else { continue };
+        if unchanged_since.is_some_and(|since| mail.modseq > since) {
+            refused.push(uid);
+            continue;
+        }
+        let mut new = mail.flags.changed_by(operation, &flags);
+        if !may_delete && mail.flags.has(SystemFlag::Deleted) != new.has(SystemFlag::Deleted) {
+            let mut deleted = Flags::none();
+            deleted.insert(SystemFlag::Deleted);
+            new = new.changed_by(FlagOperation::Remove, &deleted);
+        }
+        if new != mail.flags {
+            mail.flags = new;
+            mail.modseq = modseq;
+            mailbox.modseq = modseq;
+        }
+    }
+    match may_delete {
+        true => Answer::Flagged(refused),
+        false => Answer::FlaggedPartly(refused),
     }
 }
 
