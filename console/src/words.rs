@@ -88,6 +88,7 @@ pub(crate) fn line(kind: &EventKind) -> Line {
         | EventKind::MessagesExpunged { .. }
         | EventKind::MailboxSelected { .. }
         | EventKind::MailboxChanged { .. }
+        | EventKind::QuotaReached { .. }
         | EventKind::DirectoryChanged { .. } => mail_line(kind),
         EventKind::RecipientSent { .. }
         | EventKind::RecipientDeferred { .. }
@@ -314,6 +315,10 @@ fn mail_line(kind: &EventKind) -> Line {
             let sentence = format!("Mailbox {mailbox} of {account}: {change}");
             Line::new(Weight::Change, "mailbox", sentence)
         }
+        EventKind::QuotaReached { of, percent } => {
+            let sentence = format!("{of} keeps {percent} % of what it may");
+            Line::new(Weight::Caution, "quota", sentence)
+        }
         EventKind::DirectoryChanged { what, change, by } => {
             let sentence = format!("{what}: {change} by {by}");
             Line::new(Weight::Change, "directory", sentence)
@@ -478,6 +483,7 @@ pub(crate) mod tests {
                 mailbox: text("Vendors"),
                 change: text("created"),
             },
+            EventKind::QuotaReached { of: text("otto@grace.test"), percent: 80 },
             EventKind::DirectoryChanged {
                 what: text("info@grace.test"),
                 change: text("created"),

@@ -430,6 +430,13 @@ pub enum EventKind {
         /// What it said.
         reason: String,
     },
+    /// An account, or a domain as a whole, has come to keep so much of what it may. Version 5.
+    QuotaReached {
+        /// The account's address, or `@domain`.
+        of: String,
+        /// How much, in percent of the limit it is nearest to.
+        percent: u32,
+    },
 }
 
 /// What an event is about. A subscription may ask for some of these only.
@@ -488,7 +495,7 @@ impl EventKind {
     #[rustfmt::skip]
     const fn row(&self) -> (&'static str, Topic, Version) {
         use Topic::{Connection, Directory, Login, Mailbox, Message, Server, Store};
-        use Version::{V1, V2, V3, V4};
+        use Version::{V1, V2, V3, V4, V5};
         match self {
             Self::ServerStarted { .. }       => ("ServerStarted",       Server,     V1),
             Self::ServerStopping             => ("ServerStopping",      Server,     V1),
@@ -527,6 +534,7 @@ impl EventKind {
             Self::BlockListChanged { .. }    => ("BlockListChanged",    Server,     V4),
             Self::MessageForwarded { .. }    => ("MessageForwarded",    Message,    V4),
             Self::SmartHostRefused { .. }    => ("SmartHostRefused",    Message,    V4),
+            Self::QuotaReached { .. }        => ("QuotaReached",        Mailbox,    V5),
         }
     }
 

@@ -21,6 +21,7 @@ use crate::event::{Event, Service, Topic, TraceId};
 use crate::queue::{QueueChange, QueueFilter, QueueRow};
 use crate::role::Role;
 use crate::route::{DeliveryStep, DeliveryVerdict, RouteOf, RouteRow, RouteTo};
+use crate::share::{PublicRow, QuotaRow, RightsRow};
 use crate::trace::{TraceFilter, TraceRow};
 use crate::version::Version;
 
@@ -350,6 +351,72 @@ pub enum RequestBody {
         /// From whom; none: from nobody, as notifications are.
         from: Option<String>,
     },
+    /// What accounts and domains use and may use: one, or all. Parts of [`Rows::Quotas`], then
+    /// [`Answer::ListEnd`]. Version 5.
+    QuotaList {
+        /// An account's address, or `@domain`.
+        of: Option<String>,
+    },
+    /// Sets what an account or a domain may use. Answered with [`Answer::Done`]. Version 5.
+    QuotaSet {
+        /// As [`QuotaRow::of`].
+        of: String,
+        /// As [`QuotaRow::bytes_max`]; none: as it was.
+        bytes_max: Option<u64>,
+        /// As [`QuotaRow::messages_max`]; none: as it was.
+        messages_max: Option<u64>,
+    },
+    /// Who may do what: with one mailbox, or with all of an owner that others have rights on. Parts
+    /// of [`Rows::Rights`], then [`Answer::ListEnd`]. Version 5.
+    RightsList {
+        /// An account's address, or `@domain`.
+        owner: String,
+        /// Only this mailbox of theirs.
+        mailbox: Option<String>,
+    },
+    /// Changes what somebody may do with a mailbox. Answered with [`Answer::Done`]. Version 5.
+    RightsSet {
+        /// As [`RightsRow::owner`].
+        owner: String,
+        /// As [`RightsRow::mailbox`].
+        mailbox: String,
+        /// As [`RightsRow::who`].
+        who: String,
+        /// `lrs`: these and no others; `+w`: these too; `-w`: these no more; empty: none.
+        rights: String,
+    },
+    /// Public mailboxes, all or those of one domain. Parts of [`Rows::Public`], then
+    /// [`Answer::ListEnd`]. Version 5.
+    PublicList {
+        /// Only those of this domain.
+        domain: Option<String>,
+    },
+    /// Makes a public mailbox. Answered with [`Answer::Done`]. Version 5.
+    PublicCreate {
+        /// Its domain.
+        domain: String,
+        /// Its name.
+        name: String,
+        /// What `anyone` of the domain may do with it.
+        rights: String,
+    },
+    /// Removes a public mailbox and all that is in it, for good. Answered with [`Answer::Done`].
+    /// Version 5.
+    PublicDelete {
+        /// Its domain.
+        domain: String,
+        /// Its name.
+        name: String,
+    },
+    /// Renames a public mailbox, and those below it. Answered with [`Answer::Done`]. Version 5.
+    PublicRename {
+        /// Its domain.
+        domain: String,
+        /// Its name.
+        name: String,
+        /// Its new name.
+        to: String,
+    },
 }
 
 /// What a request needs.
@@ -369,7 +436,7 @@ impl RequestBody {
     #[rustfmt::skip]
     pub const fn rule(&self) -> Rule {
         use Role::{Operator, Owner, Viewer};
-        use Version::{V1, V2, V3, V4};
+        use Version::{V1, V2, V3, V4, V5};
         let (name, needs, since) = match self {
             Self::Ping                      => ("Ping",               Viewer,   V1),
             Self::ServerInfo                => ("ServerInfo",         Viewer,   V1),
@@ -419,6 +486,14 @@ impl RequestBody {
             Self::RouteSet { .. }           => ("RouteSet",           Owner,    V4),
             Self::RouteRemove { .. }        => ("RouteRemove",        Owner,    V4),
             Self::DeliveryTest { .. }       => ("DeliveryTest",       Operator, V4),
+            Self::QuotaList { .. }          => ("QuotaList",          Viewer,   V5),
+            Self::QuotaSet { .. }           => ("QuotaSet",           Operator, V5),
+            Self::RightsList { .. }         => ("RightsList",         Viewer,   V5),
+            Self::RightsSet { .. }          => ("RightsSet",          Operator, V5),
+            Self::PublicList { .. }         => ("PublicList",         Viewer,   V5),
+            Self::PublicCreate { .. }       => ("PublicCreate",       Operator, V5),
+            Self::PublicDelete { .. }       => ("PublicDelete",       Owner,    V5),
+            Self::PublicRename { .. }       => ("PublicRename",       Operator, V5),
         };
         Rule { name, needs, since }
     }
@@ -536,6 +611,12 @@ pub enum Rows {
     Routes(Vec<RouteRow>),
     /// Steps of a test, in their order. Version 4.
     DeliverySteps(Vec<DeliveryStep>),
+    /// What accounts and domains use and may use, in the order of their names. Version 5.
+    Quotas(Vec<QuotaRow>),
+    /// Who may do what with mailboxes, in the order of their names. Version 5.
+    Rights(Vec<RightsRow>),
+    /// Public mailboxes, in the order of their domains and names. Version 5.
+    Public(Vec<PublicRow>),
 }
 
 /// One local domain.

@@ -68,6 +68,9 @@ impl fmt::Display for EventKind {
             E::MailboxChanged { account, mailbox, change } => {
                 write!(f, "mailbox {} of {}: {}", Plain(mailbox), Plain(account), Plain(change))
             }
+            E::QuotaReached { of, percent } => {
+                write!(f, "{} keeps {percent} % of what it may", Plain(of))
+            }
             E::DirectoryChanged { what, change, by } => {
                 write!(f, "{} {} by {}", Plain(what), Plain(change), Plain(by))
             }

@@ -24,7 +24,7 @@ use grace_ipc::event::TraceId;
 use graced::config::limits::Limits;
 use graced::directory::{Directory, Person};
 use graced::mailbox::Mailboxes;
-use graced::mailbox::change::{FlagChange, FlagVerb};
+use graced::mailbox::change::{FlagChange, FlagMask, FlagVerb};
 use graced::store::messages::{MailboxRow, MessageRow, flag};
 use graced::store::{self, seed::INBOX};
 use graced::telemetry::bus::Bus;
@@ -108,7 +108,8 @@ impl House {
 
     async fn flag(&self, mailbox: u64, uids: &[u32], flags: u8) {
         let (verb, keywords) = (FlagVerb::Add, Vec::new());
-        let change = FlagChange { verb, flags, keywords, unchanged_since: None };
+        let within = FlagMask::ALL;
+        let change = FlagChange { verb, flags, keywords, unchanged_since: None, within };
         self.mailboxes.store_flags(mailbox, uids, &change).await.unwrap();
     }
 

@@ -116,6 +116,7 @@ fn furnish(config: Arc<Config>, bus: &Bus) -> Result<(Services, Receiver<Order>)
     bus.emit(TraceId(0), event);
     store::copied::renew(&db)
         .map_err(|e| format!("the restored database cannot be made ready: {e}"))?;
+    store::quota::count_once(&db).map_err(|e| format!("usage cannot be counted: {e}"))?;
     Services::new(config, bus.clone(), db)
 }
 

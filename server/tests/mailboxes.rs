@@ -18,7 +18,7 @@ use graced::directory::login::Login;
 use graced::directory::{Destination, Directory, Person};
 use graced::mailbox::Mailboxes;
 use graced::mailbox::append::Birth;
-use graced::mailbox::change::{FlagChange, FlagVerb};
+use graced::mailbox::change::{FlagChange, FlagMask, FlagVerb};
 use graced::mailbox::expunge::Expunged;
 use graced::mailbox::read::{Changes, Opened};
 use graced::store::failure::Failure;
@@ -119,7 +119,9 @@ impl House {
     }
 
     async fn flag(&self, mailbox: u64, uids: &[u32], verb: FlagVerb, flags: u8) {
-        let change = FlagChange { verb, flags, keywords: Vec::new(), unchanged_since: None };
+        let within = FlagMask::ALL;
+        let change =
+            FlagChange { verb, flags, keywords: Vec::new(), unchanged_since: None, within };
         self.mailboxes.store_flags(mailbox, uids, &change).await.expect("stored");
     }
 

@@ -191,13 +191,13 @@ fn are_all_variants<T: Serialize + DeserializeOwned + Debug>(all: impl IntoItera
 #[test]
 fn every_variant_has_a_sample() {
     are_all_variants(samples::events().into_iter().map(|event| event.kind));
-    are_all_variants(samples::requests().into_iter().map(|(_, request)| request.body).take(48));
+    are_all_variants(samples::requests().into_iter().map(|(_, request)| request.body).take(56));
     are_all_variants(samples::CODES);
     are_all_variants(Service::ALL);
     are_all_variants(Topic::ALL);
     has_variants::<ServerMessage>(3);
     has_variants::<Outcome>(3);
-    has_variants::<Rows>(17);
+    has_variants::<Rows>(20);
     has_variants::<Answer>(15);
     has_variants::<PushBody>(2);
     are_all_variants([

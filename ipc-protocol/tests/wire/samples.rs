@@ -20,6 +20,7 @@ use grace_ipc::queue::{QueueChange, QueueFilter, QueueRow};
 use grace_ipc::route::{
     DeliveryStep, DeliveryVerdict, RouteOf, RouteRow, RouteTls, RouteTo, StepKind, StepResult,
 };
+use grace_ipc::share::{PublicRow, QuotaRow, RightsRow};
 use grace_ipc::trace::{TraceFilter, TraceOutcome, TraceRow};
 
 /// Every request, by name.
@@ -75,7 +76,7 @@ pub(crate) fn requests() -> Vec<(String, Request)> {
         RequestBody::AliasDelete { address: "@example.org".into() },
     ];
     let bodies = bodies.into_iter().chain(of_people());
-    let named = bodies.chain(of_routes()).enumerate().map(|(place, body)| {
+    let named = bodies.chain(of_routes()).chain(of_shares()).enumerate().map(|(place, body)| {
         let id = u32::try_from(place).unwrap() + 1;
         (format!("request-{}", body.rule().name), Request { id, body })
     });
@@ -104,7 +105,13 @@ pub(crate) fn requests() -> Vec<(String, Request)> {
         extra("TraceSearch-deferred", trace_search(Some(TraceOutcome::Deferred))),
         extra("TraceSearch-failed", trace_search(Some(TraceOutcome::Failed))),
     ];
-    let more = more_of_routes().into_iter().map(|(name, body)| extra(name, body));
+    let quota = RequestBody::QuotaSet {
+        of: "info@example.org".into(),
+        bytes_max: None,
+        messages_max: Some(0),
+    };
+    let more = more_of_routes().into_iter().chain([("QuotaSet-messages", quota)]);
+    let more = more.map(|(name, body)| extra(name, body));
     named.chain(extras).chain(more).collect()
 }
 
@@ -165,6 +172,59 @@ fn of_routes() -> Vec<RequestBody> {
             from: Some("info@example.org".into()),
         },
     ]
+}
+
+/// What is asked about shared mailboxes and quota.
+fn of_shares() -> Vec<RequestBody> {
+    let (domain, name) = (|| "example.org".to_owned(), || "News".to_owned());
+    vec![
+        RequestBody::QuotaList { of: None },
+        RequestBody::QuotaSet {
+            of: "@example.org".into(),
+            bytes_max: Some(65_536),
+            messages_max: None,
+        },
+        RequestBody::RightsList { owner: "info@example.org".into(), mailbox: Some("INBOX".into()) },
+        RequestBody::RightsSet {
+            owner: "@example.org".into(),
+            mailbox: name(),
+            who: "anyone".into(),
+            rights: "+lr".into(),
+        },
+        RequestBody::PublicList { domain: None },
+        RequestBody::PublicCreate { domain: domain(), name: name(), rights: "lr".into() },
+        RequestBody::PublicDelete { domain: domain(), name: name() },
+        RequestBody::PublicRename { domain: domain(), name: name(), to: "Old/News".into() },
+    ]
+}
+
+fn quotas() -> Vec<QuotaRow> {
+    let row = QuotaRow {
+        of: "info@example.org".into(),
+        bytes: 251,
+        bytes_max: 65_536,
+        messages: 1,
+        messages_max: 0,
+    };
+    vec![QuotaRow { of: "@example.org".into(), ..row.clone() }, row]
+}
+
+fn rights() -> Vec<RightsRow> {
+    vec![RightsRow {
+        owner: "info@example.org".into(),
+        mailbox: "INBOX".into(),
+        who: "-anyone".into(),
+        rights: "lrs".into(),
+    }]
+}
+
+fn public() -> Vec<PublicRow> {
+    vec![PublicRow {
+        domain: "example.org".into(),
+        name: "News".into(),
+        messages: 1,
+        stored_bytes: 251,
+    }]
 }
 
 fn more_of_routes() -> Vec<(&'static str, RequestBody)> {
@@ -467,6 +527,9 @@ pub(crate) fn answers() -> Vec<(String, ServerMessage)> {
         ("reply-QueueChanged", reply(Outcome::Done(Answer::QueueChanged { recipients: 65_536 }))),
         ("reply-Part-Routes", reply(Outcome::Part(Rows::Routes(routes())))),
         ("reply-Part-DeliverySteps", reply(Outcome::Part(Rows::DeliverySteps(steps())))),
+        ("reply-Part-Quotas", reply(Outcome::Part(Rows::Quotas(quotas())))),
+        ("reply-Part-Rights", reply(Outcome::Part(Rows::Rights(rights())))),
+        ("reply-Part-Public", reply(Outcome::Part(Rows::Public(public())))),
         (
             "reply-QueueOrdered",
             reply(Outcome::Done(Answer::QueueOrdered { recipients: 65_536, underway: 251 })),
@@ -568,6 +631,9 @@ pub(crate) fn server_variant(message: &ServerMessage) -> Vec<&'static str> {
             Outcome::Part(Rows::Forwards(_)) => vec!["Reply", "Part", "Forwards"],
             Outcome::Part(Rows::Routes(_)) => vec!["Reply", "Part", "Routes"],
             Outcome::Part(Rows::DeliverySteps(_)) => vec!["Reply", "Part", "DeliverySteps"],
+            Outcome::Part(Rows::Quotas(_)) => vec!["Reply", "Part", "Quotas"],
+            Outcome::Part(Rows::Rights(_)) => vec!["Reply", "Part", "Rights"],
+            Outcome::Part(Rows::Public(_)) => vec!["Reply", "Part", "Public"],
             Outcome::Failed(failure) => vec!["Reply", "Failed", code_name(failure.code)],
             Outcome::Done(answer) => match answer {
                 Answer::Done => vec!["Reply", "Done", "Done"],
@@ -591,7 +657,7 @@ pub(crate) fn server_variant(message: &ServerMessage) -> Vec<&'static str> {
 }
 
 /// All of what [`server_variant`] can give.
-pub(crate) const SERVER_VARIANTS: [&[&str]; 34] = [
+pub(crate) const SERVER_VARIANTS: [&[&str]; 37] = [
     &["Push", "Events"],
     &["Push", "Stats"],
     &["Reply", "Part", "Domains"],
@@ -626,6 +692,9 @@ pub(crate) const SERVER_VARIANTS: [&[&str]; 34] = [
     &["Reply", "Part", "DeliverySteps"],
     &["Reply", "Done", "QueueOrdered"],
     &["Reply", "Done", "DeliveryTested"],
+    &["Reply", "Part", "Quotas"],
+    &["Reply", "Part", "Rights"],
+    &["Reply", "Part", "Public"],
 ];
 
 fn progress() -> DbProgress {
@@ -958,5 +1027,6 @@ fn outgoing() -> Vec<EventKind> {
             login: "info@example.org".into(),
             reason: text("535 5.7.8 no"),
         },
+        EventKind::QuotaReached { of: "@example.org".into(), percent: 95 },
     ]
 }

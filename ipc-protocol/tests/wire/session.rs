@@ -279,6 +279,14 @@ fn a_role_may_do_what_the_table_says() {
         ("RouteSet",           Role::Owner),
         ("RouteRemove",        Role::Owner),
         ("DeliveryTest",       Role::Operator),
+        ("QuotaList",          Role::Viewer),
+        ("QuotaSet",           Role::Operator),
+        ("RightsList",         Role::Viewer),
+        ("RightsSet",          Role::Operator),
+        ("PublicList",         Role::Viewer),
+        ("PublicCreate",       Role::Operator),
+        ("PublicDelete",       Role::Owner),
+        ("PublicRename",       Role::Operator),
     ];
     let mut walked = 0;
     for (_, Request { body, .. }) in samples::requests() {

@@ -214,6 +214,8 @@ pub enum StatusItem {
     Unseen,
     /// DELETED
     Deleted,
+    /// DELETED-STORAGE (RFC 9208)
+    DeletedStorage,
     /// SIZE (RFC 8438)
     Size,
     /// HIGHESTMODSEQ (RFC 7162)
@@ -226,13 +228,14 @@ pub enum StatusItem {
 
 impl StatusItem {
     /// Every item with its wire spelling.
-    pub const NAMES: [(Self, &str); 10] = [
+    pub const NAMES: [(Self, &str); 11] = [
         (Self::Messages, "MESSAGES"),
         (Self::Recent, "RECENT"),
         (Self::UidNext, "UIDNEXT"),
         (Self::UidValidity, "UIDVALIDITY"),
         (Self::Unseen, "UNSEEN"),
         (Self::Deleted, "DELETED"),
+        (Self::DeletedStorage, "DELETED-STORAGE"),
         (Self::Size, "SIZE"),
         (Self::HighestModSeq, "HIGHESTMODSEQ"),
         (Self::AppendLimit, "APPENDLIMIT"),

@@ -79,6 +79,8 @@ pub enum Request {
     Mailboxes,
     /// Figures of one mailbox. Status.
     Status(MailboxName),
+    /// The same with [`Status::deleted_size`], which takes a walk. Status.
+    StatusDeleted(MailboxName),
     /// The annotations of a mailbox, or of the account. Metadata.
     Metadata(Option<MailboxName>),
     /// Set annotations, or remove those without a value, all or none. Done.
@@ -91,6 +93,8 @@ pub enum Request {
     DeleteAcl(MailboxName, String),
     /// What the account may do with a mailbox. Rights.
     MyRights(MailboxName),
+    /// Which rights on a mailbox somebody cannot lose, whom this one may give all others. Rights.
+    ListRights(MailboxName, String),
     /// How full a quota root is (RFC 9208). Quota, with that root.
     Quota(String),
     /// How full those roots are that a mailbox counts to. Quota.
@@ -232,7 +236,7 @@ pub enum Answer {
     Metadata(Vec<(Entry, Vec<u8>)>),
     /// To [`Request::Acl`]: identifiers and their rights.
     Acl(Vec<(String, Rights)>),
-    /// To [`Request::MyRights`].
+    /// To [`Request::MyRights`] and [`Request::ListRights`].
     Rights(Rights),
     /// To [`Request::Quota`] and [`Request::QuotaRoots`].
     Quota(Vec<Quota>),
@@ -252,6 +256,9 @@ pub enum Answer {
     Keys(Vec<Keys>),
     /// To [`Request::Flags`]: messages that were left alone because they changed meanwhile.
     Flagged(Vec<u32>),
+    /// To [`Request::Flags`], where some of the flags are not this one's to change and were left
+    /// alone (RFC 4314 4): the same.
+    FlaggedPartly(Vec<u32>),
     /// To [`Request::Copy`].
     Copied {
         /// UIDVALIDITY of the target.
@@ -297,13 +304,15 @@ pub enum Why {
     LoginLimited,
     /// There is no such mailbox.
     NoSuchMailbox,
+    /// The right to do that is missing (RFC 4314).
+    NoPermission,
     /// The name is taken.
     Exists,
     /// It is never allowed; why.
     NotAllowed(String),
     /// A limit is reached; which.
     Limit(String),
-    /// The account is full.
+    /// Whose mailbox it is keeps as much as may be.
     OverQuota,
     /// The URL names nothing that can be read here; the URL.
     BadUrl(String),
@@ -345,6 +354,8 @@ pub struct Status {
     pub deleted: u64,
     /// Sum of sizes in bytes.
     pub size: u64,
+    /// The same of those that have `\Deleted`, if that was asked for.
+    pub deleted_size: u64,
     /// The UID the next message gets.
     pub uid_next: u32,
     /// UIDVALIDITY.
@@ -364,6 +375,8 @@ pub struct Opened {
     pub uid_next: u32,
     /// The newest modification sequence.
     pub modseq: u64,
+    /// What this one may do with it.
+    pub rights: Rights,
     /// Its messages by ascending UID.
     pub rows: Vec<Row>,
 }

@@ -13,6 +13,12 @@ use base64::{Engine, alphabet, engine};
 /// What separates the levels of a name.
 pub const SEPARATOR: char = '/';
 
+/// The level above what other people share (RFC 2342 3): what most servers call it.
+pub const OTHER_USERS: &str = "Other Users";
+
+/// The level above mailboxes that are nobody's own (RFC 2342 3): the shortest word for it.
+pub const PUBLIC: &str = "Public";
+
 /// Longest name, in bytes of UTF-8. A client's screen ends long before.
 pub const NAME_BYTES_MAX: usize = 1_000;
 
@@ -80,6 +86,12 @@ impl MailboxName {
     /// Whether this is the INBOX.
     pub fn is_inbox(&self) -> bool {
         &*self.0 == "INBOX"
+    }
+
+    /// Whether it is in nobody else's namespace (RFC 2342).
+    pub fn is_personal(&self) -> bool {
+        let top = self.0.split(SEPARATOR).next().unwrap_or_default();
+        ![OTHER_USERS, PUBLIC].contains(&top)
     }
 
     /// Whether `self` lies below `parent`, at any depth.

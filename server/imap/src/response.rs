@@ -43,6 +43,8 @@ pub enum Code {
     Modified(String),
     /// There is no such mailbox (RFC 5530).
     Nonexistent,
+    /// The right to do that is missing (RFC 5530).
+    NoPerm,
     /// The account is full (RFC 5530).
     OverQuota,
     /// Flags that can be changed for good.
@@ -112,6 +114,7 @@ impl Code {
             Self::Limit => "LIMIT",
             Self::Modified(set) => return format!("MODIFIED {set}"),
             Self::Nonexistent => "NONEXISTENT",
+            Self::NoPerm => "NOPERM",
             Self::OverQuota => "OVERQUOTA",
             Self::PermanentFlags(flags) => return format!("PERMANENTFLAGS ({flags})"),
             Self::PrivacyRequired => "PRIVACYREQUIRED",

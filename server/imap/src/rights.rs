@@ -1,7 +1,8 @@
 //! Rights on mailboxes (RFC 4314 2).
 //!
 //! Invariants: a [`Rights`] holds letters of the RFC alone, each once, in its order; the obsolete
-//! `c` and `d` are read and written beside what they stand for.
+//! `c` (create: `k` and `x`) and `d` (delete: `t` and `e`) are read and written beside what they
+//! stand for.
 //! Not here: who has which (the driver).
 
 use std::fmt;
@@ -22,8 +23,8 @@ impl Rights {
         let mut rights = Self::default();
         for letter in text.bytes() {
             match letter {
-                // RFC 4314 2.1.1: c is create, d is everything about removal.
-                b'c' => rights = rights.and(b"k"),
+                // RFC 4314 2.1.1: c is about mailboxes, d about messages.
+                b'c' => rights = rights.and(b"kx"),
                 b'd' => rights = rights.and(b"te"),
                 letter if LETTERS.contains(&letter) => rights = rights.and(&[letter]),
                 _ => return None,
@@ -35,6 +36,30 @@ impl Rights {
     fn and(self, letters: &[u8]) -> Self {
         let bit = |letter: &u8| LETTERS.iter().position(|known| known == letter);
         Self(letters.iter().filter_map(bit).fold(self.0, |bits, at| bits | 1 << at))
+    }
+
+    /// As bits, the first for `l`.
+    pub fn bits(self) -> u16 {
+        self.0
+    }
+
+    /// From [`bits`](Self::bits); those that stand for no right are left out.
+    pub fn from_bits(bits: u16) -> Self {
+        Self(bits & Self::ALL.0)
+    }
+
+    /// Whether one of these rights is among them.
+    pub fn has_any(self, letters: &str) -> bool {
+        letters.bytes().any(|letter| self.has(letter))
+    }
+
+    /// Each right by itself, and then the obsolete ones that are among them.
+    pub fn letters(self) -> impl Iterator<Item = char> {
+        let plain = LETTERS.iter().filter(move |letter| self.has(**letter));
+        // RFC 4314 2.1.1: old clients look for these, with any of what they stand for.
+        let old = [(self.has_any("kx"), b'c'), (self.has_any("te"), b'd')];
+        let old = old.into_iter().filter_map(|(has, letter)| has.then_some(letter));
+        plain.copied().chain(old).map(char::from)
     }
 
     /// Whether a right is among them.
@@ -58,12 +83,7 @@ impl Rights {
 
 impl fmt::Display for Rights {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for letter in LETTERS.iter().filter(|letter| self.has(**letter)) {
-            fmt::Write::write_char(f, char::from(*letter))?;
-        }
-        // RFC 4314 2.1.1: old clients look for these.
-        let old = [(self.has(b'k'), "c"), (self.has(b't') && self.has(b'e'), "d")];
-        old.iter().filter(|(has, _)| *has).try_for_each(|(_, letter)| f.write_str(letter))
+        self.letters().try_for_each(|letter| fmt::Write::write_char(f, letter))
     }
 }
 
@@ -102,6 +122,10 @@ impl RightsChange {
 mod tests {
     use super::*;
 
+    fn has_bits(text: &str) -> u16 {
+        Rights::parse(text).expect("rights").bits()
+    }
+
     #[test]
     fn letters() {
         let check = |text: &str, shown: Option<&str>| {
@@ -111,13 +135,16 @@ mod tests {
         check("", Some(""));
         check("srl", Some("lrs"));
         check("llr", Some("lr"));
-        check("c", Some("kc"));
+        check("c", Some("kxc"));
+        check("x", Some("xc"));
         check("d", Some("ted"));
         check("te", Some("ted"));
-        check("t", Some("t"));
+        check("t", Some("td"));
         check("lrz", None);
         check("L", None);
         assert_eq!(Rights::ALL.to_string(), "lrswipkxteacd");
+        assert_eq!(Rights::from_bits(u16::MAX), Rights::ALL);
+        assert_eq!(Rights::from_bits(has_bits("ra")).to_string(), "ra");
         let has = Rights::parse("lrs").expect("rights");
         let change = |text: &str| RightsChange::parse(text).expect("a change").apply(has);
         assert_eq!(change("+w").to_string(), "lrsw");

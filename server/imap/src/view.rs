@@ -14,6 +14,7 @@ use std::ops::RangeInclusive;
 
 use crate::flags::{Flags, Keyword, SystemFlag};
 use crate::response::Out;
+use crate::rights::Rights;
 use crate::set::{Ranges, SequenceSet};
 
 /// A message as a session sees it.
@@ -38,6 +39,8 @@ pub struct Changes {
     pub rows: Vec<Row>,
     /// UIDs that are gone, in any order; unknown ones are passed over.
     pub vanished: Vec<RangeInclusive<u32>>,
+    /// What this one may do with the mailbox from now on, if that has changed.
+    pub rights: Option<Rights>,
 }
 
 /// What may be told at this moment (RFC 9051 7.5.1).
@@ -134,6 +137,24 @@ impl View {
     pub fn flag_names(&self) -> String {
         let system = SystemFlag::ALL.iter().map(|flag| flag.name());
         let names: Vec<&str> = system.chain(self.keywords.iter().map(Keyword::as_str)).collect();
+        names.join(" ")
+    }
+
+    /// The flags that can be changed for good with these rights (RFC 4314 5.1.1), for
+    /// PERMANENTFLAGS.
+    pub fn permanent_flags(&self, rights: Rights) -> String {
+        let may = |flag: &SystemFlag| match flag {
+            SystemFlag::Seen => rights.has(b's'),
+            SystemFlag::Deleted => rights.has(b't'),
+            _ => rights.has(b'w'),
+        };
+        let system = SystemFlag::ALL.iter().filter(|flag| may(flag)).map(|flag| flag.name());
+        let mut names: Vec<&str> = system.collect();
+        if rights.has(b'w') {
+            names.extend(self.keywords.iter().map(Keyword::as_str));
+            // RFC 9051 7.1: it lets clients make up keywords.
+            names.push("\\*");
+        }
         names.join(" ")
     }
 

@@ -303,7 +303,7 @@ fn mailboxes() {
         C: l STATUS INBOX ()
         S: l BAD …
         C: m NAMESPACE
-        S: * NAMESPACE ((\"\" \"/\")) NIL NIL
+        S: * NAMESPACE ((\"\" \"/\")) ((\"Other Users/\" \"/\")) ((\"Public/\" \"/\"))
         S: m OK NAMESPACE done
         C: n GETANNOTATION INBOX
         S: n NO [CANNOT] GETANNOTATION is not offered here
@@ -689,7 +689,7 @@ fn two_clients_see_each_other() {
         T: h OK DELETE done
         C: i NOOP
         S: i OK NOOP done
-        S: * BYE the selected mailbox was deleted
+        S: * BYE the selected mailbox is not there any more
         -- closed",
     );
 }

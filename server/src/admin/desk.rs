@@ -26,6 +26,7 @@ use super::directory;
 use super::figures::{self, Sums};
 use super::past;
 use super::routes;
+use super::shares;
 use crate::domain_dns;
 use crate::outgoing::{self, Changed};
 use crate::services::Services;
@@ -166,6 +167,15 @@ impl Desk {
             RequestBody::AliasTargetsList { domain } => self.alias_targets(domain.as_deref()),
             RequestBody::ForwardList { account } => self.forwards(account.as_deref()),
             RequestBody::RouteList => routes::all(&self.services),
+            RequestBody::QuotaList { of } => {
+                shares::quotas(&self.services.mailboxes, of.as_deref())
+            }
+            RequestBody::RightsList { owner, mailbox } => {
+                shares::rights(&self.services.mailboxes, &owner, mailbox.as_deref())
+            }
+            RequestBody::PublicList { domain } => {
+                shares::public(&self.services.mailboxes, domain.as_deref())
+            }
             change => {
                 self.change(change, by).await?;
                 Ok(Outcome::Answer(Answer::Done))
@@ -191,6 +201,14 @@ impl Desk {
     /// Every change an admin can make. The owner of what is changed tells of it in an event.
     async fn change(&self, change: RequestBody, by: &str) -> Result<(), Failure> {
         let directory = &self.services.directory;
+        let change = match shares::change(&self.services, change, by).await {
+            Ok(done) => return done.map_err(|e| refused(&e)),
+            Err(other) => other,
+        };
+        let change = match self.change_ways(change, by).await {
+            Ok(done) => return done.map_err(|e| refused(&e)),
+            Err(other) => other,
+        };
         let done = match change {
             RequestBody::DomainCreate { name } => {
                 directory.create_domain(&name, by).await.map(drop)
@@ -224,24 +242,7 @@ impl Desk {
                 directory.set_forward(&account, &targets, keeps, by).await
             }
             RequestBody::ForwardDelete { account } => directory.delete_forward(&account, by).await,
-            RequestBody::DkimCreate { domain } => {
-                self.services.signing.create(&domain, by).await.map(drop)
-            }
-            RequestBody::DkimActivate { domain, force } => {
-                self.services.signing.activate(&domain, force, by).await
-            }
-            RequestBody::DkimDelete { domain, selector } => {
-                self.services.signing.delete(&domain, &selector, by).await
-            }
-            RequestBody::RouteSet { of, pattern, to, password, sources } => {
-                let asked = routes::Asked { of, pattern, to, password, sources };
-                routes::set(&self.services, asked, by).await
-            }
-            RequestBody::RouteRemove { of, pattern } => {
-                routes::remove(&self.services, of, &pattern, by).await
-            }
-            // The session answers these itself; here they would be a request nobody wrote a hand
-            // for.
+            // Others answer these, or did; here they would be a request nobody wrote a hand for.
             RequestBody::Ping
             | RequestBody::ServerInfo
             | RequestBody::Stats
@@ -259,6 +260,11 @@ impl Desk {
             | RequestBody::Cancel { .. }
             | RequestBody::QueueList { .. }
             | RequestBody::DkimList { .. }
+            | RequestBody::DkimCreate { .. }
+            | RequestBody::DkimActivate { .. }
+            | RequestBody::DkimDelete { .. }
+            | RequestBody::RouteSet { .. }
+            | RequestBody::RouteRemove { .. }
             | RequestBody::AliasList { .. }
             | RequestBody::AppPasswordList { .. }
             | RequestBody::AppPasswordCreate { .. }
@@ -270,6 +276,14 @@ impl Desk {
             | RequestBody::AliasTargetsList { .. }
             | RequestBody::ForwardList { .. }
             | RequestBody::RouteList
+            | RequestBody::QuotaList { .. }
+            | RequestBody::QuotaSet { .. }
+            | RequestBody::RightsList { .. }
+            | RequestBody::RightsSet { .. }
+            | RequestBody::PublicList { .. }
+            | RequestBody::PublicCreate { .. }
+            | RequestBody::PublicDelete { .. }
+            | RequestBody::PublicRename { .. }
             | RequestBody::DeliveryTest { .. }
             | RequestBody::QueueChange { .. } => {
                 let text = format!("{} changes nothing", change.rule().name);
@@ -277,6 +291,33 @@ impl Desk {
             }
         };
         done.map_err(|e| refused(&e))
+    }
+
+    /// Changes of keys that sign mail and of the ways it takes; a request that is none is given
+    /// back.
+    async fn change_ways(
+        &self,
+        change: RequestBody,
+        by: &str,
+    ) -> Result<Result<(), Refusal>, RequestBody> {
+        let signing = &self.services.signing;
+        Ok(match change {
+            RequestBody::DkimCreate { domain } => signing.create(&domain, by).await.map(drop),
+            RequestBody::DkimActivate { domain, force } => {
+                signing.activate(&domain, force, by).await
+            }
+            RequestBody::DkimDelete { domain, selector } => {
+                signing.delete(&domain, &selector, by).await
+            }
+            RequestBody::RouteSet { of, pattern, to, password, sources } => {
+                let asked = routes::Asked { of, pattern, to, password, sources };
+                routes::set(&self.services, asked, by).await
+            }
+            RequestBody::RouteRemove { of, pattern } => {
+                routes::remove(&self.services, of, &pattern, by).await
+            }
+            other => return Err(other),
+        })
     }
 
     fn aliases(&self, domain: Option<&str>) -> Result<Outcome, Failure> {

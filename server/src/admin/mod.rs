@@ -16,6 +16,7 @@ mod past;
 mod people;
 mod routes;
 mod session;
+mod shares;
 #[cfg(test)]
 #[cfg(unix)]
 mod tests;

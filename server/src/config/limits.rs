@@ -285,6 +285,8 @@ settings! {
             "Another server whose address has no name that has the address (iprev, RFC 8601 3): it stands in `Authentication-Results`, or its recipients are answered `550 5.7.25`. Large providers refuse it.";
         hasty = "tolerate", ["tolerate" "refuse"],
             "A peer that sends on where it must wait for our answer (RFC 2920 3.1). Bots do; so do some honest programs.";
+        mailbox_full = "later", ["later" "refuse"],
+            "What happens to mail for an account that keeps as much as it may (`gracectl quota`). `later`: `452 4.2.2`, so that it comes again for some days. `refuse`: `552 5.2.2`, so that its sender hears at once.";
         greylisting = "off", ["off" "on"],
             "Whether mail from strangers waits: the first attempt is answered `451 4.7.1` (RFC 6647). Servers come again, most bots do not. Whoever one of our people wrote to does not wait, nor a network or (by SPF) a domain that came again often enough.";
     }

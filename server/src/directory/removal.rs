@@ -2,7 +2,8 @@
 //!
 //! Invariants: an account goes in one transaction with the last of its mailboxes, so that what is
 //! left of it after a crash can be deleted again; a domain goes only when nobody lives in it, and
-//! the keys that sign for it go in the same transaction; what was set about either goes with it.
+//! the keys that sign for it go in the same transaction; what was set about either goes with it,
+//! and so does what an account was allowed elsewhere.
 
 use gracedb::view::View as _;
 use gracedb::write::WriteTx;
@@ -16,6 +17,7 @@ use crate::store::logins::remove_logins;
 use crate::store::messages::{MailboxByName, MetadataRow, Subscription};
 use crate::store::removal::remove_mailbox;
 use crate::store::settings::{AddressSettings, DomainSettings};
+use crate::store::shares::{PublicRow, QuotaRow, forget_account};
 
 /// Mailboxes removed in one transaction: few milliseconds of work, whatever is in them.
 const MAILBOXES_AT_ONCE: usize = 500;
@@ -51,6 +53,7 @@ impl Directory {
                         tx.delete::<AliasTargets>(alias.address.as_str())?;
                     }
                 }
+                forget_public(tx, &name)?;
                 let selectors = remove_keys(tx, &name)?;
                 tx.delete::<DomainSettings>(&name)?;
                 tx.delete::<Domain>(&name)?;
@@ -84,6 +87,21 @@ impl Directory {
     }
 }
 
+/// Forgets that a domain has public mailboxes, if it has none any more.
+fn forget_public(tx: &mut WriteTx<'_>, domain: &str) -> Result<(), Refusal> {
+    if let Some(public) = tx.get::<PublicRow>(domain)? {
+        if let Some(row) = tx.by_index_prefix::<MailboxByName>(&(public.owner,)).next() {
+            return Err(Refusal::Invalid(format!(
+                "the domain {domain} has public mailboxes, such as {}; delete them first",
+                row?.name
+            )));
+        }
+        tx.delete::<PublicRow>(domain)?;
+    }
+    tx.delete::<QuotaRow>(format!("@{domain}").as_str())?;
+    Ok(())
+}
+
 /// Removes some of an account's mailboxes; with the last of them itself, and then says so.
 fn delete_some(tx: &mut WriteTx<'_>, account: &Account) -> Result<bool, Failure> {
     let mut left = tx.by_index_prefix::<MailboxByName>(&(account.id,));
@@ -98,6 +116,7 @@ fn delete_some(tx: &mut WriteTx<'_>, account: &Account) -> Result<bool, Failure>
     remove_logins(tx, account.id)?;
     tx.delete::<AddressSettings>(account.address.as_str())?;
     tx.delete::<ForwardRow>(&account.id)?;
+    forget_account(tx, &account.address)?;
     tx.delete::<Account>(&account.id)?;
     Ok(true)
 }

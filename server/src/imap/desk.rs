@@ -2,7 +2,7 @@
 //!
 //! Invariants: every request gets one answer; nothing is answered as done before it is on disk; an
 //! upload that is not committed is dropped with the desk.
-//! Not here: the conversation (`session`).
+//! Not here: the conversation (`session`), which request needs which right (`may`).
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -20,22 +20,23 @@ use grace_imap::keys::Keys;
 use grace_imap::machine::{Answer, Listed, Message, Need, Request, START_BYTES, Why};
 use grace_imap::metadata::Entry;
 use grace_imap::name::MailboxName;
-use grace_imap::rights::Rights;
+use grace_imap::rights::{Rights, RightsChange};
 use grace_imap::url::ImapUrl;
 use grace_ipc::event::{EventKind, Service, TraceId};
 use grace_mail::mime::Tree;
 
+use super::may::{self, May, Share};
 use super::sasl::Sasl;
 use super::translate;
 use crate::directory::Person;
 use crate::directory::guest::{Guest, Verdict};
 use crate::directory::tickets::{Ticket, revoked};
 use crate::mailbox::append::{Birth, Upload, Uploaded};
-use crate::mailbox::change::FlagChange;
+use crate::mailbox::change::{FlagChange, FlagMask, Target};
 use crate::mailbox::metadata;
+use crate::mailbox::rights::{Known, Who};
 use crate::services::Services;
 use crate::store::failure::Failure;
-use crate::store::messages::MailboxRow;
 
 /// So many bytes of a header are read at first; nearly all headers fit.
 const HEADER_BYTES: usize = 16 * 1024;
@@ -49,8 +50,8 @@ pub(super) struct Desk {
     person: Option<Person>,
     /// Theirs, for as long as they may be in.
     ticket: Option<Ticket>,
-    /// The selected mailbox's number.
-    selected: Option<u64>,
+    /// The selected mailbox, and what may be done with it.
+    selected: Option<May>,
     /// The mailbox last looked into.
     peeked: Option<u64>,
     /// Hears of changes in the selected mailbox.
@@ -64,6 +65,8 @@ pub(super) struct Desk {
 /// Messages on their way in.
 struct Append {
     mailbox: u64,
+    /// Flags that may be set there.
+    keeps: FlagMask,
     /// Those that are whole.
     whole: Vec<(Birth, Uploaded)>,
     /// The one that comes in now.
@@ -99,12 +102,18 @@ impl Desk {
 
     /// Waits until the selected mailbox changes; forever, if there is none. Cancel safe.
     pub(super) async fn changed(&mut self) {
-        if let Some(watch) = &mut self.watch
-            && watch.changed().await.is_some()
-        {
-            return;
+        let (Some(watch), Some(may)) = (&mut self.watch, &mut self.selected) else {
+            return std::future::pending().await;
+        };
+        let told = async {
+            if watch.changed().await.is_none() {
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            () = told => {}
+            () = may.changed() => {}
         }
-        std::future::pending::<()>().await;
     }
 
     /// Waits until the login is not good any more; forever, if there is none. Cancel safe.
@@ -161,15 +170,19 @@ impl Desk {
                 self.append = None;
                 Ok(Answer::Done)
             }
-            Request::Read { uid, need, origin } => self.read(self.selected, uid, need, origin),
-            // Nobody shares mailboxes, and nobody is limited yet: not announced.
-            Request::MyRights(mailbox) => self.find(&mailbox).map(|_| Answer::Rights(Rights::ALL)),
-            Request::Acl(_)
+            Request::Read { uid, need, origin } => match self.selected() {
+                Ok((mailbox, _)) => self.read(Some(mailbox), uid, need, origin),
+                Err(failure) => Err(failure),
+            },
+            Request::MyRights(_)
+            | Request::ListRights(..)
+            | Request::Acl(_)
             | Request::SetAcl(..)
-            | Request::DeleteAcl(..)
-            | Request::Quota(_)
-            | Request::QuotaRoots(_)
-            | Request::SetQuota(..) => Err(Failure::NotAllowed("this is not offered here")),
+            | Request::DeleteAcl(..) => self.rights(request).await,
+            Request::Quota(root) => self.quota(&root),
+            Request::QuotaRoots(mailbox) => self.quota_roots(&mailbox),
+            // Limits are an admin's.
+            Request::SetQuota(..) => Err(Failure::NoPermission),
             Request::Metadata(mailbox) => self.metadata(mailbox.as_ref()),
             Request::SetMetadata(mailbox, changes) => {
                 self.set_metadata(mailbox.as_ref(), changes).await
@@ -186,9 +199,8 @@ impl Desk {
             Request::Copy { uids, mailbox, moves } => self.copy(&uids, &mailbox, moves).await,
             Request::Open { mailbox, read_only } => self.open(&mailbox, read_only).await,
             Request::Mailboxes => self.mailboxes(),
-            Request::Status(mailbox) => {
-                self.find(&mailbox).map(|mailbox| Answer::Status(translate::status(&mailbox)))
-            }
+            Request::Status(mailbox) => self.status(&mailbox, false),
+            Request::StatusDeleted(mailbox) => self.status(&mailbox, true),
             request => self.change_names(request).await,
         };
         served.unwrap_or_else(|failure| {
@@ -227,13 +239,30 @@ impl Desk {
         self.person.as_ref().map(|person| person.id).ok_or(Failure::NotAllowed("log in first"))
     }
 
-    fn selected(&self) -> Result<u64, Failure> {
-        self.selected.ok_or(Failure::NoSuchMailbox)
+    fn who(&self) -> Result<Who, Failure> {
+        let person = self.person.as_ref().ok_or(Failure::NotAllowed("log in first"))?;
+        Ok(Who { account: person.id, address: person.address.clone() })
     }
 
-    fn find(&self, name: &MailboxName) -> Result<MailboxRow, Failure> {
-        let found = self.services.mailboxes.find(self.account()?, name.as_str())?;
-        found.ok_or(Failure::NoSuchMailbox)
+    /// The selected mailbox, which may be read, and what else may be done with it.
+    fn selected(&mut self) -> Result<(u64, Rights), Failure> {
+        let who = self.who()?;
+        let may = self.selected.as_mut().ok_or(Failure::NoSuchMailbox)?;
+        may.now(&self.services.mailboxes, &who)
+    }
+
+    /// The same, if all these rights are there.
+    fn selected_for(&mut self, needed: &str) -> Result<u64, Failure> {
+        let (mailbox, rights) = self.selected()?;
+        match needed.bytes().all(|right| rights.has(right)) {
+            true => Ok(mailbox),
+            false => Err(Failure::NoPermission),
+        }
+    }
+
+    /// A mailbox by its name, if these rights are there.
+    fn permitted(&self, name: &MailboxName, needed: &str) -> Result<Known, Failure> {
+        self.services.mailboxes.permitted(&self.who()?, name.as_str(), needed)
     }
 
     fn leave(&mut self) {
@@ -256,6 +285,13 @@ impl Desk {
                 special_use: translate::listed_use(mailbox.special_use),
             });
         }
+        for (name, _) in self.services.mailboxes.shared(&self.who()?)? {
+            let is_subscribed = subscribed.remove(&name);
+            let Ok(name) = MailboxName::parse(&name) else { continue };
+            // What it is to its owner it is not to others.
+            let special_use = None;
+            listed.push(Listed { name, exists: true, subscribed: is_subscribed, special_use });
+        }
         // RFC 9051 6.3.7: what is left are subscriptions that outlived their mailbox.
         for name in subscribed {
             let Ok(name) = MailboxName::parse(&name) else { continue };
@@ -264,13 +300,78 @@ impl Desk {
         Ok(Answer::Mailboxes(listed))
     }
 
+    fn status(&self, name: &MailboxName, deleted: bool) -> Served {
+        let mailbox = self.permitted(name, "r")?.mailbox;
+        let mut status = translate::status(&mailbox);
+        if deleted {
+            status.deleted_size = self.services.mailboxes.deleted_bytes(&mailbox)?;
+        }
+        Ok(Answer::Status(status))
+    }
+
+    async fn rights(&self, request: Request) -> Served {
+        let (mailboxes, who) = (&self.services.mailboxes, self.who()?);
+        Ok(match request {
+            Request::MyRights(name) => Answer::Rights(mailboxes.known(&who, name.as_str())?.rights),
+            Request::ListRights(name, identifier) => {
+                Answer::Rights(mailboxes.lasting(&who, name.as_str(), &identifier)?)
+            }
+            Request::Acl(name) => Answer::Acl(mailboxes.acl(&who, name.as_str())?),
+            Request::SetAcl(name, identifier, change) => {
+                self.set_rights(&name, &identifier, change).await?
+            }
+            Request::DeleteAcl(name, identifier) => {
+                let nothing = RightsChange::Replace(Rights::default());
+                self.set_rights(&name, &identifier, nothing).await?
+            }
+            other => {
+                debug_assert!(false, "not about rights: {other:?}");
+                return Err(Failure::NotAllowed("this cannot be done"));
+            }
+        })
+    }
+
+    async fn set_rights(
+        &self,
+        name: &MailboxName,
+        identifier: &str,
+        change: RightsChange,
+    ) -> Served {
+        let (mailboxes, who) = (&self.services.mailboxes, self.who()?);
+        let change = (identifier, change);
+        mailboxes.set_rights(self.trace, &who, name.as_str(), change).await?;
+        Ok(Answer::Done)
+    }
+
+    /// One of the roots of one's own mailboxes.
+    fn quota(&self, root: &str) -> Served {
+        let roots = self.services.mailboxes.quota_roots(self.account()?)?;
+        let root = root.to_lowercase();
+        let found: Vec<_> = roots.iter().filter(|one| one.of == root).collect();
+        match found.is_empty() {
+            true => Err(Failure::NotAllowed("there is no such quota root")),
+            false => Ok(Answer::Quota(found.into_iter().map(translate::quota).collect())),
+        }
+    }
+
+    /// RFC 9208 4.1.2: the mailbox need not exist.
+    fn quota_roots(&self, name: &MailboxName) -> Served {
+        let owner = match self.permitted(name, "r") {
+            Ok(known) => known.mailbox.account,
+            Err(Failure::NoSuchMailbox) if name.is_personal() => self.account()?,
+            Err(failure) => return Err(failure),
+        };
+        let roots = self.services.mailboxes.quota_roots(owner)?;
+        Ok(Answer::Quota(roots.iter().map(translate::quota).collect()))
+    }
+
     /// The number annotations of a mailbox, or of the account, are kept under.
-    fn annotated(&self, name: Option<&MailboxName>) -> Result<u64, Failure> {
-        name.map_or(Ok(0), |name| self.find(name).map(|mailbox| mailbox.id))
+    fn annotated(&self, name: Option<&MailboxName>, needed: &str) -> Result<u64, Failure> {
+        name.map_or(Ok(0), |name| Ok(self.permitted(name, needed)?.mailbox.id))
     }
 
     fn metadata(&self, name: Option<&MailboxName>) -> Served {
-        let mailbox = self.annotated(name)?;
+        let mailbox = self.annotated(name, "r")?;
         let entries = self.services.mailboxes.metadata(self.account()?, mailbox)?;
         let known = |(entry, value): (String, Vec<u8>)| Some((Entry::parse(&entry)?, value));
         Ok(Answer::Metadata(entries.into_iter().filter_map(known).collect()))
@@ -281,7 +382,10 @@ impl Desk {
         name: Option<&MailboxName>,
         changes: Vec<(Entry, Option<Vec<u8>>)>,
     ) -> Served {
-        let (account, mailbox) = (self.account()?, self.annotated(name)?);
+        // RFC 5464 3.3: what all see is changed by who may change what all see.
+        let is_shared = |(entry, _): &(Entry, _)| entry.as_str().starts_with("/shared/");
+        let needed = if changes.iter().any(is_shared) { "rw" } else { "r" };
+        let (account, mailbox) = (self.account()?, self.annotated(name, needed)?);
         let changes: Vec<(String, Option<Vec<u8>>)> =
             changes.into_iter().map(|(entry, value)| (entry.to_string(), value)).collect();
         match self.services.mailboxes.set_metadata(account, mailbox, &changes).await {
@@ -291,17 +395,29 @@ impl Desk {
     }
 
     async fn change_names(&mut self, request: Request) -> Served {
-        let account = self.account()?;
+        let (account, who) = (self.account()?, self.who()?);
         let (mailboxes, trace) = (&self.services.mailboxes, self.trace);
         match request {
             Request::Create(name, special_use) => {
+                let (owner, name) = mailboxes.creatable(&who, name.as_str())?;
+                if owner != account && special_use.is_some() {
+                    return Err(Failure::NotAllowed("only its owner says what a mailbox is for"));
+                }
                 let special_use = special_use.map(translate::special_use);
-                let made = mailboxes.create(trace, account, name.as_str(), special_use).await?;
+                let made = mailboxes.create(trace, owner, &name, special_use).await?;
                 return Ok(Answer::Created(translate::mailbox_id(&made)));
             }
-            Request::Delete(name) => mailboxes.delete(trace, account, name.as_str()).await?,
+            Request::Delete(name) => {
+                let gone = self.permitted(&name, "x")?.mailbox;
+                mailboxes.delete(trace, gone.account, &gone.name).await?;
+            }
             Request::Rename(from, to) => {
-                mailboxes.rename(trace, account, from.as_str(), to.as_str()).await?;
+                let (owner, from) = self.renamable(&from)?;
+                let (new_owner, to) = mailboxes.creatable(&who, to.as_str())?;
+                if owner != new_owner {
+                    return Err(Failure::NotAllowed("a mailbox stays with its owner"));
+                }
+                mailboxes.rename(trace, owner, &from, &to).await?;
             }
             Request::Subscribe(name, on) => {
                 mailboxes.subscribe(account, name.as_str(), on).await?;
@@ -314,13 +430,29 @@ impl Desk {
         Ok(Answer::Done)
     }
 
+    /// Whose mailbox is renamed, and how its owner calls it. A level that only others stand on is
+    /// its owner's to rename.
+    fn renamable(&self, name: &MailboxName) -> Result<(u64, String), Failure> {
+        match self.permitted(name, "x") {
+            Ok(Known { mailbox, .. }) => Ok((mailbox.account, mailbox.name)),
+            Err(Failure::NoSuchMailbox) if name.is_personal() => {
+                Ok((self.account()?, name.to_string()))
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+
     async fn open(&mut self, name: &MailboxName, read_only: bool) -> Served {
         self.leave();
-        let mailbox = self.find(name)?.id;
+        let mailboxes = &self.services.mailboxes;
+        let mailbox = self.permitted(name, "r")?.mailbox.id;
         // Watching before looking: a change in between wakes us once too often, never too seldom.
-        let watch = self.services.mailboxes.watch(mailbox);
-        let opened = self.services.mailboxes.open(mailbox, !read_only, translate::row).await?;
-        self.selected = Some(mailbox);
+        let watch = mailboxes.watch(mailbox);
+        let watch_rights = mailboxes.watch_rights(mailbox);
+        let known = self.permitted(name, "r")?;
+        let claims = !read_only && known.rights.has_any("swite");
+        let opened = mailboxes.open(mailbox, claims, translate::row).await?;
+        self.selected = Some(May::new(&known, watch_rights));
         self.watch = Some(watch);
         let account = self.person.as_ref().map_or_else(String::new, |p| p.address.clone());
         let selected = EventKind::MailboxSelected {
@@ -329,28 +461,30 @@ impl Desk {
             messages: opened.mailbox.messages,
         };
         self.services.porter.bus.emit(self.trace, selected);
-        Ok(Answer::Opened(translate::opened(opened)))
+        Ok(Answer::Opened(translate::opened(opened, known.rights)))
     }
 
     fn changes(&mut self, since: u64) -> Served {
-        let mailbox = self.selected()?;
+        let (mailbox, _) = self.selected()?;
+        let rights = self.selected.as_mut().and_then(May::news);
         if let Some(watch) = &mut self.watch {
             watch.take();
         }
         let changes = self.services.mailboxes.changes_since(mailbox, since, translate::row)?;
-        Ok(Answer::Changes(translate::changes(changes)))
+        Ok(Answer::Changes(translate::changes(changes, rights)))
     }
 
-    fn vanished(&self, since: u64) -> Served {
-        let gone = self.services.mailboxes.vanished_since(self.selected()?, since)?;
+    fn vanished(&mut self, since: u64) -> Served {
+        let (mailbox, _) = self.selected()?;
+        let gone = self.services.mailboxes.vanished_since(mailbox, since)?;
         Ok(Answer::Vanished(gone))
     }
 
     async fn peek(&mut self, name: &MailboxName) -> Served {
-        let mailbox = self.find(name)?.id;
-        let opened = self.services.mailboxes.open(mailbox, false, translate::row).await?;
-        self.peeked = Some(mailbox);
-        Ok(Answer::Opened(translate::opened(opened)))
+        let Known { mailbox, rights } = self.permitted(name, "r")?;
+        let opened = self.services.mailboxes.open(mailbox.id, false, translate::row).await?;
+        self.peeked = Some(mailbox.id);
+        Ok(Answer::Opened(translate::opened(opened, rights)))
     }
 
     fn read(&mut self, mailbox: Option<u64>, uid: u32, need: Need, origin: bool) -> Served {
@@ -381,8 +515,8 @@ impl Desk {
         Ok(Answer::Message(Some(message)))
     }
 
-    fn keys(&self, uids: &[u32], need: Need) -> Served {
-        let mailbox = self.selected()?;
+    fn keys(&mut self, uids: &[u32], need: Need) -> Served {
+        let (mailbox, _) = self.selected()?;
         let mut all = Vec::with_capacity(uids.len());
         for &uid in uids {
             let found = self.services.mailboxes.message(mailbox, uid)?;
@@ -403,24 +537,37 @@ impl Desk {
         flags: &Flags,
         unchanged_since: Option<u64>,
     ) -> Served {
+        let (mailbox, rights) = self.selected()?;
+        let within = may::mask(rights);
+        let share = may::share(flags, operation == FlagOperation::Replace, within);
+        if share == Share::None {
+            return Err(Failure::NoPermission);
+        }
         let change = FlagChange {
             verb: translate::verb(operation),
             flags: flags.system_bits(),
             keywords: translate::keywords(flags),
             unchanged_since,
+            within,
         };
-        let left = self.services.mailboxes.store_flags(self.selected()?, uids, &change).await?;
-        Ok(Answer::Flagged(left))
+        let left = self.services.mailboxes.store_flags(mailbox, uids, &change).await?;
+        Ok(match share {
+            Share::All => Answer::Flagged(left),
+            _ => Answer::FlaggedPartly(left),
+        })
     }
 
     async fn expunge(&mut self, among: Option<&[u32]>) -> Served {
-        let mailbox = self.selected()?;
+        let mailbox = self.selected_for("e")?;
         self.services.mailboxes.expunge(self.trace, mailbox, among).await?;
         Ok(Answer::Done)
     }
 
     async fn copy(&mut self, uids: &[u32], target: &MailboxName, moves: bool) -> Served {
-        let (from, to) = (self.selected()?, self.find(target)?.id);
+        // RFC 6851 4.2: to move is to copy, to mark and to expunge.
+        let from = self.selected_for(if moves { "te" } else { "" })?;
+        let Known { mailbox, rights } = self.permitted(target, "i")?;
+        let to = Target { mailbox: mailbox.id, keeps: may::mask(rights) };
         let mailboxes = &self.services.mailboxes;
         let copied = match moves {
             true => mailboxes.move_messages(from, uids, to).await?,
@@ -435,15 +582,27 @@ impl Desk {
         flags: &Flags,
         date: Option<DateTime>,
     ) -> Served {
-        let mailbox = self.find(name)?.id;
+        let (mailbox, keeps) = match &self.append {
+            Some(append) => (append.mailbox, append.keeps),
+            None => {
+                let Known { mailbox, rights } = self.permitted(name, "i")?;
+                if !self.services.mailboxes.has_room(mailbox.account, 0)? {
+                    // Before the message was sent; whether it fits is seen when it is here.
+                    return Err(Failure::OverQuota);
+                }
+                (mailbox.id, may::mask(rights))
+            }
+        };
+        let keywords = if keeps.keywords { translate::keywords(flags) } else { Vec::new() };
         let birth = Birth {
-            flags: flags.system_bits(),
-            keywords: translate::keywords(flags),
+            flags: flags.system_bits() & keeps.flags,
+            keywords,
             internal_date_s: date.map(|date| date.time_s),
             internal_zone_min: date.map_or(0, |date| date.zone_min),
         };
         let upload = self.services.mailboxes.upload();
-        let append = self.append.get_or_insert(Append { mailbox, whole: Vec::new(), open: None });
+        let (whole, open) = (Vec::new(), None);
+        let append = self.append.get_or_insert(Append { mailbox, keeps, whole, open });
         append.open = Some((birth, upload));
         Ok(Answer::Done)
     }
@@ -470,7 +629,7 @@ impl Desk {
                 return Err(Failure::NotAllowed("it is elsewhere"));
             }
         }
-        let mailbox = self.find(&url.mailbox)?;
+        let mailbox = self.permitted(&url.mailbox, "r")?.mailbox;
         if url.uid_validity.is_some_and(|validity| validity != mailbox.uid_validity) {
             return Err(Failure::NoSuchMailbox);
         }
@@ -496,14 +655,14 @@ impl Desk {
 
     async fn append_commit(&mut self, replaces: Option<u32>) -> Served {
         let Append { mailbox, mut whole, .. } = self.append.take().ok_or(NO_MESSAGE)?;
-        let mailboxes = &self.services.mailboxes;
         let placed = match replaces {
             Some(uid) => {
                 let message = whole.pop().ok_or(NO_MESSAGE)?;
-                let old = (self.selected()?, uid);
+                let old = (self.selected_for("te")?, uid);
+                let mailboxes = &self.services.mailboxes;
                 vec![mailboxes.replace(self.trace, old, mailbox, message).await?]
             }
-            None => mailboxes.append(self.trace, mailbox, &whole).await?,
+            None => self.services.mailboxes.append(self.trace, mailbox, &whole).await?,
         };
         let uid_validity = placed.first().map_or(0, |placed| placed.uid_validity);
         Ok(Answer::Appended { uid_validity, uids: placed.iter().map(|one| one.uid).collect() })

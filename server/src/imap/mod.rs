@@ -10,6 +10,7 @@ pub mod session;
 
 mod deflate;
 mod desk;
+mod may;
 mod sasl;
 mod translate;
 mod wire;

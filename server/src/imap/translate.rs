@@ -5,13 +5,15 @@
 use grace_imap::command;
 use grace_imap::date::DateTime;
 use grace_imap::flags::{FlagOperation, Flags, SystemFlag};
-use grace_imap::machine::{Opened, Status, Why};
+use grace_imap::machine::{Opened, Quota, Resource, Status, Why};
+use grace_imap::rights::Rights;
 use grace_imap::view::{Changes, Row};
 
 use crate::mailbox::change::FlagVerb;
 use crate::mailbox::{metadata, read};
 use crate::store::failure::Failure;
 use crate::store::messages::{FirstPlace, MailboxRow, MessageRow, SpecialUse, flag};
+use crate::store::shares::QuotaRow;
 
 const _: () = assert!(
     SystemFlag::Seen.bit() == flag::SEEN
@@ -59,17 +61,18 @@ pub(super) fn verb(operation: FlagOperation) -> FlagVerb {
     }
 }
 
-pub(super) fn changes(changes: read::Changes<Row>) -> Changes {
+pub(super) fn changes(changes: read::Changes<Row>, rights: Option<Rights>) -> Changes {
     let read::Changes { mailbox, changed: rows, vanished } = changes;
-    Changes { modseq: mailbox.modseq, rows, vanished }
+    Changes { modseq: mailbox.modseq, rows, vanished, rights }
 }
 
-pub(super) fn opened(opened: read::Opened<Row>) -> Opened {
+pub(super) fn opened(opened: read::Opened<Row>, rights: Rights) -> Opened {
     Opened {
         mailbox_id: mailbox_id(&opened.mailbox),
         uid_validity: opened.mailbox.uid_validity,
         uid_next: opened.mailbox.uid_next,
         modseq: opened.mailbox.modseq,
+        rights,
         rows: opened.messages,
     }
 }
@@ -85,6 +88,7 @@ pub(super) fn status(mailbox: &MailboxRow) -> Status {
         unseen: u64::from(mailbox.unseen),
         deleted: u64::from(mailbox.deleted),
         size: mailbox.bytes,
+        deleted_size: 0,
         uid_next: mailbox.uid_next,
         uid_validity: mailbox.uid_validity,
         modseq: mailbox.modseq,
@@ -115,11 +119,31 @@ pub(super) fn listed_use(number: u8) -> Option<command::SpecialUse> {
     })
 }
 
+/// A quota root, in the units of RFC 9208 5.
+pub(super) fn quota(row: &QuotaRow) -> Quota {
+    /// STORAGE counts in units of so many bytes (RFC 9208 5.1).
+    const UNIT_BYTES: u64 = 1_024;
+    let storage = (row.bytes_max > 0).then(|| Resource {
+        name: "STORAGE",
+        usage: row.bytes.div_ceil(UNIT_BYTES),
+        limit: row.bytes_max.div_ceil(UNIT_BYTES),
+    });
+    let messages = (row.messages_max > 0).then_some(Resource {
+        name: "MESSAGE",
+        usage: row.messages,
+        limit: row.messages_max,
+    });
+    let resources = storage.into_iter().chain(messages).collect();
+    Quota { root: row.of.clone(), resources }
+}
+
 /// Why the store refused, for the client.
 pub(super) fn why(failure: &Failure) -> Why {
     match failure {
         Failure::NoSuchMailbox => Why::NoSuchMailbox,
         Failure::NoSuchMessage => Why::MessageGone,
+        Failure::NoPermission => Why::NoPermission,
+        Failure::OverQuota => Why::OverQuota,
         Failure::Exists => Why::Exists,
         Failure::NotAllowed(text) => Why::NotAllowed((*text).to_owned()),
         Failure::Limit(text) => Why::Limit((*text).to_owned()),

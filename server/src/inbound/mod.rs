@@ -489,6 +489,10 @@ fn mailbox(recipient: &Recipient) -> Option<&Address> {
 fn store_reply(failure: &Failure) -> Reply {
     match failure {
         Failure::Limit(limit) => Reply::new(452, (4, 2, 2), limit),
+        // RFC 3463 3.3: X.2.2, mailbox full. When it comes again, RCPT says whose.
+        Failure::OverQuota => {
+            Reply::new(452, (4, 2, 2), "a recipient has no room for it now, please try again later")
+        }
         Failure::NoSuchMailbox | Failure::NoSuchMessage => {
             Reply::new(451, (4, 2, 1), "a recipient has just been removed")
         }
@@ -496,7 +500,9 @@ fn store_reply(failure: &Failure) -> Reply {
         Failure::Full(_) => {
             Reply::new(452, (4, 3, 1), "no room to store mail now, please try again later")
         }
-        Failure::Exists | Failure::NotAllowed(_) | Failure::Store(_) => store_down(),
+        Failure::Exists | Failure::NotAllowed(_) | Failure::NoPermission | Failure::Store(_) => {
+            store_down()
+        }
     }
 }
 

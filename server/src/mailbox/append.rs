@@ -19,7 +19,9 @@ use crate::store::accounts::Account;
 use crate::store::failure::Failure;
 use crate::store::messages::{FirstPlace, MailboxRow, MessageRow, Origin, flag};
 use crate::store::outgoing::{self, Onward};
+use crate::store::quota::{Hold, Ledger, Reached};
 use crate::store::seed;
+use crate::store::shares::owner_name;
 
 /// Keywords one message may have: enough for any client, and a row stays small.
 const KEYWORDS_MAX: usize = 128;
@@ -51,7 +53,7 @@ pub struct Birth {
 /// Where a message came to stand.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Placed {
-    /// The account's address.
+    /// The account's address, or `@domain` of a public mailbox.
     pub account: String,
     /// The mailbox.
     pub mailbox: u64,
@@ -133,7 +135,7 @@ impl Mailboxes {
     /// written in the same transaction.
     ///
     /// # Errors
-    /// One of the accounts is gone, or the database failed; the message stands nowhere.
+    /// One of the accounts is gone or full, or the database failed; the message stands nowhere.
     pub async fn deliver<'a>(
         &self,
         accounts: &[u64],
@@ -141,12 +143,18 @@ impl Mailboxes {
         onward: impl IntoIterator<Item = &'a Onward>,
     ) -> Result<Vec<Placed>, Failure> {
         let pending = self.db.write(|tx| {
+            let mut alone = accounts.len() == 1;
             for onward in onward {
                 outgoing::enqueue(tx, onward)?;
+                alone = false;
             }
-            deliver(tx, accounts, &message)
+            // What was refused to the one whom it does not fit would be refused to all.
+            let hold = if alone { Hold::Strictly } else { Hold::UnlessFull };
+            deliver_into(tx, seed::inbox, accounts, &message, hold)
         })?;
-        Ok(pending.await?)
+        let (placed, reached) = pending.await?;
+        self.tell_reached(TraceId(0), reached);
+        Ok(placed)
     }
 
     /// Delivers a message into the mailbox of each account for doubtful mail.
@@ -158,22 +166,31 @@ impl Mailboxes {
         accounts: &[u64],
         message: Uploaded,
     ) -> Result<Vec<Placed>, Failure> {
-        let pending = self.db.write(|tx| deliver_into(tx, seed::junk, accounts, &message))?;
-        Ok(pending.await?)
+        let hold = if accounts.len() == 1 { Hold::Strictly } else { Hold::UnlessFull };
+        let put = |tx: &mut WriteTx<'_>| deliver_into(tx, seed::junk, accounts, &message, hold);
+        let (placed, reached) = self.db.write(put)?.await?;
+        self.tell_reached(TraceId(0), reached);
+        Ok(placed)
     }
 
     /// Appends messages to a mailbox, all or none (RFC 9051 6.3.12, RFC 3502). Done means on disk.
     ///
     /// # Errors
-    /// The mailbox is gone, or the database failed; the messages stand nowhere.
+    /// The mailbox is gone, its owner full, or the database failed; the messages stand nowhere.
     pub async fn append(
         &self,
         trace: TraceId,
         mailbox: u64,
         messages: &[(Birth, Uploaded)],
     ) -> Result<Vec<Placed>, Failure> {
-        let pending = self.db.write(|tx| append_all(tx, mailbox, messages))?;
-        let placed = pending.await?;
+        let pending = self.db.write(|tx| {
+            let mut ledger = Ledger::default();
+            let placed = append_all(tx, mailbox, messages, &mut ledger)?;
+            let reached = ledger.settle(tx, Hold::Strictly)?;
+            Ok::<_, Failure>((placed, reached))
+        })?;
+        let (placed, reached) = pending.await?;
+        self.tell_reached(trace, reached);
         self.tell_appended(trace, &placed, messages);
         Ok(placed)
     }
@@ -181,7 +198,8 @@ impl Mailboxes {
     /// Appends a message and removes another one for good, in one step (RFC 8508).
     ///
     /// # Errors
-    /// A mailbox or the message to replace is gone, or the database failed; nothing was done.
+    /// A mailbox or the message to replace is gone, the owner full, or the database failed; nothing
+    /// was done.
     pub async fn replace(
         &self,
         trace: TraceId,
@@ -192,15 +210,26 @@ impl Mailboxes {
         let messages = [message];
         let pending = self.db.write(|tx| {
             let old = tx.get::<MessageRow>(&(from, uid))?.ok_or(Failure::NoSuchMessage)?;
-            let placed = append_all(tx, to, &messages)?;
+            let mut ledger = Ledger::default();
+            let placed = append_all(tx, to, &messages, &mut ledger)?;
             let mut removal = Removal::begin(tx, from)?;
             removal.take(tx, &old, uid)?;
-            removal.end(tx)?;
+            if let Some(owner) = owner_name(tx, get_mailbox(tx, from)?.account)? {
+                ledger.goes(&owner, 1, old.size());
+            }
+            removal.end_uncounted(tx)?;
+            ledger.settle(tx, Hold::Strictly)?;
             Ok::<_, Failure>(placed)
         })?;
         let placed = pending.await?;
         self.tell_appended(trace, &placed, &messages);
         placed.into_iter().next().ok_or(Failure::NoSuchMailbox)
+    }
+
+    fn tell_reached(&self, trace: TraceId, reached: Vec<Reached>) {
+        for Reached { of, percent } in reached {
+            self.bus.emit(trace, EventKind::QuotaReached { of, percent });
+        }
     }
 
     fn tell_appended(&self, trace: TraceId, placed: &[Placed], messages: &[(Birth, Uploaded)]) {
@@ -221,12 +250,13 @@ fn append_all(
     tx: &mut WriteTx<'_>,
     mailbox: u64,
     messages: &[(Birth, Uploaded)],
+    ledger: &mut Ledger,
 ) -> Result<Vec<Placed>, Failure> {
     let mut all = Vec::with_capacity(messages.len());
     for (birth, message) in messages {
         let row = get_mailbox(tx, mailbox)?;
-        let account = tx.get::<Account>(&row.account)?.ok_or(Failure::NoSuchMailbox)?;
-        let placed = place(tx, message, vec![(account.address, row)], birth)?;
+        let owner = owner_name(tx, row.account)?.ok_or(Failure::NoSuchMailbox)?;
+        let placed = place(tx, message, vec![(owner, row)], birth, ledger)?;
         if birth.internal_date_s.is_some() {
             for Placed { mailbox, uid_validity, uid, .. } in &placed {
                 let (mailbox, uid, uid_validity) = (*mailbox, *uid, *uid_validity);
@@ -239,7 +269,8 @@ fn append_all(
     Ok(all)
 }
 
-/// Delivers a message within a transaction, as [`Mailboxes::deliver`] does.
+/// Delivers a message of ours within a transaction, as [`Mailboxes::deliver`] does, but to who is
+/// full as well: there is nobody to give it back to.
 ///
 /// # Errors
 /// One of the accounts is gone, or the database failed.
@@ -248,7 +279,7 @@ pub(crate) fn deliver(
     accounts: &[u64],
     message: &Uploaded,
 ) -> Result<Vec<Placed>, Failure> {
-    deliver_into(tx, seed::inbox, accounts, message)
+    Ok(deliver_into(tx, seed::inbox, accounts, message, Hold::Not)?.0)
 }
 
 fn deliver_into(
@@ -256,7 +287,8 @@ fn deliver_into(
     mailbox: fn(&mut WriteTx<'_>, u64) -> Result<MailboxRow, Failure>,
     accounts: &[u64],
     message: &Uploaded,
-) -> Result<Vec<Placed>, Failure> {
+    hold: Hold,
+) -> Result<(Vec<Placed>, Vec<Reached>), Failure> {
     let mut accounts = accounts.to_vec();
     accounts.sort_unstable();
     accounts.dedup();
@@ -266,7 +298,9 @@ fn deliver_into(
         let account = tx.get::<Account>(&id)?.ok_or(Failure::NoSuchMailbox)?;
         targets.push((account.address, mailbox(tx, id)?));
     }
-    place(tx, message, targets, &Birth::default())
+    let mut ledger = Ledger::default();
+    let placed = place(tx, message, targets, &Birth::default(), &mut ledger)?;
+    Ok((placed, ledger.settle(tx, hold)?))
 }
 
 /// Puts a row per target.
@@ -275,6 +309,7 @@ fn place(
     message: &Uploaded,
     targets: Vec<(String, MailboxRow)>,
     birth: &Birth,
+    ledger: &mut Ledger,
 ) -> Result<Vec<Placed>, Failure> {
     let mut placed = Vec::with_capacity(targets.len());
     for (account, mut mailbox) in targets {
@@ -290,6 +325,7 @@ fn place(
         };
         admit(tx, &mut mailbox, &message)?;
         tx.put(&mailbox)?;
+        ledger.comes(&account, 1, message.size());
         placed.push(Placed {
             account,
             mailbox: mailbox.id,

@@ -2,7 +2,7 @@
 //!
 //! Invariants: all changes of one transaction carry one mod-sequence; a copy shares the bytes of
 //! what it is a copy of.
-//! Not here: removal (`expunge`), how much one transaction takes (`batch`).
+//! Not here: removal (`expunge`), how much one transaction takes (`batch`), who may (`rights`).
 
 use gracedb::view::View;
 use gracedb::write::WriteTx;
@@ -13,7 +13,9 @@ use super::batch::Listed;
 use super::expunge::{Expunged, Removal};
 use crate::store::failure::Failure;
 use crate::store::messages::{FirstPlace, MailboxRow, MessageRow, Origin, flag};
+use crate::store::quota::{Hold, Ledger};
 use crate::store::seed;
+use crate::store::shares::owner_name;
 
 /// How flags are changed (RFC 9051 6.4.6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +26,37 @@ pub enum FlagVerb {
     Add,
     /// `-FLAGS`
     Remove,
+}
+
+/// Flags that somebody may change (RFC 4314 4): each of them is his to change, or none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FlagMask {
+    /// System flags, as bits of [`flag`].
+    pub flags: u8,
+    /// Keywords.
+    pub keywords: bool,
+}
+
+impl FlagMask {
+    /// All flags.
+    pub const ALL: Self = Self { flags: u8::MAX, keywords: true };
+    /// No flags.
+    pub const NONE: Self = Self { flags: 0, keywords: false };
+}
+
+/// Where copies go, and which flags of theirs go with them.
+#[derive(Debug, Clone, Copy)]
+pub struct Target {
+    /// The mailbox.
+    pub mailbox: u64,
+    /// Flags that are kept.
+    pub keeps: FlagMask,
+}
+
+impl From<u64> for Target {
+    fn from(mailbox: u64) -> Self {
+        Self { mailbox, keeps: FlagMask::ALL }
+    }
 }
 
 /// A change of flags.
@@ -37,6 +70,8 @@ pub struct FlagChange {
     pub keywords: Vec<String>,
     /// Leave messages alone that changed after this mod-sequence (RFC 7162 3.1.3).
     pub unchanged_since: Option<u64>,
+    /// Leave other flags alone.
+    pub within: FlagMask,
 }
 
 /// What a copy or move did (RFC 4315 3).
@@ -83,20 +118,33 @@ impl Mailboxes {
     /// Copies the messages among `uids` that exist, flags and dates kept, bytes shared.
     ///
     /// # Errors
-    /// One of the mailboxes is gone, or the database failed; nothing was copied. Only if it fails
-    /// amid very many messages and cannot take them back either, some of them stay.
-    pub async fn copy(&self, from: u64, uids: &[u32], to: u64) -> Result<Copied, Failure> {
+    /// One of the mailboxes is gone, the owner full, or the database failed; nothing was copied.
+    /// Only if it fails amid very many messages and cannot take them back either, some stay.
+    pub async fn copy(
+        &self,
+        from: u64,
+        uids: &[u32],
+        to: impl Into<Target>,
+    ) -> Result<Copied, Failure> {
+        let to = to.into();
         let mut copied = Copied::default();
         let all = self.in_batches(
             (from, uids),
             0,
-            |tx, listed| copy_some(tx, listed, (from, to)).map(|(copied, _)| copied),
+            |tx, listed| {
+                let (copied, messages) = copy_some(tx, listed, from, to)?;
+                let mut ledger = Ledger::default();
+                count_moved(tx, &mut ledger, (None, Some(to.mailbox)), &messages)?;
+                ledger.settle(tx, Hold::Strictly)?;
+                Ok(copied)
+            },
             |some| copied.add(some),
         );
         let Err(failure) = all.await else { return Ok(copied) };
         // RFC 9051 6.4.7: "partial copy MUST NOT be done".
         let made: Vec<u32> = copied.uids.iter().map(|&(_, new)| new).collect();
         if !made.is_empty() {
+            let to = to.mailbox;
             let taken_back = self.remove(to, &made, |_| true, &mut Expunged::default()).await;
             if let Err(error) = taken_back {
                 tracing::error!(target: "grace", event = "CopyNotTakenBack", mailbox = to, %error);
@@ -109,20 +157,30 @@ impl Mailboxes {
     /// at every moment. A move into the same mailbox gives new UIDs.
     ///
     /// # Errors
-    /// One of the mailboxes is gone, or the database failed; of very many messages some may be
-    /// moved (RFC 6851 3.3).
-    pub async fn move_messages(&self, from: u64, uids: &[u32], to: u64) -> Result<Copied, Failure> {
+    /// One of the mailboxes is gone, another owner is full, or the database failed; of very many
+    /// messages some may be moved (RFC 6851 3.3).
+    pub async fn move_messages(
+        &self,
+        from: u64,
+        uids: &[u32],
+        to: impl Into<Target>,
+    ) -> Result<Copied, Failure> {
+        let to = to.into();
         let mut moved = Copied::default();
         self.in_batches(
             (from, uids),
             0,
             |tx, listed| {
-                let (copied, messages) = copy_some(tx, listed, (from, to))?;
+                let (copied, messages) = copy_some(tx, listed, from, to)?;
                 let mut removal = Removal::begin(tx, from)?;
                 for message in &messages {
                     removal.take(tx, message, message.uid)?;
                 }
-                removal.end(tx)?;
+                removal.end_uncounted(tx)?;
+                // With one owner that is nothing: who is full may put things away.
+                let mut ledger = Ledger::default();
+                count_moved(tx, &mut ledger, (Some(from), Some(to.mailbox)), &messages)?;
+                ledger.settle(tx, Hold::Strictly)?;
                 Ok(copied)
             },
             |some| moved.add(some),
@@ -137,22 +195,26 @@ impl FlagChange {
     fn apply(&self, message: &mut MessageRow) -> Result<(), Failure> {
         // RFC 9051 2.3.2: keywords are case-insensitive.
         let has = |list: &[String], word: &str| list.iter().any(|k| k.eq_ignore_ascii_case(word));
+        let FlagMask { flags: mask, keywords } = self.within;
+        let keywords: &[String] = if keywords { &self.keywords } else { &[] };
         match self.verb {
             FlagVerb::Replace => {
-                message.flags = self.flags;
-                message.keywords.clone_from(&self.keywords);
+                message.flags = (message.flags & !mask) | (self.flags & mask);
+                if self.within.keywords {
+                    message.keywords.clone_from(&self.keywords);
+                }
             }
             FlagVerb::Add => {
-                message.flags |= self.flags;
-                for keyword in &self.keywords {
+                message.flags |= self.flags & mask;
+                for keyword in keywords {
                     if !has(&message.keywords, keyword) {
                         message.keywords.push(keyword.clone());
                     }
                 }
             }
             FlagVerb::Remove => {
-                message.flags &= !self.flags;
-                message.keywords.retain(|keyword| !has(&self.keywords, keyword));
+                message.flags &= !(self.flags & mask);
+                message.keywords.retain(|keyword| !has(keywords, keyword));
             }
         }
         check_keywords(&message.keywords)
@@ -220,8 +282,10 @@ pub(super) fn first_place(
 fn copy_some(
     tx: &mut WriteTx<'_>,
     listed: &mut Listed<'_>,
-    (from, to): (u64, u64),
+    from: u64,
+    to: Target,
 ) -> Result<(Copied, Vec<MessageRow>), Failure> {
+    let Target { mailbox: to, keeps } = to;
     let mut target = get_mailbox(tx, to)?;
     let source = get_mailbox(tx, from)?;
     let (modseq, saved_s) = (target.modseq + 1, seed::now_s());
@@ -229,7 +293,12 @@ fn copy_some(
     let mut messages = Vec::new();
     while let Some(message) = listed.next(tx)? {
         let uid = target.uid_next;
-        admit(tx, &mut target, &MessageRow { mailbox: to, uid, modseq, ..message.clone() })?;
+        let mut copy = MessageRow { mailbox: to, uid, modseq, ..message.clone() };
+        copy.flags &= keeps.flags;
+        if !keeps.keywords {
+            copy.keywords.clear();
+        }
+        admit(tx, &mut target, &copy)?;
         let first = first_place(tx, &source, message.uid)?;
         tx.put(&Origin { mailbox: to, uid, saved_s, first })?;
         copied.uids.push((message.uid, uid));
@@ -239,4 +308,22 @@ fn copy_some(
         tx.put(&target)?;
     }
     Ok((copied, messages))
+}
+
+/// Counts messages that went from one mailbox to another for those whose mailboxes they are.
+fn count_moved(
+    tx: &WriteTx<'_>,
+    ledger: &mut Ledger,
+    (from, to): (Option<u64>, Option<u64>),
+    messages: &[MessageRow],
+) -> Result<(), Failure> {
+    let owner = |mailbox: u64| Ok::<_, Failure>(owner_name(tx, get_mailbox(tx, mailbox)?.account)?);
+    let (count, bytes) = (messages.len() as u64, messages.iter().map(MessageRow::size).sum());
+    if let Some(owner) = from.map(owner).transpose()?.flatten() {
+        ledger.goes(&owner, count, bytes);
+    }
+    if let Some(owner) = to.map(owner).transpose()?.flatten() {
+        ledger.comes(&owner, count, bytes);
+    }
+    Ok(())
 }

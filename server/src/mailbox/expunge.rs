@@ -20,9 +20,10 @@ use grace_ipc::event::{EventKind, TraceId};
 use super::Mailboxes;
 use super::batch::Batch;
 use super::change::{count_flags, get_mailbox};
-use crate::store::accounts::Account;
 use crate::store::failure::Failure;
 use crate::store::messages::{MailboxRow, MessageRow, Origin, Vanished, flag};
+use crate::store::quota::{Hold, Ledger};
+use crate::store::shares::owner_name;
 
 /// Rows looked at before other tasks have their turn: some milliseconds.
 const LOOKS_MAX: usize = 2_000;
@@ -139,8 +140,8 @@ impl Mailboxes {
     fn names(&self, mailbox: u64) -> (String, String) {
         let snapshot = self.db.snapshot();
         let Ok(Some(row)) = snapshot.get::<MailboxRow>(&mailbox) else { return Default::default() };
-        let account = snapshot.get::<Account>(&row.account).ok().flatten();
-        (account.map_or_else(String::new, |account| account.address), row.name)
+        let owner = owner_name(&snapshot, row.account).ok().flatten();
+        (owner.unwrap_or_default(), row.name)
     }
 }
 
@@ -235,11 +236,14 @@ fn remove_marked(
 pub(super) struct Removal {
     mailbox: MailboxRow,
     gone: Expunged,
+    /// Bytes of what went.
+    bytes: u64,
 }
 
 impl Removal {
     pub(super) fn begin(tx: &WriteTx<'_>, mailbox: u64) -> Result<Self, Failure> {
-        Ok(Self { mailbox: get_mailbox(tx, mailbox)?, gone: Expunged::default() })
+        let (mailbox, gone) = (get_mailbox(tx, mailbox)?, Expunged::default());
+        Ok(Self { mailbox, gone, bytes: 0 })
     }
 
     /// Takes all messages away. What vanished before is within the range that vanishes now.
@@ -253,6 +257,7 @@ impl Removal {
         let (messages, unseen, deleted, bytes) = (0, 0, 0, 0);
         let uid_next = last.saturating_add(1);
         let row = self.mailbox.clone();
+        self.bytes = row.bytes;
         self.mailbox = MailboxRow { messages, unseen, deleted, bytes, uid_next, ..row };
         Ok(())
     }
@@ -273,6 +278,7 @@ impl Removal {
         let row = &mut self.mailbox;
         row.messages = row.messages.saturating_sub(1);
         row.bytes = row.bytes.saturating_sub(message.size());
+        self.bytes += message.size();
         // As if both flags were lost: seen is not counted, deleted neither.
         count_flags(row, message.flags, flag::SEEN);
         self.gone.count += 1;
@@ -283,9 +289,20 @@ impl Removal {
         Ok(())
     }
 
-    /// Writes down what went, and the mailbox.
+    /// Writes down what went, the mailbox, and that its owner uses less.
     pub(super) fn end(self, tx: &mut WriteTx<'_>) -> Result<Expunged, Failure> {
-        let Self { mailbox: mut row, gone } = self;
+        let mut ledger = Ledger::default();
+        if let Some(owner) = owner_name(tx, self.mailbox.account)? {
+            ledger.goes(&owner, self.gone.count, self.bytes);
+        }
+        let gone = self.end_uncounted(tx)?;
+        ledger.settle(tx, Hold::Not)?;
+        Ok(gone)
+    }
+
+    /// The same where the caller counts what the owner uses.
+    pub(super) fn end_uncounted(self, tx: &mut WriteTx<'_>) -> Result<Expunged, Failure> {
+        let Self { mailbox: mut row, gone, .. } = self;
         if gone.count == 0 {
             return Ok(gone);
         }

@@ -10,7 +10,7 @@ use super::Mailboxes;
 use super::change::get_mailbox;
 use crate::store::accounts::Account;
 use crate::store::failure::Failure;
-use crate::store::messages::MetadataRow;
+use crate::store::messages::{MailboxRow, MetadataRow};
 
 /// Most annotations of one mailbox, or of an account itself.
 pub const ENTRIES_MAX: usize = 100;
@@ -18,15 +18,36 @@ pub const ENTRIES_MAX: usize = 100;
 /// What [`Failure::Limit`] says when there are as many.
 pub const TOO_MANY: &str = "there are as many annotations as there may be";
 
+/// Whether an entry is for all who may read the mailbox, and not for one alone.
+fn is_shared(entry: &str) -> bool {
+    entry.starts_with("/shared/")
+}
+
 impl Mailboxes {
-    /// The annotations of a mailbox, or with 0 those of the account, by ascending name.
+    /// The annotations of a mailbox, or with 0 those of the account, by ascending name. Of a
+    /// mailbox of somebody else's: his shared ones, and one's own private ones (RFC 5464 3.1).
     ///
     /// # Errors
     /// The database failed.
     pub fn metadata(&self, account: u64, mailbox: u64) -> Result<Vec<(String, Vec<u8>)>, Failure> {
         let snapshot = self.db.snapshot();
-        let rows = snapshot.prefix::<MetadataRow>(&(account, mailbox));
-        Ok(rows.map(|row| row.map(|row| (row.entry, row.value))).collect::<Result<_, _>>()?)
+        let owner = match snapshot.get::<MailboxRow>(&mailbox)? {
+            Some(row) => row.account,
+            None => account,
+        };
+        let private = snapshot.prefix::<MetadataRow>(&(account, mailbox));
+        let mut found: Vec<(String, Vec<u8>)> =
+            private.map(|row| row.map(|row| (row.entry, row.value))).collect::<Result<_, _>>()?;
+        if owner != account {
+            found.retain(|(entry, _)| !is_shared(entry));
+            for row in snapshot.prefix::<MetadataRow>(&(owner, mailbox)) {
+                let MetadataRow { entry, value, .. } = row?;
+                if is_shared(&entry) {
+                    found.push((entry, value));
+                }
+            }
+        }
+        Ok(found)
     }
 
     /// Sets annotations, or removes those without a value, all or none. Done means on disk.
@@ -40,12 +61,14 @@ impl Mailboxes {
         changes: &[(String, Option<Vec<u8>>)],
     ) -> Result<(), Failure> {
         let pending = self.db.write(|tx| {
-            if mailbox == 0 {
-                tx.get::<Account>(&account)?.ok_or(Failure::NoSuchMailbox)?;
+            let owner = if mailbox == 0 {
+                tx.get::<Account>(&account)?.ok_or(Failure::NoSuchMailbox)?.id
             } else {
-                get_mailbox(tx, mailbox)?;
-            }
+                get_mailbox(tx, mailbox)?.account
+            };
+            let me = account;
             for (entry, value) in changes {
+                let account = if is_shared(entry) { owner } else { me };
                 match value {
                     Some(value) => {
                         let (entry, value) = (entry.clone(), value.clone());
@@ -56,8 +79,10 @@ impl Mailboxes {
                     }
                 }
             }
-            if tx.prefix::<MetadataRow>(&(account, mailbox)).count() > ENTRIES_MAX {
-                return Err(Failure::Limit(TOO_MANY));
+            for account in [owner, me] {
+                if tx.prefix::<MetadataRow>(&(account, mailbox)).count() > ENTRIES_MAX {
+                    return Err(Failure::Limit(TOO_MANY));
+                }
             }
             Ok::<_, Failure>(())
         })?;

@@ -3,8 +3,9 @@
 //! Every change is one transaction, or for very many messages a row of them (`batch`); what a
 //! function returns as done is on disk. The database wakes the sessions that watch the mailbox, and
 //! they read what changed since the mod-sequence they know.
-//! Invariants: UIDs of a mailbox only grow; a mailbox's counts agree with its messages.
-//! Not here: IMAP (`imap`), who may do what (sessions know their account).
+//! Invariants: UIDs of a mailbox only grow; a mailbox's counts agree with its messages, and what
+//! its owner uses with its counts.
+//! Not here: IMAP (`imap`), which command needs which right (`imap` asks `rights`).
 
 pub mod append;
 mod batch;
@@ -12,7 +13,10 @@ pub mod change;
 pub mod expunge;
 pub mod metadata;
 pub mod names;
+pub mod public;
+pub mod quota;
 pub mod read;
+pub mod rights;
 pub mod usage;
 
 use std::collections::BTreeSet;

@@ -9,12 +9,13 @@ use gracedb::write::WriteTx;
 
 use grace_ipc::event::{EventKind, TraceId};
 
+use super::rights::inherit;
 use super::{Mailboxes, SEPARATOR};
-use crate::store::accounts::Account;
 use crate::store::failure::Failure;
 use crate::store::messages::{MailboxByName, MailboxRow, SpecialUse, Subscription};
 use crate::store::removal::remove_mailbox;
 use crate::store::seed::{self, INBOX};
+use crate::store::shares::owner_name;
 
 /// Longest mailbox name in bytes: the database's keys stay short, and no client needs more.
 pub const NAME_BYTES_MAX: usize = 1_000;
@@ -79,7 +80,9 @@ impl Mailboxes {
                     claim_use(tx, account, wanted)?;
                 }
                 make_above(tx, account, &name)?;
-                seed::make(tx, account, &name, special_use)
+                let made = seed::make(tx, account, &name, special_use)?;
+                inherit(tx, &made)?;
+                Ok(made)
             })?
             .await?;
         self.tell(trace, account, &row.name, "created");
@@ -195,18 +198,15 @@ impl Mailboxes {
     }
 
     /// Tells of a change.
-    fn tell(&self, trace: TraceId, account: u64, mailbox: &str, change: &str) {
-        let account = match self.db.snapshot().get::<Account>(&account) {
-            Ok(Some(account)) => account.address,
-            _ => String::new(),
-        };
+    pub(super) fn tell(&self, trace: TraceId, owner: u64, mailbox: &str, change: &str) {
+        let account = owner_name(&self.db.snapshot(), owner).ok().flatten().unwrap_or_default();
         let (mailbox, change) = (mailbox.to_owned(), change.to_owned());
         self.bus.emit(trace, EventKind::MailboxChanged { account, mailbox, change });
     }
 }
 
 /// The one spelling of a name, or why it is not allowed.
-fn canonical(name: &str) -> Result<String, Failure> {
+pub(super) fn canonical(name: &str) -> Result<String, Failure> {
     let (first, rest) = match name.split_once(SEPARATOR) {
         Some((first, rest)) => (first, Some(rest)),
         None => (name, None),
@@ -234,8 +234,8 @@ fn canonical(name: &str) -> Result<String, Failure> {
 
 /// A session may outlive its account; what it made then would be nobody's for ever.
 fn require_account(tx: &WriteTx<'_>, account: u64) -> Result<(), Failure> {
-    let row = tx.get::<Account>(&account)?;
-    row.map(drop).ok_or(Failure::NotAllowed("the account was deleted"))
+    let owner = owner_name(tx, account)?;
+    owner.map(drop).ok_or(Failure::NotAllowed("the account was deleted"))
 }
 
 fn find(tx: &WriteTx<'_>, account: u64, name: &str) -> Result<Option<MailboxRow>, Failure> {
@@ -247,7 +247,8 @@ fn make_above(tx: &mut WriteTx<'_>, account: u64, name: &str) -> Result<(), Fail
     for (at, _) in name.match_indices(SEPARATOR) {
         let Some(above) = name.get(..at) else { continue };
         if find(tx, account, above)?.is_none() {
-            seed::make(tx, account, above, None)?;
+            let made = seed::make(tx, account, above, None)?;
+            inherit(tx, &made)?;
         }
     }
     Ok(())

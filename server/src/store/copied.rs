@@ -17,10 +17,10 @@ use gracedb::error::Error;
 use gracedb::view::{Snapshot, View as _};
 use gracedb::write::WriteTx;
 
-use super::accounts::Account;
 use super::failure::Failure;
 use super::messages::{MailboxRow, MessageRow, UidValidity, Vanished, flag};
-use super::seed;
+use super::shares::owner_name;
+use super::{quota, seed};
 
 /// Mailboxes changed in one transaction.
 const MAILBOXES_AT_ONCE: usize = 500;
@@ -54,7 +54,7 @@ pub fn renew(db: &Db) -> Result<Option<Renewed>, Failure> {
         let row = recounted(&snapshot, row?);
         renewed.mailboxes += 1;
         renewed.messages += u64::from(row.messages);
-        if !snapshot.contains::<Account>(&row.account)? {
+        if owner_name(&snapshot, row.account)?.is_none() {
             renewed.without_account += 1;
             tracing::warn!(
                 target: "grace", event = "MailboxWithoutAccount",
@@ -71,6 +71,8 @@ pub fn renew(db: &Db) -> Result<Option<Renewed>, Failure> {
     renewed.stray = tell_strays(&snapshot)?;
     // Nobody asks for them under a new UIDVALIDITY, and a message that came back may be among them.
     db.write(|tx| tx.delete_range::<Vanished>(..))?.wait()?;
+    // Counts of mailboxes are others now, and so is what everybody uses.
+    db.write(|tx| quota::forget_counts(tx))?.wait()?;
     db.settle_copy()?;
     let Renewed { mailboxes, without_account, messages, stray } = renewed;
     tracing::warn!(
@@ -165,6 +167,7 @@ mod tests {
     use gracedb::pending::block_on;
 
     use super::super::SCHEMA;
+    use super::super::accounts::Account;
     use super::super::messages::MailboxByName;
     use super::*;
 

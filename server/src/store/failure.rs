@@ -13,6 +13,10 @@ pub enum Failure {
     NoSuchMessage,
     /// There is a mailbox of that name already.
     Exists,
+    /// Others may do that.
+    NoPermission,
+    /// More would be kept than may be.
+    OverQuota,
     /// Nobody may do that, whoever asks; why, in words.
     NotAllowed(&'static str),
     /// A limit is reached; which, in words.
@@ -29,6 +33,8 @@ impl fmt::Display for Failure {
             Self::NoSuchMailbox => f.write_str("there is no such mailbox"),
             Self::NoSuchMessage => f.write_str("there is no such message"),
             Self::Exists => f.write_str("there is a mailbox of that name already"),
+            Self::NoPermission => f.write_str("you have no right to do that"),
+            Self::OverQuota => f.write_str("more would be kept than may be"),
             Self::NotAllowed(why) | Self::Limit(why) => f.write_str(why),
             Self::Full(e) => e.fmt(f),
             Self::Store(e) => write!(f, "the database failed: {e}"),

@@ -13,6 +13,7 @@
 //!  30 alias_target  31 forward  32 srs_key
 //!  20 sts_policy 21 tls_result  23 route      24 deliver_by
 //!  40 origin       42 metadata
+//!  48 acl          49 quota          50 public
 //! ```
 //! Invariant: a table's id and name never change meaning; a table that is given up keeps its id:
 //! 6, `body`.
@@ -31,12 +32,14 @@ pub mod logins;
 pub mod messages;
 pub mod open;
 pub mod outgoing;
+pub mod quota;
 pub mod refusal;
 pub mod removal;
 pub mod report;
 pub mod routes;
 pub mod seed;
 pub mod settings;
+pub mod shares;
 pub mod statistics;
 pub mod target;
 pub mod traces;
@@ -56,6 +59,7 @@ use self::messages::{
 use self::outgoing::{DeliverByRow, OutgoingRecipientRow, OutgoingRow};
 use self::routes::RouteRow;
 use self::settings::{AddressSettings, DomainSettings};
+use self::shares::{AclRow, PublicRow, QuotaRow};
 use self::statistics::StatisticRow;
 use self::traces::{TraceLaterRow, TracePage, TraceRow, TraceWordRow, TracedRow};
 use self::transport::{StsPolicyRow, TlsResultRow};
@@ -95,4 +99,7 @@ pub const SCHEMA: Schema = Schema::new(&[
     MetadataRow::DEF,
     StsPolicyRow::DEF,
     TlsResultRow::DEF,
+    AclRow::DEF,
+    QuotaRow::DEF,
+    PublicRow::DEF,
 ]);

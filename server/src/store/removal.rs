@@ -4,13 +4,17 @@ use gracedb::write::WriteTx;
 
 use super::failure::Failure;
 use super::messages::{MailboxRow, MessageRow, MetadataRow, Origin, Vanished};
+use super::{quota, shares};
 
-/// Removes a mailbox with everything in it; it takes as long for one message as for a million.
+/// Removes a mailbox with everything in it and the rights on it; it takes as long for one message
+/// as for a million.
 pub(crate) fn remove_mailbox(tx: &mut WriteTx<'_>, row: &MailboxRow) -> Result<(), Failure> {
     tx.delete_prefix::<MessageRow, _>(&(row.id,))?;
     tx.delete_prefix::<Origin, _>(&(row.id,))?;
     tx.delete_prefix::<Vanished, _>(&(row.id,))?;
     tx.delete_prefix::<MetadataRow, _>(&(row.account, row.id))?;
+    shares::forget_mailbox(tx, row.id)?;
+    quota::forget_mailbox(tx, row)?;
     tx.delete::<MailboxRow>(&row.id)?;
     Ok(())
 }

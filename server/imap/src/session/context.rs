@@ -171,6 +171,7 @@ impl Session {
         }
         let mut uids: Vec<u32> = changes.rows.iter().map(|row| row.uid).collect();
         uids.sort_unstable();
+        self.take_rights(changes.rights);
         if let Some(selected) = self.selected() {
             selected.view.absorb(changes);
         }

@@ -6,6 +6,7 @@ use super::{Job, Session, Stage};
 use crate::command::{Command, SearchKey, Source, Verb};
 use crate::grammar::append::Expects;
 use crate::machine::Request;
+use crate::name::{OTHER_USERS, PUBLIC};
 use crate::response::Code;
 use crate::view::Allowed;
 
@@ -164,8 +165,10 @@ impl Session {
                 self.job = Some(Job::Idle { tag, asked: false });
             }
             Verb::Namespace => {
-                // RFC 9051 6.3.10: one personal namespace, no other users', none shared.
-                self.out.say("* NAMESPACE ((\"\" \"/\")) NIL NIL");
+                // RFC 9051 6.3.10: the personal namespace, other users', the shared one.
+                let below = |name: &str| format!("((\"{name}/\" \"/\"))");
+                let (others, public) = (below(OTHER_USERS), below(PUBLIC));
+                self.out.say(&format!("* NAMESPACE ((\"\" \"/\")) {others} {public}"));
                 self.finish(&tag, "NAMESPACE done", Allowed::Everything);
             }
             Verb::Append(append) => {

@@ -77,7 +77,9 @@ impl Session {
             left = window.of(&left).to_vec();
         }
         left.reverse();
-        let sets_seen = !selected.read_only && items.iter().any(FetchItem::sets_seen);
+        // RFC 4314 4: without `s` nothing becomes seen.
+        let may_see = !selected.read_only && selected.rights.has(b's');
+        let sets_seen = may_see && items.iter().any(FetchItem::sets_seen);
         let asked = match (changed_since, vanished) {
             (Some(since), true) => {
                 self.ask = Some(Request::Vanished { since });
@@ -121,8 +123,13 @@ impl Session {
                 job.missing = true;
             }
             (Asked::Seen, Some(Answer::Flagged(_))) => return self.fetch_end(job),
-            // A store that is full or broken still has what it gave.
-            (Asked::Seen, Some(Answer::Refused(Why::Limit(_) | Why::OverQuota | Why::Broken))) => {
+            // What was given stays given, whether the store is full or broken, or the right gone.
+            (
+                Asked::Seen,
+                Some(Answer::Refused(
+                    Why::Limit(_) | Why::OverQuota | Why::Broken | Why::NoPermission,
+                )),
+            ) => {
                 self.unsee(&job.seen);
                 job.unmarked = true;
                 return self.fetch_end(job);

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::mailbox::status_line;
+use super::mailbox::{status_line, status_request};
 use super::metadata::metadata_line;
 use super::rights::my_rights_line;
 use super::{Job, Session};
@@ -108,7 +108,10 @@ impl Session {
         }
         if let Some((mailbox, rest)) = job.rest.front() {
             self.ask = Some(match rest {
-                Rest::Status => Request::Status(mailbox.clone()),
+                Rest::Status => {
+                    let items = job.list.return_status.as_deref().unwrap_or_default();
+                    status_request(mailbox.clone(), items)
+                }
                 Rest::MyRights => Request::MyRights(mailbox.clone()),
                 Rest::Metadata => Request::Metadata(Some(mailbox.clone())),
             });

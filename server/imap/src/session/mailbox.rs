@@ -9,6 +9,7 @@ use crate::command::{Resync, StatusItem, Verb};
 use crate::machine::{Answer, Opened, Request, Status, Why};
 use crate::name::MailboxName;
 use crate::response::{Code, Out};
+use crate::rights::Rights;
 use crate::set::Ranges;
 use crate::view::{Allowed, View};
 
@@ -46,6 +47,7 @@ pub(super) fn status_line(
             StatusItem::UidValidity => u64::from(status.uid_validity),
             StatusItem::Unseen => status.unseen,
             StatusItem::Deleted => status.deleted,
+            StatusItem::DeletedStorage => status.deleted_size,
             StatusItem::Size => status.size,
             StatusItem::HighestModSeq => status.modseq,
             StatusItem::AppendLimit => append_bytes_max,
@@ -61,12 +63,20 @@ pub(super) fn status_line(
     out.say(")");
 }
 
+/// What the store is asked for these items.
+pub(super) fn status_request(mailbox: MailboxName, items: &[StatusItem]) -> Request {
+    match items.contains(&StatusItem::DeletedStorage) {
+        true => Request::StatusDeleted(mailbox),
+        false => Request::Status(mailbox),
+    }
+}
+
 impl Session {
     pub(super) fn status(&mut self, tag: String, mailbox: MailboxName, items: Vec<StatusItem>) {
         if items.contains(&StatusItem::HighestModSeq) {
             self.enable_condstore();
         }
-        self.ask = Some(Request::Status(mailbox.clone()));
+        self.ask = Some(status_request(mailbox.clone(), &items));
         self.job = Some(Job::Status { tag, mailbox, items });
     }
 
@@ -129,15 +139,14 @@ impl Session {
             Some(Answer::Opened(opened)) => opened,
             answer => return self.misanswered(&job.tag, answer),
         };
-        let Opened { mailbox_id, uid_validity, uid_next, modseq, rows } = opened;
+        let Opened { mailbox_id, uid_validity, uid_next, modseq, rights, rows } = opened;
         let mut view = View::new(rows, modseq);
         self.enabled.shape(&mut view);
         let out = &mut self.out;
         let flags = view.flag_names();
         out.say(&format!("* FLAGS ({flags})"));
-        // RFC 9051 7.1: \* lets clients make up keywords.
-        let permanent = if job.read_only { String::new() } else { format!("{flags} \\*") };
-        let permanent = Code::PermanentFlags(permanent);
+        let rights_here = if job.read_only { Rights::default() } else { rights };
+        let permanent = Code::PermanentFlags(view.permanent_flags(rights_here));
         out.status("OK", Some(&permanent), "these flags are kept");
         out.say(&format!("* {} EXISTS", view.count()));
         if !self.enabled.rev2 {
@@ -159,6 +168,7 @@ impl Session {
             name: job.mailbox,
             uid_validity,
             read_only: job.read_only,
+            rights,
             view,
             saved: Vec::new(),
             contexts: Vec::new(),
@@ -174,9 +184,12 @@ impl Session {
     }
 
     fn say_selected(&mut self, tag: &str) {
-        let (code, done) = match self.is_read_only() {
-            true => (Code::ReadOnly, "EXAMINE done"),
-            false => (Code::ReadWrite, "SELECT done"),
+        // RFC 4314 5.2: with none of these rights nothing can be changed.
+        let may_change = self.selected().is_some_and(|one| one.rights.has_any("swite"));
+        let (code, done) = match (self.is_read_only(), may_change) {
+            (true, _) => (Code::ReadOnly, "EXAMINE done"),
+            (false, true) => (Code::ReadWrite, "SELECT done"),
+            (false, false) => (Code::ReadOnly, "SELECT done"),
         };
         self.ok(tag, Some(&code), done);
     }
@@ -238,9 +251,10 @@ impl Session {
         self.simply(tag, request, "DELETE done");
     }
 
-    /// Somebody else deleted the selected mailbox. RFC 2180 3.3: there is no better word for it.
+    /// Somebody else deleted the selected mailbox, or took the right to read it. RFC 2180 3.3 and
+    /// RFC 4314 5.1.1: there is no better word for it.
     pub(super) fn mailbox_is_gone(&mut self) {
-        self.bye(None, "the selected mailbox was deleted");
+        self.bye(None, "the selected mailbox is not there any more");
     }
 
     pub(super) fn is_gone(answer: Option<&Answer>) -> bool {

@@ -10,6 +10,7 @@ use crate::command::{Copy, Store};
 use crate::flags::Flags;
 use crate::machine::{Answer, Request, Why};
 use crate::response::Code;
+use crate::rights::Rights;
 use crate::set::{self, SequenceSet};
 use crate::view::{Allowed, Changes};
 
@@ -94,10 +95,22 @@ impl Session {
 
     /// Takes news into the view and tells what may be told.
     pub(super) fn tell(&mut self, changes: Changes, allowed: Allowed) {
+        self.take_rights(changes.rights);
         if let super::Stage::Selected(selected) = &mut self.stage {
             selected.view.absorb(changes);
             selected.view.announce(allowed, &mut self.out);
         }
+    }
+
+    /// RFC 4314 5.1.1: where rights changed, the client hears which flags it may set by now.
+    pub(super) fn take_rights(&mut self, rights: Option<Rights>) {
+        let super::Stage::Selected(selected) = &mut self.stage else { return };
+        let Some(rights) = rights.filter(|rights| *rights != selected.rights) else { return };
+        selected.rights = rights;
+        let rights_here = if selected.read_only { Rights::default() } else { rights };
+        let code = Code::PermanentFlags(selected.view.permanent_flags(rights_here));
+        self.out.say(&format!("* FLAGS ({})", selected.view.flag_names()));
+        self.out.status("OK", Some(&code), "these flags are kept from now on");
     }
 
     /// The UIDs a set names, ascending, or `None` after a BAD: a number beyond the mailbox.
@@ -144,8 +157,10 @@ impl Session {
     }
 
     pub(super) fn store_answered(&mut self, job: StoreJob, answer: Option<Answer>) {
-        let refused = match answer {
-            Some(Answer::Flagged(refused)) => refused,
+        let (refused, silent) = match answer {
+            Some(Answer::Flagged(refused)) => (refused, job.silent),
+            // The client would believe in what is not so.
+            Some(Answer::FlaggedPartly(refused)) => (refused, false),
             answer => return self.misanswered(&job.tag, answer),
         };
         let Some(selected) = self.selected() else { return };
@@ -153,7 +168,7 @@ impl Session {
             if refused.contains(&uid) {
                 // RFC 7162 3.1.3: the client needs to see what is there instead.
                 selected.view.owe_flags(uid);
-            } else if job.silent {
+            } else if silent {
                 selected.view.believe(uid, flags);
             } else {
                 selected.view.owe_flags(uid);
@@ -230,6 +245,10 @@ impl Session {
         match answer {
             // RFC 7162 3.2.8: no HIGHESTMODSEQ here, for what others changed was not told.
             Some(Answer::Done) if closes => self.leave(tag, "CLOSE done", None),
+            // RFC 4314 4: it is closed all the same.
+            Some(Answer::Refused(Why::NoPermission)) if closes => {
+                self.leave(tag, "CLOSE done", None);
+            }
             Some(Answer::Done) => {
                 let finish = Finish::ok(tag, "EXPUNGE done", Allowed::Everything);
                 self.finish_with(Finish { says_modseq: true, ..finish });

@@ -32,6 +32,7 @@ use crate::grammar::{self, Dialect};
 use crate::machine::{Action, Answer, Request, Why};
 use crate::name::MailboxName;
 use crate::response::{Code, Out, Piece};
+use crate::rights::Rights;
 use crate::view::{Allowed, View};
 
 /// Bad commands in a row after which we hang up before a login. No client sends one; a port scanner
@@ -83,7 +84,10 @@ enum Stage {
 struct Selected {
     name: MailboxName,
     uid_validity: u32,
+    /// EXAMINE.
     read_only: bool,
+    /// What this one may do with it.
+    rights: Rights,
     view: View,
     /// UIDs that `$` stands for (RFC 5182), ascending.
     saved: Vec<u32>,
@@ -477,10 +481,11 @@ impl Session {
                 (Code::Unavailable, "too many failed logins; try later".to_owned())
             }
             Why::NoSuchMailbox => (missing, "there is no such mailbox".to_owned()),
+            Why::NoPermission => (Code::NoPerm, "you have no right to do that".to_owned()),
             Why::Exists => (Code::AlreadyExists, "there is a mailbox of that name".to_owned()),
             Why::NotAllowed(text) => (Code::Cannot, text),
             Why::Limit(text) => (Code::Limit, text),
-            Why::OverQuota => (Code::OverQuota, "the account is full".to_owned()),
+            Why::OverQuota => (Code::OverQuota, "there is no room for that".to_owned()),
             Why::BadUrl(url) => {
                 (Code::BadUrl(url), "the URL names nothing that can be read".to_owned())
             }

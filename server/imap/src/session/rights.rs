@@ -38,7 +38,8 @@ impl Session {
         let (request, ask) = match verb {
             Verb::GetAcl(mailbox) => (Request::Acl(mailbox.clone()), Ask::GetAcl(mailbox)),
             Verb::ListRights(mailbox, who) => {
-                (Request::MyRights(mailbox.clone()), Ask::ListRights(mailbox, who))
+                let request = Request::ListRights(mailbox.clone(), who.clone());
+                (request, Ask::ListRights(mailbox, who))
             }
             Verb::MyRights(mailbox) => (Request::MyRights(mailbox.clone()), Ask::MyRights(mailbox)),
             Verb::GetQuota(root) => (Request::Quota(root), Ask::GetQuota),
@@ -72,12 +73,12 @@ impl Session {
                 out.line();
                 "GETACL done"
             }
-            (Ask::ListRights(mailbox, who), Some(Answer::Rights(mine))) => {
+            (Ask::ListRights(mailbox, who), Some(Answer::Rights(always))) => {
                 out.raw("* LISTRIGHTS ").mailbox(mailbox.as_str()).raw(" ").astring(&who);
                 // RFC 4314 3.4: those always granted, then those that can be, each by itself.
-                out.raw(" \"\"");
-                for letter in mine.to_string().bytes().filter(|letter| !b"cd".contains(letter)) {
-                    out.raw(" ").raw(&char::from(letter).to_string());
+                out.raw(" ").astring(&always.to_string());
+                for letter in Rights::ALL.without(always).letters() {
+                    out.raw(" ").raw(&letter.to_string());
                 }
                 out.line();
                 "LISTRIGHTS done"

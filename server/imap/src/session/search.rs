@@ -169,8 +169,11 @@ impl Session {
                     }
                 }
             }
-            // RFC 7377 2.2: a mailbox that is gone is passed over, and so are its messages.
-            (_, Some(Answer::Refused(Why::NoSuchMailbox))) if job.multi.is_some() => {
+            // RFC 7377 2.2: a mailbox that is gone, or is not to be read, is passed over, and so
+            // are its messages.
+            (_, Some(Answer::Refused(Why::NoSuchMailbox | Why::NoPermission)))
+                if job.multi.is_some() =>
+            {
                 job.found.clear();
                 return self.search_next_mailbox(job);
             }

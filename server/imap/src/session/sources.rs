@@ -27,7 +27,7 @@ fn covers(source: &Source, listed: &Listed, selected: Option<&MailboxName>) -> b
     match source {
         Source::Selected => selected == Some(name),
         Source::Inboxes => name.is_inbox(),
-        Source::Personal => true,
+        Source::Personal => name.is_personal(),
         Source::Subscribed => listed.subscribed,
         Source::Mailboxes(names) => names.contains(name),
         Source::Subtree(tops) => tops.iter().any(|top| name == top || name.is_below(top)),

@@ -13,7 +13,7 @@ use std::rc::Rc;
 
 use grace_imap::command::SpecialUse;
 use grace_imap::date::DateTime;
-use grace_imap::flags::{Flags, SystemFlag};
+use grace_imap::flags::{FlagOperation, Flags, SystemFlag};
 use grace_imap::keys::Keys;
 use grace_imap::machine::{
     Action, Answer, Listed, Message, Need, Opened, Quota, Request, Resource, Status, Why,
@@ -57,11 +57,29 @@ pub(crate) struct Store {
     pub(crate) metadata: BTreeMap<Entry, Vec<u8>>,
     /// What others may do with any mailbox.
     pub(crate) acl: BTreeMap<String, Rights>,
+    /// What the one who is logged in may do with mailboxes; with others: all.
+    pub(crate) rights: BTreeMap<String, Rights>,
+    /// Nothing more may be kept.
+    pub(crate) is_full: bool,
     /// Flags cannot be written.
     pub(crate) refuses_flags: bool,
 }
 
 impl Store {
+    fn rights(&self, name: &str) -> Rights {
+        self.rights.get(name).copied().unwrap_or(Rights::ALL)
+    }
+
+    /// Why a mailbox cannot be used: it is not there, or one of these rights is missing.
+    fn refusal(&self, name: &str, needed: &str) -> Option<Answer> {
+        let rights = self.rights(name);
+        if !self.mailboxes.contains_key(name) || !rights.has_any("lrikxa") {
+            return Some(Answer::Refused(Why::NoSuchMailbox));
+        }
+        let missing = needed.bytes().any(|right| !rights.has(right));
+        missing.then_some(Answer::Refused(Why::NoPermission))
+    }
+
     pub(crate) fn make(&mut self, name: &str) -> &mut Mailbox {
         self.validity += 1;
         let uid_validity = self.validity;
@@ -236,6 +254,7 @@ impl Client {
                 opened
             }
             Request::MyRights(_)
+            | Request::ListRights(..)
             | Request::Acl(_)
             | Request::SetAcl(..)
             | Request::DeleteAcl(..)
@@ -270,7 +289,8 @@ impl Client {
             | Request::Delete(_)
             | Request::Rename(..)
             | Request::Subscribe(..)
-            | Request::Status(_) => self.on_names(request),
+            | Request::Status(_)
+            | Request::StatusDeleted(_) => self.on_names(request),
             Request::Changes { .. }
             | Request::Vanished { .. }
             | Request::Keys { .. }
@@ -288,7 +308,13 @@ impl Client {
             {
                 Answer::Refused(Why::NoSuchMailbox)
             }
-            Request::MyRights(_) => Answer::Rights(Rights::ALL),
+            Request::MyRights(mailbox) => {
+                Answer::Rights(self.store.borrow().rights(mailbox.as_str()))
+            }
+            Request::ListRights(_, who) => {
+                let always = if who == "ann" { "la" } else { "" };
+                Answer::Rights(Rights::parse(always).expect("rights"))
+            }
             Request::Acl(_) => {
                 let acl = self.store.borrow().acl.clone();
                 let own = ("ann".to_owned(), Rights::ALL);
@@ -349,9 +375,14 @@ impl Client {
     fn on_appending(&mut self, request: Request) -> Answer {
         match request {
             Request::AppendBegin { mailbox, flags, date } => {
-                if !self.store.borrow().mailboxes.contains_key(mailbox.as_str()) {
-                    return Answer::Refused(Why::NoSuchMailbox);
+                let store = self.store.borrow();
+                if let Some(refused) = store.refusal(mailbox.as_str(), "i") {
+                    return refused;
                 }
+                if store.is_full {
+                    return Answer::Refused(Why::OverQuota);
+                }
+                drop(store);
                 self.append.push((mailbox.to_string(), flags, date, Vec::new()));
                 Answer::Done
             }
@@ -418,14 +449,16 @@ impl Client {
 
     fn opened(&self, name: &MailboxName) -> Answer {
         let store = self.store.borrow();
-        let Some(mailbox) = store.mailboxes.get(name.as_str()) else {
-            return Answer::Refused(Why::NoSuchMailbox);
-        };
+        if let Some(refused) = store.refusal(name.as_str(), "r") {
+            return refused;
+        }
+        let mailbox = &store.mailboxes[name.as_str()];
         Answer::Opened(Opened {
             mailbox_id: format!("F{}", mailbox.uid_validity),
             uid_validity: mailbox.uid_validity,
             uid_next: mailbox.uid_next,
             modseq: mailbox.modseq,
+            rights: store.rights(name.as_str()),
             rows: mailbox.mails.iter().map(|(uid, mail)| row(*uid, mail)).collect(),
         })
     }
@@ -443,6 +476,9 @@ impl Client {
                 return Answer::Created(format!("F{}", mailbox.uid_validity));
             }
             Request::Delete(name) => {
+                if let Some(refused) = store.refusal(name.as_str(), "x") {
+                    return refused;
+                }
                 if store.mailboxes.remove(name.as_str()).is_none() {
                     return missing;
                 }
@@ -457,7 +493,10 @@ impl Client {
                     store.subscriptions.push(name.to_string());
                 }
             }
-            Request::Status(name) => {
+            Request::Status(name) | Request::StatusDeleted(name) => {
+                if let Some(refused) = store.refusal(name.as_str(), "r") {
+                    return refused;
+                }
                 let Some(mailbox) = store.mailboxes.get(name.as_str()) else { return missing };
                 let count = |flag| {
                     mailbox.mails.values().filter(|mail| mail.flags.has(flag)).count() as u64
@@ -470,6 +509,12 @@ impl Client {
                     unseen: messages - count(SystemFlag::Seen),
                     deleted: count(SystemFlag::Deleted),
                     size: mailbox.mails.values().map(|mail| mail.bytes.len() as u64).sum(),
+                    deleted_size: mailbox
+                        .mails
+                        .values()
+                        .filter(|mail| mail.flags.has(SystemFlag::Deleted))
+                        .map(|mail| mail.bytes.len() as u64)
+                        .sum(),
                     uid_next: mailbox.uid_next,
                     uid_validity: mailbox.uid_validity,
                     modseq: mailbox.modseq,
@@ -483,7 +528,11 @@ impl Client {
     fn on_messages(&mut self, request: Request) -> Answer {
         let name = self.selected.clone().expect("selected");
         let mut store = self.store.borrow_mut();
-        let refuses_flags = store.refuses_flags;
+        let (refuses_flags, is_full) = (store.refuses_flags, store.is_full);
+        let rights = store.rights(&name);
+        if !rights.has(b'r') {
+            return Answer::Refused(Why::NoSuchMailbox);
+        }
         let Some(mailbox) = store.mailboxes.get_mut(&name) else {
             return Answer::Refused(Why::NoSuchMailbox);
         };
@@ -495,6 +544,7 @@ impl Client {
                     modseq: mailbox.modseq,
                     rows: mails.map(|(uid, mail)| row(*uid, mail)).collect(),
                     vanished: gone.map(|(_, uid)| *uid..=*uid).collect(),
+                    rights: Some(rights),
                 })
             }
             Request::Vanished { since } => {
@@ -511,27 +561,11 @@ impl Client {
             Request::Read { uid, need, origin } => {
                 Answer::Message(mailbox.mails.get(&uid).map(|mail| read(mail, need, origin)))
             }
-            Request::Flags { uids, operation, flags, unchanged_since } => {
-                if refuses_flags {
-                    return Answer::Refused(Why::Broken);
-                }
-                let mut refused = Vec::new();
-                let modseq = mailbox.modseq + 1;
-                for uid in uids {
-                    let Some(mail) = mailbox.mails.get_mut(&uid) else { continue };
-                    if unchanged_since.is_some_and(|since| mail.modseq > since) {
-                        refused.push(uid);
-                        continue;
-                    }
-                    let new = mail.flags.changed_by(operation, &flags);
-                    if new != mail.flags {
-                        mail.flags = new;
-                        mail.modseq = modseq;
-                        mailbox.modseq = modseq;
-                    }
-                }
-                Answer::Flagged(refused)
-            }
+            request @ Request::Flags { .. } => match refuses_flags {
+                true => Answer::Refused(Why::Broken),
+                false => change_flags(mailbox, request, rights),
+            },
+            Request::Expunge(_) if !rights.has(b'e') => Answer::Refused(Why::NoPermission),
             Request::Expunge(among) => {
                 let deleted = |(uid, mail): &(&u32, &Mail)| {
                     mail.flags.has(SystemFlag::Deleted)
@@ -543,8 +577,14 @@ impl Client {
                 Answer::Done
             }
             Request::Copy { uids, mailbox: target, moves } => {
-                if !store.mailboxes.contains_key(target.as_str()) {
-                    return Answer::Refused(Why::NoSuchMailbox);
+                if let Some(refused) = store.refusal(target.as_str(), "i") {
+                    return refused;
+                }
+                if moves && !(rights.has(b't') && rights.has(b'e')) {
+                    return Answer::Refused(Why::NoPermission);
+                }
+                if is_full && !moves {
+                    return Answer::Refused(Why::OverQuota);
                 }
                 let mut pairs = Vec::new();
                 for uid in uids {
@@ -565,6 +605,42 @@ impl Client {
             }
             other => panic!("{other:?}"),
         }
+    }
+}
+
+/// Changes flags as far as these rights allow.
+fn change_flags(mailbox: &mut Mailbox, request: Request, rights: Rights) -> Answer {
+    let Request::Flags { uids, operation, flags, unchanged_since } = request else {
+        panic!("not about flags");
+    };
+    // One right for all flags is enough to see that the session bears the answers.
+    if !rights.has_any("swt") {
+        return Answer::Refused(Why::NoPermission);
+    }
+    let may_delete = rights.has(b't');
+    let mut refused = Vec::new();
+    let modseq = mailbox.modseq + 1;
+    for uid in uids {
+        let Some(mail) = mailbox.mails.get_mut(&uid) else { continue };
+        if unchanged_since.is_some_and(|since| mail.modseq > since) {
+            refused.push(uid);
+            continue;
+        }
+        let mut new = mail.flags.changed_by(operation, &flags);
+        if !may_delete && mail.flags.has(SystemFlag::Deleted) != new.has(SystemFlag::Deleted) {
+            let mut deleted = Flags::none();
+            deleted.insert(SystemFlag::Deleted);
+            new = new.changed_by(FlagOperation::Remove, &deleted);
+        }
+        if new != mail.flags {
+            mail.flags = new;
+            mail.modseq = modseq;
+            mailbox.modseq = modseq;
+        }
+    }
+    match may_delete {
+        true => Answer::Flagged(refused),
+        false => Answer::FlaggedPartly(refused),
     }
 }
 
@@ -599,7 +675,8 @@ fn read(mail: &Mail, need: Need, origin: bool) -> Message {
 /// Does what a script says happens outside of the two clients: `deliver INBOX 3` puts three small
 /// letters there, `expunge INBOX 2` removes the message with that UID, `flag INBOX 2 \\Seen` sets a
 /// flag, `time 3600` lets so many seconds pass, `slow 5` has each question to the store take so
-/// long.
+/// long; `rights INBOX lrs` says what the one who is logged in may do there, `full` that nothing
+/// more may be kept.
 fn outside(store: &Rc<RefCell<Store>>, clients: &mut [Client; 2], text: &str) {
     let words: Vec<&str> = text.split(' ').collect();
     let number = |place: usize| -> u32 { words[place].parse().expect("a number") };
@@ -627,6 +704,11 @@ fn outside(store: &Rc<RefCell<Store>>, clients: &mut [Client; 2], text: &str) {
             mail.flags.insert(SystemFlag::parse(words[3]).expect("a flag"));
         }
         "time" => clients.iter_mut().for_each(|client| client.now.time_s += i64::from(number(1))),
+        "rights" => {
+            let rights = Rights::parse(words.get(2).copied().unwrap_or_default());
+            store.borrow_mut().rights.insert(words[1].to_owned(), rights.expect("rights"));
+        }
+        "full" => store.borrow_mut().is_full = true,
         "slow" => clients[0].waits = i64::from(number(1)),
         other => panic!("cannot do {other:?}"),
     }

@@ -7,6 +7,7 @@
 //! from the command line, where every user of the machine could read them.
 //! Not here: how answers are printed ([`mod@print`]), how the daemon is found ([`find`]).
 
+mod acl;
 mod alias;
 mod app_password;
 mod ask;
@@ -17,7 +18,9 @@ mod find;
 mod forward;
 mod password;
 mod print;
+mod public;
 mod queue;
+mod quota;
 mod route;
 mod settings;
 mod test;
@@ -73,6 +76,15 @@ enum Command {
     /// Addresses that stand for others: other names, groups, people elsewhere, the rest of a domain
     #[command(subcommand)]
     Alias(alias::Alias),
+    /// Mailboxes of a domain that are nobody's own
+    #[command(subcommand)]
+    Public(public::Public),
+    /// Who may do what with a mailbox
+    #[command(subcommand)]
+    Acl(acl::Acl),
+    /// How much accounts and domains keep and may keep
+    #[command(subcommand)]
+    Quota(quota::Quota),
     /// Messages of the past: which there were, and what became of one
     #[command(subcommand)]
     Trace(trace::Trace),
@@ -200,6 +212,9 @@ fn run(arguments: Arguments) -> Result<ExitCode, String> {
         Command::Route(command) => route::run(command, form, &connect),
         Command::Trace(command) => trace::run(command, form, &connect),
         Command::Alias(command) => alias::run(command, form, &connect),
+        Command::Public(command) => public::run(command, form, &connect),
+        Command::Acl(command) => acl::run(command, form, &connect),
+        Command::Quota(command) => quota::run(command, form, &connect),
         Command::Dkim(command) => dkim::run(command, form, &connect),
         Command::Events(events) => watch::events(connect(Role::Viewer)?, form, &events),
         Command::Stats => {
