@@ -18,6 +18,7 @@ use crate::directory::{AppPasswordRow, AppScope, SettingRow};
 use crate::dkim::DkimRow;
 use crate::domain_dns::DomainDnsRow;
 use crate::event::{Event, Service, Topic, TraceId};
+use crate::live::{MailboxRow, SessionChoice, SessionFilter, SessionLine, SessionRow};
 use crate::queue::{QueueChange, QueueFilter, QueueRow};
 use crate::role::Role;
 use crate::route::{DeliveryStep, DeliveryVerdict, RouteOf, RouteRow, RouteTo};
@@ -350,6 +351,33 @@ pub enum RequestBody {
         /// From whom; none: from nobody, as notifications are.
         from: Option<String>,
     },
+    /// Sessions that are open, in the order they began. Parts of [`Rows::Sessions`], then
+    /// [`Answer::ListEnd`]. Version 5.
+    SessionList {
+        /// Which.
+        filter: SessionFilter,
+    },
+    /// Ends a session: the other end is told so in the words of its protocol. Answered with
+    /// [`Answer::Done`] when that is under way. Version 5.
+    SessionDisconnect {
+        /// Its number.
+        session: u64,
+    },
+    /// Tells what is spoken in a session from now on. Parts of [`Rows::SessionLines`] as it is
+    /// spoken, then [`Answer::SessionEnded`]. Version 5, long work, of which each connection may
+    /// have one.
+    SessionTranscript {
+        /// Which.
+        which: SessionChoice,
+        /// What messages consist of, too, and not only how long they are.
+        bodies: bool,
+    },
+    /// The mailboxes of an account. Parts of [`Rows::Mailboxes`], then [`Answer::ListEnd`].
+    /// Version 5.
+    MailboxList {
+        /// The account's address.
+        account: String,
+    },
 }
 
 /// What a request needs.
@@ -369,7 +397,7 @@ impl RequestBody {
     #[rustfmt::skip]
     pub const fn rule(&self) -> Rule {
         use Role::{Operator, Owner, Viewer};
-        use Version::{V1, V2, V3, V4};
+        use Version::{V1, V2, V3, V4, V5};
         let (name, needs, since) = match self {
             Self::Ping                      => ("Ping",               Viewer,   V1),
             Self::ServerInfo                => ("ServerInfo",         Viewer,   V1),
@@ -419,6 +447,10 @@ impl RequestBody {
             Self::RouteSet { .. }           => ("RouteSet",           Owner,    V4),
             Self::RouteRemove { .. }        => ("RouteRemove",        Owner,    V4),
             Self::DeliveryTest { .. }       => ("DeliveryTest",       Operator, V4),
+            Self::SessionList { .. }        => ("SessionList",        Viewer,   V5),
+            Self::SessionDisconnect { .. }  => ("SessionDisconnect",  Operator, V5),
+            Self::SessionTranscript { .. }  => ("SessionTranscript",  Owner,    V5),
+            Self::MailboxList { .. }        => ("MailboxList",        Viewer,   V5),
         };
         Rule { name, needs, since }
     }
@@ -435,6 +467,7 @@ impl RequestBody {
                 | Self::DbRestore { .. }
                 | Self::DbChangeKey { .. }
                 | Self::DeliveryTest { .. }
+                | Self::SessionTranscript { .. }
         )
     }
 }
@@ -536,6 +569,12 @@ pub enum Rows {
     Routes(Vec<RouteRow>),
     /// Steps of a test, in their order. Version 4.
     DeliverySteps(Vec<DeliveryStep>),
+    /// Sessions that are open, in the order they began. Version 5.
+    Sessions(Vec<SessionRow>),
+    /// Lines of a session, in their order. Version 5.
+    SessionLines(Vec<SessionLine>),
+    /// Mailboxes of an account, in the order of their names. Version 5.
+    Mailboxes(Vec<MailboxRow>),
 }
 
 /// One local domain.
@@ -661,6 +700,13 @@ pub enum Answer {
         verdict: DeliveryVerdict,
         /// The same in a sentence.
         text: String,
+    },
+    /// A session that was listened in on has ended. Version 5.
+    SessionEnded {
+        /// Lines that were told.
+        lines: u64,
+        /// Lines that the reader was too slow for.
+        lost: u64,
     },
 }
 

@@ -22,12 +22,15 @@ pub enum Version {
     /// goes on; routes of outgoing mail, tests of a delivery, and how many of the recipients that
     /// an order was given for are under way.
     V4 = 4,
+    /// Sessions that are open: their list, their end, what is spoken there; the mailboxes of an
+    /// account.
+    V5 = 5,
 }
 
 /// The oldest version this build speaks.
 pub const OLDEST: Version = Version::V1;
 /// The newest version this build speaks.
-pub const NEWEST: Version = Version::V4;
+pub const NEWEST: Version = Version::V5;
 
 impl Version {
     /// The number on the wire.
@@ -44,6 +47,7 @@ impl Version {
             2 => Some(Self::V2),
             3 => Some(Self::V3),
             4 => Some(Self::V4),
+            5 => Some(Self::V5),
             _ => None,
         }
     }

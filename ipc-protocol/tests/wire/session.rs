@@ -279,6 +279,10 @@ fn a_role_may_do_what_the_table_says() {
         ("RouteSet",           Role::Owner),
         ("RouteRemove",        Role::Owner),
         ("DeliveryTest",       Role::Operator),
+        ("SessionList",        Role::Viewer),
+        ("SessionDisconnect",  Role::Operator),
+        ("SessionTranscript",  Role::Owner),
+        ("MailboxList",        Role::Viewer),
     ];
     let mut walked = 0;
     for (_, Request { body, .. }) in samples::requests() {
