@@ -47,8 +47,21 @@ pub enum Action {
         /// What was answered.
         reply: String,
     },
+    /// The client says what program it is (RFC 2971): a claim.
+    Introduced(String),
+    /// The client said this, while somebody listens in.
+    Overheard(Overheard),
     /// Everything is said: close. The words say why, for the log.
     Close(String),
+}
+
+/// What a client said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Overheard {
+    /// A line, or a literal of one. No password is in it.
+    Line(String),
+    /// A piece of a message; empty at its end.
+    Message(Vec<u8>),
 }
 
 /// What the store is asked.

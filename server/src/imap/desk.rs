@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
@@ -33,6 +34,7 @@ use crate::directory::tickets::{Ticket, revoked};
 use crate::mailbox::append::{Birth, Upload, Uploaded};
 use crate::mailbox::change::FlagChange;
 use crate::mailbox::metadata;
+use crate::net::sessions::Live;
 use crate::services::Services;
 use crate::store::failure::Failure;
 use crate::store::messages::MailboxRow;
@@ -44,6 +46,7 @@ const HEADER_BYTES: usize = 16 * 1024;
 pub(super) struct Desk {
     services: Services,
     trace: TraceId,
+    live: Arc<Live>,
     pub(super) guest: Guest,
     pub(super) sasl: Sasl,
     person: Option<Person>,
@@ -79,12 +82,14 @@ impl Desk {
         service: Service,
         peer: SocketAddr,
         trace: TraceId,
+        live: Arc<Live>,
     ) -> Self {
         let porter = services.porter.clone();
         let guest = Guest::new(services.directory.clone(), porter, service, peer, trace);
         Self {
             services,
             trace,
+            live,
             guest,
             sasl: Sasl::default(),
             person: None,
@@ -144,6 +149,7 @@ impl Desk {
             Request::Logout => {
                 self.leave();
                 (self.person, self.ticket) = (None, None);
+                self.live.logged_in("");
                 Ok(Answer::Done)
             }
             Request::AppendBegin { mailbox, flags, date } => {
@@ -213,6 +219,7 @@ impl Desk {
     pub(super) fn admit(&mut self, verdict: Verdict) -> Answer {
         match verdict {
             Verdict::Welcome(person, ticket) => {
+                self.live.logged_in(&person.address);
                 (self.person, self.ticket) = (Some(person), Some(ticket));
                 Answer::Done
             }
@@ -238,6 +245,7 @@ impl Desk {
 
     fn leave(&mut self) {
         self.selected = None;
+        self.live.selected("");
         self.watch = None;
         self.held = None;
     }
@@ -321,6 +329,7 @@ impl Desk {
         let watch = self.services.mailboxes.watch(mailbox);
         let opened = self.services.mailboxes.open(mailbox, !read_only, translate::row).await?;
         self.selected = Some(mailbox);
+        self.live.selected(&opened.mailbox.name);
         self.watch = Some(watch);
         let account = self.person.as_ref().map_or_else(String::new, |p| p.address.clone());
         let selected = EventKind::MailboxSelected {

@@ -184,7 +184,7 @@ impl Session {
 
     /// Takes the message's next bytes.
     fn append_receive(&mut self, mut job: AppendJob, announced: Announcement) -> Progress {
-        let Some(frame) = self.framer.next_frame() else {
+        let Some(frame) = self.next_frame() else {
             self.job = Some(Job::Append(job));
             return Progress::NeedsInput;
         };
@@ -206,7 +206,7 @@ impl Session {
 
     /// Reads on behind a literal.
     fn append_read(&mut self, mut job: AppendJob) -> Progress {
-        let Some(frame) = self.framer.next_frame() else {
+        let Some(frame) = self.next_frame() else {
             self.job = Some(Job::Append(job));
             return Progress::NeedsInput;
         };

@@ -123,7 +123,7 @@ impl Session {
             Verb::Noop => self.finish(&tag, "NOOP done", Allowed::Everything),
             Verb::Check => self.finish(&tag, "CHECK done", Allowed::Everything),
             Verb::Logout => self.logout(&tag),
-            Verb::Id(_) => self.id(&tag),
+            Verb::Id(pairs) => self.id(&tag, &pairs),
             Verb::StartTls => self.start_tls(&tag),
             Verb::Login { login, password } => self.login(tag, login, password),
             Verb::Authenticate { mechanism, initial } => {

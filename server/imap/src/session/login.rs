@@ -78,7 +78,15 @@ impl Session {
         self.settings.tls || self.settings.plain_login
     }
 
-    pub(super) fn id(&mut self, tag: &str) {
+    pub(super) fn id(&mut self, tag: &str, pairs: &[(String, Option<String>)]) {
+        let of = |wanted: &str| {
+            let found = pairs.iter().find(|(field, _)| field.eq_ignore_ascii_case(wanted));
+            found.and_then(|(_, value)| value.clone())
+        };
+        let words: Vec<String> = ["name", "version"].into_iter().filter_map(of).collect();
+        if !words.is_empty() {
+            self.notes.push_back(Action::Introduced(words.join(" ")));
+        }
         self.out.raw("* ID (\"name\" \"Grace\" \"version\" ");
         self.out.string(self.settings.version.as_bytes()).say(")");
         self.ok(tag, None, "ID done");
@@ -163,7 +171,7 @@ impl Session {
     }
 
     pub(super) fn sasl_step(&mut self, sasl: Sasl) -> Progress {
-        match self.framer.next_line() {
+        match self.next_line(true) {
             None => {
                 self.job = Some(Job::Sasl(sasl));
                 return Progress::NeedsInput;

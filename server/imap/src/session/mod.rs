@@ -20,6 +20,7 @@ pub(crate) mod login;
 pub(crate) mod mailbox;
 pub(crate) mod messages;
 pub(crate) mod metadata;
+pub(crate) mod overheard;
 pub(crate) mod rights;
 pub(crate) mod search;
 pub(crate) mod sources;
@@ -171,7 +172,12 @@ pub struct Session {
     farewell: Option<String>,
     bad_in_row: u64,
     logins_failed: u64,
-    refusals: VecDeque<(String, String)>,
+    /// What the driver is told beside all else.
+    notes: VecDeque<Action>,
+    /// Somebody listens in.
+    is_overheard: bool,
+    /// The last command we know; empty: none yet.
+    last_command: &'static str,
     /// What the command under way is called, for the event of its refusal.
     command: String,
 }
@@ -196,7 +202,9 @@ impl Session {
             farewell: None,
             bad_in_row: 0,
             logins_failed: 0,
-            refusals: VecDeque::new(),
+            notes: VecDeque::new(),
+            is_overheard: false,
+            last_command: "",
             command: String::new(),
         };
         let code = Code::Capability(session.capabilities());
@@ -281,11 +289,16 @@ impl Session {
         self.bye(None, "your login is not valid any more");
     }
 
+    /// An admin ends the session.
+    pub fn disconnect(&mut self) {
+        self.bye(None, "an administrator ended this session");
+    }
+
     /// What the driver is to do next; `None`: only bytes, a wake-up or the clock help.
     pub fn poll(&mut self) -> Option<Action> {
         loop {
-            if let Some((command, reply)) = self.refusals.pop_front() {
-                return Some(Action::Refused { command, reply });
+            if let Some(note) = self.notes.pop_front() {
+                return Some(note);
             }
             let ended = matches!(self.stage, Stage::Ended);
             if self.out.is_full() || self.switch.is_some() || ended {
@@ -356,7 +369,7 @@ impl Session {
 
     /// Looks for the next command in what was received.
     fn next_command(&mut self) -> Progress {
-        let Some(frame) = self.framer.next_frame() else { return Progress::NeedsInput };
+        let Some(frame) = self.next_frame() else { return Progress::NeedsInput };
         match frame {
             // Some clients end a literal or a DONE with one line end too many.
             Frame::Command(input) if input.is_empty() => {}
@@ -425,7 +438,7 @@ impl Session {
     fn no(&mut self, tag: &str, code: Option<&Code>, text: &str) {
         self.out.tagged(tag, "NO", code, text);
         let command = std::mem::take(&mut self.command);
-        self.refusals.push_back((command, format!("NO {text}")));
+        self.notes.push_back(Action::Refused { command, reply: format!("NO {text}") });
     }
 
     fn bad(&mut self, tag: &str, text: &str) {
@@ -441,7 +454,7 @@ impl Session {
     fn bad_with(&mut self, tag: &str, code: Option<&Code>, text: &str) {
         self.out.tagged(tag, "BAD", code, text);
         let command = std::mem::take(&mut self.command);
-        self.refusals.push_back((command, format!("BAD {text}")));
+        self.notes.push_back(Action::Refused { command, reply: format!("BAD {text}") });
         self.bad_in_row += 1;
         let most = match self.is_authenticated() {
             true => self.settings.errors_max,
@@ -540,7 +553,7 @@ impl Session {
             }
             return Progress::Made;
         }
-        if let Some(line) = self.framer.next_line() {
+        if let Some(line) = self.next_line(false) {
             match line {
                 Ok(line) if line.trim_ascii().eq_ignore_ascii_case(b"DONE") => {
                     self.finish(&tag, "IDLE done", Allowed::Everything);

@@ -16,7 +16,7 @@ use grace_imap::date::DateTime;
 use grace_imap::flags::{Flags, SystemFlag};
 use grace_imap::keys::Keys;
 use grace_imap::machine::{
-    Action, Answer, Listed, Message, Need, Opened, Quota, Request, Resource, Status, Why,
+    Action, Answer, Listed, Message, Need, Opened, Overheard, Quota, Request, Resource, Status, Why,
 };
 use grace_imap::metadata::{ENTRIES_MAX, Entry};
 use grace_imap::name::MailboxName;
@@ -125,6 +125,8 @@ pub(crate) struct Client {
     pub(crate) tls: bool,
     pub(crate) compressed: bool,
     pub(crate) refusals: usize,
+    pub(crate) introduced: String,
+    pub(crate) overheard: Vec<Overheard>,
     pub(crate) now: DateTime,
     /// So many seconds pass with every question to the store.
     pub(crate) waits: i64,
@@ -164,6 +166,8 @@ impl Client {
             closed: false,
             tls: false,
             refusals: 0,
+            introduced: String::new(),
+            overheard: Vec::new(),
         };
         client.run();
         client
@@ -206,6 +210,8 @@ impl Client {
                     self.session.answer(answer);
                 }
                 Action::Refused { .. } => self.refusals += 1,
+                Action::Introduced(name) => self.introduced = name,
+                Action::Overheard(said) => self.overheard.push(said),
                 Action::Close(_) => self.closed = true,
             }
         }

@@ -21,6 +21,7 @@ mod helo;
 mod input;
 mod logins;
 mod offers;
+mod overheard;
 mod tarpit;
 #[cfg(test)]
 mod tests;
@@ -99,6 +100,8 @@ pub enum Note {
         /// The command that something followed.
         command: String,
     },
+    /// A line came, while somebody listens in. No password is in it.
+    Heard(String),
 }
 
 /// Why a session ended.
@@ -136,6 +139,8 @@ pub enum CloseReason {
     LoginRevoked,
     /// We shut down.
     Shutdown,
+    /// An admin ended it.
+    Disconnected,
 }
 
 impl fmt::Display for CloseReason {
@@ -157,6 +162,7 @@ impl fmt::Display for CloseReason {
             Self::LostTrack => "BDAT without a valid size",
             Self::LoginRevoked => "the login was revoked",
             Self::Shutdown => "shutdown",
+            Self::Disconnected => "ended by an admin",
         })
     }
 }
@@ -333,6 +339,10 @@ pub struct Receiver {
     ending: Option<(CloseReason, Reply)>,
     /// How many unknown lines must stay out of the notes: after a refused AUTH comes a password.
     lines_hidden: u8,
+    /// The last command we know; empty: none yet.
+    last_command: &'static str,
+    /// Somebody listens in.
+    is_overheard: bool,
 }
 
 impl Receiver {
@@ -351,6 +361,8 @@ impl Receiver {
             opened: now,
             ending: None,
             lines_hidden: 0,
+            last_command: "",
+            is_overheard: false,
             settings,
         };
         if receiver.settings.greet_pause.is_zero() {
@@ -453,6 +465,12 @@ impl Receiver {
     pub fn revoke_login(&mut self, now: Instant) {
         self.now = now;
         self.ending = Some((CloseReason::LoginRevoked, fixed::LOGIN_REVOKED));
+    }
+
+    /// Ends the session in the same way: an admin wants it so.
+    pub fn disconnect(&mut self, now: Instant) {
+        self.now = now;
+        self.ending = Some((CloseReason::Disconnected, fixed::DISCONNECTED));
     }
 
     /// The next thing to do. `None`: read, or answer.

@@ -169,6 +169,7 @@ impl World {
                 Note::CommandRefused { command, reply } => format!("{command} | {reply}"),
                 Note::MessageRefused { sender, reply } => format!("message of {sender} | {reply}"),
                 Note::Hasty { command } => format!("hasty after {command}"),
+                Note::Heard(line) => format!("heard {line}"),
             }),
             Action::Close(reason) => {
                 self.events.push_back(format!("closed: {reason}"));
