@@ -12,4 +12,6 @@ mod deflate;
 mod desk;
 mod sasl;
 mod translate;
+mod urls;
+mod watched;
 mod wire;

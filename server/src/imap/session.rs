@@ -173,7 +173,7 @@ impl Driver {
             // without this, 0.4 ms with it.
             self.wire.acknowledge_now();
         }
-        let idle = self.session.is_idle();
+        let (idle, wakes) = (self.session.is_idle(), self.session.wants_wake());
         let keep_alive = Instant::now() + KEEP_ALIVE;
         let revoked = self.desk.revoked();
         tokio::select! {
@@ -181,7 +181,7 @@ impl Driver {
             () = self.services.porter.stop.wait() => Ok(Heard::Stop),
             () = revoked => Ok(Heard::Revoked),
             () = self.live.asked() => Ok(Heard::Asked),
-            () = self.desk.changed(), if idle => Ok(Heard::Change),
+            () = self.desk.changed(), if wakes => Ok(Heard::Change),
             () = sleep_until(keep_alive), if idle => Ok(Heard::KeepAlive),
             // Before the bytes: a stranger who never pauses is a stranger still.
             () = sleep_until(deadline) => Ok(Heard::Silence),

@@ -13,6 +13,7 @@ pub mod expunge;
 pub mod metadata;
 pub mod names;
 pub mod read;
+pub mod urls;
 pub mod usage;
 
 use std::collections::BTreeSet;

@@ -12,7 +12,7 @@
 //!  25 grey_waiting  26 grey_known  27 grey_secret
 //!  30 alias_target  31 forward  32 srs_key
 //!  20 sts_policy 21 tls_result  23 route      24 deliver_by
-//!  40 origin       42 metadata
+//!  40 origin       42 metadata   51 url_key
 //! ```
 //! Invariant: a table's id and name never change meaning; a table that is given up keeps its id:
 //! 6, `body`.
@@ -41,6 +41,7 @@ pub mod statistics;
 pub mod target;
 pub mod traces;
 pub mod transport;
+pub mod urls;
 
 use gracedb::schema::Schema;
 use gracedb::table::Table as _;
@@ -59,6 +60,7 @@ use self::settings::{AddressSettings, DomainSettings};
 use self::statistics::StatisticRow;
 use self::traces::{TraceLaterRow, TracePage, TraceRow, TraceWordRow, TracedRow};
 use self::transport::{StsPolicyRow, TlsResultRow};
+use self::urls::UrlKeyRow;
 
 /// Every table of the daemon.
 pub const SCHEMA: Schema = Schema::new(&[
@@ -95,4 +97,5 @@ pub const SCHEMA: Schema = Schema::new(&[
     MetadataRow::DEF,
     StsPolicyRow::DEF,
     TlsResultRow::DEF,
+    UrlKeyRow::DEF,
 ]);

@@ -267,8 +267,11 @@ impl Session {
                 self.append_ask(job, Request::AppendBegin { mailbox, flags, date });
             }
             AppendPiece::Url(text) => match ImapUrl::parse(&text) {
-                Some(url) => self.append_ask(job, Request::AppendUrl(url)),
-                None => {
+                // RFC 4467 6.2: what is signed may be over.
+                Some(url) if !url.access.as_ref().is_some_and(|one| one.is_over(self.now_s)) => {
+                    self.append_ask(job, Request::AppendUrl(url));
+                }
+                _ => {
                     self.append_no(job, &Code::BadUrl(text), "the URL names no message");
                 }
             },

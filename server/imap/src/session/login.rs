@@ -48,7 +48,8 @@ const AFTER_LOGIN: &str = "NAMESPACE UNSELECT UIDPLUS MOVE CHILDREN SPECIAL-USE 
                            SORT=DISPLAY ESORT THREAD=ORDEREDSUBJECT THREAD=REFERENCES THREAD=REFS \
                            CONTEXT=SEARCH CONTEXT=SORT BINARY CONDSTORE QRESYNC UIDONLY \
                            UTF8=ACCEPT MULTIAPPEND CATENATE REPLACE OBJECTID SAVEDATE PREVIEW \
-                           INPROGRESS UNAUTHENTICATE";
+                           INPROGRESS NOTIFY URLAUTH URL-PARTIAL \
+                           UNAUTHENTICATE";
 
 impl Session {
     /// What is offered in this state (RFC 9051 6.1.1).
@@ -282,6 +283,7 @@ impl Session {
             Some(Answer::Done) => {
                 self.stage = Stage::NotAuthenticated;
                 self.enabled = super::Enabled::default();
+                self.notified = None;
                 self.out.utf8 = false;
                 let code = Code::Capability(self.capabilities());
                 self.ok(tag, Some(&code), "UNAUTHENTICATE done");

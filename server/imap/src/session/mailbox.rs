@@ -132,6 +132,9 @@ impl Session {
         let Opened { mailbox_id, uid_validity, uid_next, modseq, rows } = opened;
         let mut view = View::new(rows, modseq);
         self.enabled.shape(&mut view);
+        if let Some(notified) = &self.notified {
+            notified.shape(&mut view);
+        }
         let out = &mut self.out;
         let flags = view.flag_names();
         out.say(&format!("* FLAGS ({flags})"));

@@ -92,12 +92,13 @@ impl Session {
         }
     }
 
-    /// Takes news into the view and tells what may be told.
-    pub(super) fn tell(&mut self, changes: Changes, allowed: Allowed) {
-        if let super::Stage::Selected(selected) = &mut self.stage {
-            selected.view.absorb(changes);
-            selected.view.announce(allowed, &mut self.out);
-        }
+    /// Takes news into the view and tells what may be told; gives the messages that are new.
+    pub(super) fn tell(&mut self, changes: Changes, allowed: Allowed) -> Vec<u32> {
+        let super::Stage::Selected(selected) = &mut self.stage else { return Vec::new() };
+        selected.view.absorb(changes);
+        let news = selected.view.untold();
+        selected.view.announce(allowed, &mut self.out);
+        news
     }
 
     /// The UIDs a set names, ascending, or `None` after a BAD: a number beyond the mailbox.

@@ -20,10 +20,12 @@ pub(crate) mod login;
 pub(crate) mod mailbox;
 pub(crate) mod messages;
 pub(crate) mod metadata;
+pub(crate) mod notify;
 pub(crate) mod overheard;
 pub(crate) mod rights;
 pub(crate) mod search;
 pub(crate) mod sources;
+pub(crate) mod urlauth;
 
 use std::collections::VecDeque;
 
@@ -136,6 +138,10 @@ enum Job {
     Finish(messages::Finish),
     Update(Box<context::UpdateJob>),
     Idle { tag: String, asked: bool },
+    Url(Box<urlauth::UrlJob>),
+    UrlReset { tag: String },
+    Notify(notify::NotifyJob),
+    Arrivals(Box<notify::ArrivalsJob>),
 }
 
 /// Whether a step got anywhere.
@@ -155,6 +161,8 @@ pub struct Session {
     out: Out,
     stage: Stage,
     enabled: Enabled,
+    /// What the client wants to be told unasked, if it said so (RFC 5465).
+    notified: Option<Box<notify::Notified>>,
     job: Option<Job>,
     ask: Option<Request>,
     /// An [`Action::Ask`] is with the driver.
@@ -191,6 +199,7 @@ impl Session {
             out: Out::default(),
             stage: Stage::NotAuthenticated,
             enabled: Enabled::default(),
+            notified: None,
             job: None,
             ask: None,
             waiting: false,
@@ -240,8 +249,8 @@ impl Session {
         self.settings.sasl = names;
     }
 
-    /// The selected mailbox changed. Only IDLE hears of it at once; other commands look when they
-    /// end.
+    /// A mailbox changed. IDLE hears of it at once, and who said NOTIFY between commands, too; other
+    /// commands look when they end.
     pub fn wake(&mut self) {
         self.woken = true;
     }
@@ -321,12 +330,22 @@ impl Session {
             }
             let progress = match self.job.take() {
                 Some(job) => self.advance(job),
-                None => self.next_command(),
+                None => self.between_commands(),
             };
             if progress == Progress::NeedsInput {
                 return self.next_send();
             }
         }
+    }
+
+    /// Goes on with the next command, or with what is to be told where there is none.
+    fn between_commands(&mut self) -> Progress {
+        let progress = self.next_command();
+        if progress == Progress::NeedsInput && self.woken && self.notified.is_some() {
+            self.look_for_news(context::After::Between);
+            return Progress::Made;
+        }
+        progress
     }
 
     fn next_send(&mut self) -> Option<Action> {
@@ -363,6 +382,10 @@ impl Session {
             Job::Finish(finish) => self.finish_answered(finish, answer),
             Job::Update(job) => self.update_step(*job, answer),
             Job::Idle { tag, asked } => return self.idle_step(tag, asked, answer),
+            Job::Url(job) => self.url_answered(*job, answer),
+            Job::UrlReset { tag } => self.url_reset(tag, answer),
+            Job::Notify(job) => self.notify_answered(job, answer),
+            Job::Arrivals(job) => self.arrivals_step(*job, answer),
         }
         Progress::Made
     }
@@ -563,6 +586,10 @@ impl Session {
                 Ok(_) => self.bad(&tag, "expected DONE"),
                 Err(LineTooLong) => self.bye(None, "expected DONE"),
             }
+            return Progress::Made;
+        }
+        if self.woken && self.notified.is_some() {
+            self.look_for_news(context::After::Idle { tag });
             return Progress::Made;
         }
         let since = self.selected().map(|selected| selected.view.modseq());
