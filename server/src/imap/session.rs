@@ -83,7 +83,7 @@ impl Driver {
     fn new(services: Services, visit: Visit) -> Self {
         let Visit { service, peer, trace, live, stream, .. } = visit;
         let limits = &services.config.limits;
-        let sasl = Sasl::new(stream.bindings());
+        let sasl = Sasl::new(stream.bindings(), stream.peer_addresses());
         let settings = Settings {
             hostname: services.config.hostname.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -278,7 +278,7 @@ impl Driver {
         let stream = self.wire.take().ok_or("the connection is gone")?;
         let stream = secure(&self.services.porter, service, peer, trace, stream).await?;
         stream.tls_info().iter().for_each(|info| self.live.secured(info));
-        self.desk.sasl = Sasl::new(stream.bindings());
+        self.desk.sasl = Sasl::new(stream.bindings(), stream.peer_addresses());
         self.wire.put(stream);
         self.session.offer_sasl(self.desk.sasl.offered());
         self.session.tls_started();

@@ -43,6 +43,7 @@ use crate::directory::settings::Taken;
 use crate::directory::tickets::{Ticket, revoked};
 use crate::directory::{Destination, Person};
 use crate::net::Visit;
+use crate::net::client_names;
 use crate::net::listener::{self, Ended};
 use crate::net::sessions::Live;
 use crate::net::stream::Stream;
@@ -165,6 +166,7 @@ fn tls_facts(stream: &Stream) -> Option<TlsFacts> {
         version: info.version,
         cipher: info.cipher,
         bindings: stream.bindings(),
+        is_certified: !stream.peer_addresses().is_empty(),
     })
 }
 
@@ -342,6 +344,7 @@ impl Session {
                 let verdict = Box::pin(self.guest.unknown_way(way, &login)).await;
                 self.answer_login(verdict);
             }
+            Action::CheckCertificate(wish) => Box::pin(self.certify(&wish)).await,
             Action::Wait(time) => self.pause(time).await,
             Action::BodyBegin(envelope) => {
                 self.begin_body(envelope);
@@ -499,6 +502,14 @@ impl Session {
         let Credentials { mechanism, login, password } = credentials;
         let password = Zeroizing::new(password.expose().as_bytes().to_vec());
         let verdict = self.guest.password(mechanism.name(), &login, password).await;
+        self.answer_login(verdict);
+    }
+
+    /// Lets in who showed a certificate for who it wants to be.
+    async fn certify(&mut self, wish: &str) {
+        let addresses = self.stream.as_ref().map(Stream::peer_addresses).unwrap_or_default();
+        let login = client_names::asked(&addresses, wish);
+        let verdict = self.guest.certificate(Mechanism::External.name(), login).await;
         self.answer_login(verdict);
     }
 

@@ -313,7 +313,7 @@ pub async fn secure(
     let wait = Duration::from_secs(porter.limits.tls_handshake_s);
     let outcome = tokio::select! {
         () = porter.stop.wait() => Err("the server stops".to_owned()),
-        done = timeout(wait, stream.start_tls(porter.tls.current())) => match done {
+        done = timeout(wait, stream.start_tls(porter.tls.current(service))) => match done {
             Ok(Ok(stream)) => Ok(stream),
             Ok(Err(e)) => Err(claim(e.to_string().as_bytes())),
             Err(_) => Err(format!("no TLS handshake within {} s", wait.as_secs())),

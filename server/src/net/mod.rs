@@ -5,6 +5,7 @@
 
 pub mod bans;
 pub mod certificate;
+pub mod client_names;
 pub mod dial;
 pub mod door;
 pub mod gate;

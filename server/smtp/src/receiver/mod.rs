@@ -60,6 +60,9 @@ pub enum Action {
     ProofChecked(Proof),
     /// Is this token good, and whose is it? Answer with [`Receiver::answer_login`].
     CheckToken(Token),
+    /// Does the certificate that was shown name this one, or anybody if this is empty? Answer with
+    /// [`Receiver::answer_login`].
+    CheckCertificate(String),
     /// A body comes. Answer with [`Receiver::answer_body`].
     BodyBegin(Envelope),
     /// The next piece of the body: decoded, at most `2 * BODY_INPUT_BYTES_MAX + 2` bytes.
@@ -214,6 +217,8 @@ pub struct TlsFacts {
     pub cipher: String,
     /// What a login can be tied to.
     pub bindings: ChannelBindings,
+    /// The peer showed a certificate that names somebody.
+    pub is_certified: bool,
 }
 
 /// What the driver found about a password.
@@ -273,6 +278,7 @@ enum Means {
     Password,
     Proof { is_right: bool },
     Token,
+    Certificate,
 }
 
 /// What we wait for the driver to say.
