@@ -53,7 +53,7 @@ MessageExpunge MailboxName SubscriptionChange MailboxMetadataChange))
     told.check("S: * LIST (\\Subscribed) \"/\" Rust");
     doing.check("C: g SETMETADATA Rust (/private/comment \"x\")\n S: g OK *");
     told.check("S: * METADATA Rust /private/comment");
-    doing.check("C: h STORE 1 +FLAGS.SILENT (\\Deleted)\n S: h OK *\n C: i EXPUNGE");
+    doing.check("C: h STORE 1 +FLAGS.SILENT (\\\\Deleted)\n S: h OK *\n C: i EXPUNGE");
     while !doing.line().starts_with("i OK") {}
     told.check("S: * 1 EXPUNGE\n S: * 0 RECENT");
     // As many mailboxes as may be watched, and more.

@@ -74,6 +74,11 @@ fn what_may_be_a_password_in_the_wrong_place_is_not_shown() {
     // Another protocol, a mistyped command, a command before its time.
     check("USER ann\r\nPASS secret\r\n", &["***", "***"]);
     check("a LOGN ann secret\r\n", &["***"]);
+    // Nor does the answer say it.
+    let mut tapped = Tapped::new();
+    tapped.told("a secret\r\nsecret\r\na LOGN ann secret\r\n", 1);
+    let said = String::from_utf8_lossy(&tapped.0.output).to_ascii_lowercase();
+    assert!(!said.contains("secret"), "{said}");
     check("a SELECT secret\r\n", &["a SELECT ***"]);
     let mut tapped = Tapped::new();
     tapped.told("a LOGIN ann \"secret \\\"word\\\"\"\r\n", 100);

@@ -1,7 +1,7 @@
 //! Signing URLs of messages, so that others may read them (URLAUTH, RFC 4467).
 //!
-//! Invariants: a key is random and never leaves the database; signatures are compared in a time that
-//! tells nothing of them; a mailbox that is made anew has another key.
+//! Invariants: a key is random and never leaves the database; signatures are compared in a time
+//! that tells nothing of them; a mailbox that is made anew has another key.
 //! Not here: URLs (`grace-imap`), who may read what (`imap`).
 
 use aws_lc_rs::hmac;

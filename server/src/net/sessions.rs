@@ -274,7 +274,16 @@ impl Live {
 
     /// TLS is up.
     pub fn secured(&self, tls: &TlsInfo) {
-        self.entry.told().tls = format!("{} {}", tls.version, tls.cipher);
+        let tls = format!("{} {}", tls.version, tls.cipher);
+        self.note(&format!("TLS is up: {tls}"));
+        self.entry.told().tls = tls;
+    }
+
+    /// Tells those who listen what happens between the lines.
+    fn note(&self, text: &str) {
+        if self.is_watched() {
+            self.say(SessionSide::Note, For::All, text);
+        }
     }
 
     /// Somebody logged in; nobody is with an empty address.
@@ -283,6 +292,7 @@ impl Live {
         if !account.is_empty() {
             let of = SessionChoice::NextOf(account.to_lowercase());
             self.sessions.open().meet(&of, &self.entry);
+            self.note(&format!("logged in as {account}"));
         }
     }
 
@@ -342,10 +352,8 @@ impl Live {
 impl Drop for Live {
     fn drop(&mut self) {
         self.sessions.open().all.remove(&self.entry.id);
-        if self.is_watched() {
-            self.say(SessionSide::Note, For::All, "the session ended");
-            self.entry.told().taps.clear();
-        }
+        self.note("the session ended");
+        self.entry.told().taps.clear();
     }
 }
 
@@ -475,8 +483,9 @@ mod tests {
         live.say(SessionSide::Client, For::All, "before");
         live.logged_in("ann@grace.test");
         live.say(SessionSide::Client, For::All, "after");
-        assert_eq!(texts(&mut next), ["after"]);
-        assert_eq!(texts(&mut from), ["before", "after"]);
+        let login = "logged in as ann@grace.test";
+        assert_eq!(texts(&mut next), [login, "after"]);
+        assert_eq!(texts(&mut from), ["before", login, "after"]);
         let second = sessions.begin(Service::Imap, peer("192.0.2.1:2"), TraceId(8));
         assert!(!second.is_watched(), "one session was asked for");
     }

@@ -5,8 +5,8 @@
 //!   driver ──bytes to the client──▶ lines, literals apart ──▶ ├─▶ Live ─▶ who listens
 //!          ──pieces of a message──▶ lines, or how many bytes ▶ ┘
 //! ```
-//! Invariants: what answers a login never stands in a line, nor does what gives access to a message;
-//! a line has at most [`SESSION_LINE_BYTES_MAX`] bytes; it begins between two answers.
+//! Invariants: what answers a login never stands in a line, nor does what gives access to a
+//! message; a line has at most [`SESSION_LINE_BYTES_MAX`] bytes; it begins between two answers.
 //! Not here: what is secret in what the client says (`grace_imap`, `grace_smtp`).
 
 use grace_ipc::live::{SESSION_LINE_BYTES_MAX, SessionSide};

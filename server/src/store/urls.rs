@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use gracedb::table::Table;
 
-/// The key that signs URLs of messages of a mailbox. It is made when it is first needed, and another
-/// one makes all URLs worthless that were signed before (RFC 4467 2).
+/// The key that signs URLs of messages of a mailbox. It is made when it is first needed, and
+/// another one makes all URLs worthless that were signed before (RFC 4467 2).
 #[derive(Debug, Clone, PartialEq, Eq, Table, Serialize, Deserialize)]
 #[table(id = 51, name = "url_key")]
 pub struct UrlKeyRow {

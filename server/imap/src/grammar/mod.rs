@@ -125,14 +125,10 @@ fn on_messages(name: &str, cursor: &mut Cursor<'_>, dialect: Dialect, uid: bool)
             cursor.space()?;
             Ok(Verb::Expunge(Some(sequence_set(cursor)?)))
         }
-        (_, true) => Err(Refusal::Bad(format!("unknown command UID {}", shown(name)))),
-        (_, false) => Err(Refusal::Bad(format!("unknown command {}", shown(name)))),
+        // Not named: what is no command may be a password (`PASS …`).
+        (_, true) => Err(Refusal::Bad("unknown command after UID".to_owned())),
+        (_, false) => Err(Refusal::Bad("unknown command".to_owned())),
     }
-}
-
-/// At most as much of a word as is needed to recognise it.
-fn shown(word: &str) -> &str {
-    word.get(..40).unwrap_or(word)
 }
 
 fn not_offered(name: &str, cursor: &mut Cursor<'_>) -> Parsed<Verb> {

@@ -69,7 +69,7 @@ impl Session {
                 self.refuse_input(&so_far, &refusal);
             }
             Some(Ok((tag, append, expects))) => {
-                self.command = super::command_name(&so_far);
+                self.command = self.shown_name(&so_far);
                 if !self.append(tag, append, expects, Some(announced)) {
                     self.framer.refuse();
                 }

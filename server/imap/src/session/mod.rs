@@ -249,8 +249,8 @@ impl Session {
         self.settings.sasl = names;
     }
 
-    /// A mailbox changed. IDLE hears of it at once, and who said NOTIFY between commands, too; other
-    /// commands look when they end.
+    /// A mailbox changed. IDLE hears of it at once, and who said NOTIFY between commands, too;
+    /// other commands look when they end.
     pub fn wake(&mut self) {
         self.woken = true;
     }
@@ -420,13 +420,23 @@ impl Session {
     }
 
     fn command(&mut self, input: &[u8]) {
-        self.command = command_name(input);
+        self.command = self.shown_name(input);
         match grammar::command(input, self.dialect()) {
             Ok(command) => {
                 self.bad_in_row = 0;
                 self.run(command);
             }
             Err(refusal) => self.refuse_input(input, &refusal),
+        }
+    }
+
+    /// What the event of a refusal calls a command. Before the login what is no command may be a
+    /// password.
+    fn shown_name(&self, input: &[u8]) -> String {
+        let name = command_name(input);
+        match self.is_authenticated() || overheard::known(&name).is_some() {
+            true => name,
+            false => "(not shown)".to_owned(),
         }
     }
 
@@ -450,7 +460,7 @@ impl Session {
     /// BAD for something that is no command; too many of them end the session.
     fn bad_input(&mut self, input: &[u8], text: &str) {
         let tag = grammar::tag(input);
-        self.command = command_name(input);
+        self.command = self.shown_name(input);
         self.bad(tag.as_deref().unwrap_or("*"), text);
     }
 

@@ -1,12 +1,12 @@
 //! NOTIFY: what happens in mailboxes is told unasked, outside of IDLE too (RFC 5465).
 //!
 //! ```text
-//!   wake ─▶ news of the selected mailbox ─▶ figures of the others ─▶ what differs from what was told
+//!   wake ─▶ news of the selected mailbox ─▶ figures of the others ─▶ what is not told yet
 //!             EXISTS, EXPUNGE, FETCH          STATUS, LIST, METADATA
 //! ```
-//! Invariants: of a mailbox the first group speaks that covers it, of the selected one only its own;
-//! a client that asked for nothing is told nothing unasked; what is remembered is bounded by what
-//! the driver watches.
+//! Invariants: of a mailbox the first group speaks that covers it, of the selected one only its
+//! own; a client that asked for nothing is told nothing unasked; only mailboxes that are told of are
+//! remembered, no more than the driver watches.
 //! Not here: the grammar (`grammar::notify`), noticing changes (the driver).
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -216,10 +216,10 @@ impl Session {
 
     fn remember(&mut self, figures: Figures) {
         if let Some(notified) = &mut self.notified {
-            let entry = |(listed, status): (Listed, Option<Status>)| {
-                (listed.name, (listed.subscribed, status))
-            };
-            notified.known = Some(figures.mailboxes.into_iter().map(entry).collect());
+            let all = figures.mailboxes.into_iter();
+            let told = all.filter(|(listed, _)| notified.of(listed).is_some());
+            let entry = |(listed, status): (Listed, _)| (listed.name, (listed.subscribed, status));
+            notified.known = Some(told.map(entry).collect());
         }
     }
 
@@ -232,7 +232,7 @@ impl Session {
             condstore: self.enabled.condstore,
             append_bytes_max: self.settings.append_bytes_max,
             selected: selected.as_ref(),
-            moved: moved(&known, &figures),
+            moved: moved(&notified, &known, &figures),
             known: &known,
             out: &mut self.out,
         };
@@ -248,8 +248,8 @@ impl Session {
             return self.told(after);
         }
         let mut items = items.to_vec();
-        // RFC 7162 3.2.4: with QRESYNC a FETCH that nobody asked for has its UID, with CONDSTORE its
-        // MODSEQ.
+        // RFC 7162 3.2.4: with QRESYNC a FETCH that nobody asked for has its UID, with CONDSTORE
+        // its MODSEQ.
         if self.enabled.condstore && !items.contains(&FetchItem::ModSeq) {
             items.push(FetchItem::ModSeq);
         }
@@ -306,8 +306,12 @@ fn status_items(events: &Events, condstore: bool) -> Vec<StatusItem> {
     items
 }
 
-/// New names, and the old ones they had: MAILBOXID stays.
-fn moved(known: &Known, figures: &Figures) -> BTreeMap<MailboxName, MailboxName> {
+/// New names that are told, and the old ones they had: MAILBOXID stays.
+fn moved(
+    notified: &Notified,
+    known: &Known,
+    figures: &Figures,
+) -> BTreeMap<MailboxName, MailboxName> {
     let now: BTreeSet<&MailboxName> =
         figures.mailboxes.iter().filter(|(l, _)| l.exists).map(|(l, _)| &l.name).collect();
     let gone = known.iter().filter(|(name, (_, status))| status.is_some() && !now.contains(name));
@@ -316,6 +320,7 @@ fn moved(known: &Known, figures: &Figures) -> BTreeMap<MailboxName, MailboxName>
         .collect();
     let pair = |(listed, status): &(Listed, Option<Status>)| {
         let old = gone.get(status.as_ref()?.mailbox_id.as_str())?;
+        notified.of(listed).filter(|events| events.names)?;
         Some((listed.name.clone(), (*old).clone()))
     };
     figures.mailboxes.iter().filter_map(pair).collect()
@@ -336,7 +341,11 @@ impl Told<'_> {
         self.gone(notified, figures);
         for (listed, status) in &figures.mailboxes {
             let before = self.known.get(&listed.name);
-            if let Some(events) = notified.of(listed) {
+            // A subscription that ended may be why a mailbox is not covered any more.
+            let was =
+                before.map(|(subscribed, _)| Listed { subscribed: *subscribed, ..listed.clone() });
+            let events = notified.of(listed).or_else(|| notified.of(was.as_ref()?));
+            if let Some(events) = events {
                 self.name(events, listed, status.as_ref(), before);
             }
         }

@@ -129,7 +129,7 @@ impl Session {
 }
 
 /// A name that is known to be one.
-fn known(name: &str) -> Option<&'static str> {
+pub(super) fn known(name: &str) -> Option<&'static str> {
     let all = OPEN.iter().chain(&SECRET).chain(&CLOSED);
     all.copied().find(|known| *known == name)
 }
