@@ -2,9 +2,9 @@
 //!
 //! `docs/admin-protocol.md` tells the same byte by byte. From the bottom up: [`frame`] cuts a
 //! stream into frames, [`codec`] makes messages of them, [`message`], [`event`], [`database`],
-//! [`queue`], [`directory`], [`dkim`], [`domain_dns`], [`route`], [`share`] and [`trace`] are the
-//! messages, [`hello`] is how two versions meet, [`session`] holds both sides as machines without a
-//! socket, [`transport`] and [`client`] put them on local sockets.
+//! [`queue`], [`directory`], [`dkim`], [`domain_dns`], [`route`], [`share`], [`trace`] and [`live`]
+//! are the messages, [`hello`] is how two versions meet, [`session`] holds both sides as machines
+//! without a socket, [`transport`] and [`client`] put them on local sockets.
 
 pub mod client;
 pub mod codec;
@@ -15,6 +15,7 @@ pub mod domain_dns;
 pub mod event;
 pub mod frame;
 pub mod hello;
+pub mod live;
 pub mod message;
 pub mod queue;
 pub mod role;

@@ -18,6 +18,7 @@ use crate::directory::{AppPasswordRow, AppScope, SettingRow};
 use crate::dkim::DkimRow;
 use crate::domain_dns::DomainDnsRow;
 use crate::event::{Event, Service, Topic, TraceId};
+use crate::live::{MailboxRow, SessionChoice, SessionFilter, SessionLine, SessionRow};
 use crate::queue::{QueueChange, QueueFilter, QueueRow};
 use crate::role::Role;
 use crate::route::{DeliveryStep, DeliveryVerdict, RouteOf, RouteRow, RouteTo};
@@ -417,6 +418,33 @@ pub enum RequestBody {
         /// Its new name.
         to: String,
     },
+    /// Sessions that are open, in the order they began. Parts of [`Rows::Sessions`], then
+    /// [`Answer::ListEnd`]. Version 5.
+    SessionList {
+        /// Which.
+        filter: SessionFilter,
+    },
+    /// Ends a session: the other end is told so in the words of its protocol. Answered with
+    /// [`Answer::Done`] when that is under way. Version 5.
+    SessionDisconnect {
+        /// Its number.
+        session: u64,
+    },
+    /// Tells what is spoken in a session from now on. Parts of [`Rows::SessionLines`] as it is
+    /// spoken, then [`Answer::SessionEnded`]. Version 5, long work, of which each connection may
+    /// have one.
+    SessionTranscript {
+        /// Which.
+        which: SessionChoice,
+        /// What messages consist of, too, and not only how long they are.
+        bodies: bool,
+    },
+    /// The mailboxes of an account. Parts of [`Rows::Mailboxes`], then [`Answer::ListEnd`].
+    /// Version 5.
+    MailboxList {
+        /// The account's address.
+        account: String,
+    },
 }
 
 /// What a request needs.
@@ -494,6 +522,10 @@ impl RequestBody {
             Self::PublicCreate { .. }       => ("PublicCreate",       Operator, V5),
             Self::PublicDelete { .. }       => ("PublicDelete",       Owner,    V5),
             Self::PublicRename { .. }       => ("PublicRename",       Operator, V5),
+            Self::SessionList { .. }        => ("SessionList",        Viewer,   V5),
+            Self::SessionDisconnect { .. }  => ("SessionDisconnect",  Operator, V5),
+            Self::SessionTranscript { .. }  => ("SessionTranscript",  Owner,    V5),
+            Self::MailboxList { .. }        => ("MailboxList",        Viewer,   V5),
         };
         Rule { name, needs, since }
     }
@@ -510,6 +542,7 @@ impl RequestBody {
                 | Self::DbRestore { .. }
                 | Self::DbChangeKey { .. }
                 | Self::DeliveryTest { .. }
+                | Self::SessionTranscript { .. }
         )
     }
 }
@@ -617,6 +650,12 @@ pub enum Rows {
     Rights(Vec<RightsRow>),
     /// Public mailboxes, in the order of their domains and names. Version 5.
     Public(Vec<PublicRow>),
+    /// Sessions that are open, in the order they began. Version 5.
+    Sessions(Vec<SessionRow>),
+    /// Lines of a session, in their order. Version 5.
+    SessionLines(Vec<SessionLine>),
+    /// Mailboxes of an account, in the order of their names. Version 5.
+    Mailboxes(Vec<MailboxRow>),
 }
 
 /// One local domain.
@@ -742,6 +781,13 @@ pub enum Answer {
         verdict: DeliveryVerdict,
         /// The same in a sentence.
         text: String,
+    },
+    /// A session that was listened in on has ended. Version 5.
+    SessionEnded {
+        /// Lines that were told.
+        lines: u64,
+        /// Lines that the reader was too slow for.
+        lost: u64,
     },
 }
 

@@ -20,6 +20,7 @@ use crate::net::bans::Bans;
 use crate::net::gate::Gate;
 use crate::net::listener::Porter;
 use crate::net::refusals::Refusals;
+use crate::net::sessions::Sessions;
 use crate::net::tls::Tls;
 use crate::outgoing::{Order, Outgoing};
 use crate::route::Router;
@@ -79,6 +80,7 @@ impl Services {
             bans: Arc::new(Bans::new(&limits)),
             gate: Gate::new(&limits, &config.door),
             refusals: Refusals::new(bus.clone()),
+            sessions: Sessions::default(),
             proxies: config.proxies.clone().into(),
             proxy_header: Duration::from_secs(config.door.proxy_header_s),
             tls: Arc::new(Tls::open(&config)?),

@@ -18,6 +18,7 @@ use grace_ipc::domain_dns::{DnsImportance, DnsPurpose, DnsVerdict};
 use grace_ipc::event::{Service, Topic};
 use grace_ipc::frame;
 use grace_ipc::hello::{ClientHello, Refusal, ServerHello, Verdict};
+use grace_ipc::live::{SessionChoice, SessionSide};
 use grace_ipc::message::{Answer, Outcome, PushBody, Request, Rows, ServerMessage};
 use grace_ipc::role::Role;
 use grace_ipc::route::{DeliveryVerdict, RouteOf, RouteTls, RouteTo, StepKind, StepResult};
@@ -191,14 +192,14 @@ fn are_all_variants<T: Serialize + DeserializeOwned + Debug>(all: impl IntoItera
 #[test]
 fn every_variant_has_a_sample() {
     are_all_variants(samples::events().into_iter().map(|event| event.kind));
-    are_all_variants(samples::requests().into_iter().map(|(_, request)| request.body).take(56));
+    are_all_variants(samples::requests().into_iter().map(|(_, request)| request.body).take(60));
     are_all_variants(samples::CODES);
     are_all_variants(Service::ALL);
     are_all_variants(Topic::ALL);
     has_variants::<ServerMessage>(3);
     has_variants::<Outcome>(3);
-    has_variants::<Rows>(20);
-    has_variants::<Answer>(15);
+    has_variants::<Rows>(23);
+    has_variants::<Answer>(16);
     has_variants::<PushBody>(2);
     are_all_variants([
         DbPurpose::Rows,
@@ -220,6 +221,8 @@ fn every_variant_has_a_sample() {
     are_all_variants([RouteOf::Recipient, RouteOf::Sender]);
     are_all_variants([RouteTls::Opportunistic, RouteTls::StartTls, RouteTls::Immediate]);
     has_variants::<RouteTo>(2);
+    has_variants::<SessionChoice>(3);
+    are_all_variants([SessionSide::Client, SessionSide::Server, SessionSide::Note]);
     are_all_variants(STEPS);
     are_all_variants([StepResult::Good, StepResult::Caution, StepResult::Failed]);
     are_all_variants([

@@ -11,6 +11,9 @@ use grace_ipc::directory::{AppPasswordRow, AppScope, SettingRow};
 use grace_ipc::dkim::{DkimAlgorithm, DkimPublished, DkimRow, DkimState};
 use grace_ipc::domain_dns::{DnsImportance, DnsPurpose, DnsVerdict, DomainDnsRow};
 use grace_ipc::event::{Event, EventKind, Service, Topic, TraceId};
+use grace_ipc::live::{
+    MailboxRow, SessionChoice, SessionFilter, SessionLine, SessionRow, SessionSide,
+};
 use grace_ipc::message::{
     AccountRow, AliasRow, AliasTargetsRow, Answer, Code, DomainRow, Door, EventCount, EventFilter,
     Failure, ForwardRow, Outcome, Push, PushBody, Reply, Request, RequestBody, Rows, Secret,
@@ -76,7 +79,8 @@ pub(crate) fn requests() -> Vec<(String, Request)> {
         RequestBody::AliasDelete { address: "@example.org".into() },
     ];
     let bodies = bodies.into_iter().chain(of_people());
-    let named = bodies.chain(of_routes()).chain(of_shares()).enumerate().map(|(place, body)| {
+    let bodies = bodies.chain(of_routes()).chain(of_shares()).chain(of_sessions());
+    let named = bodies.enumerate().map(|(place, body)| {
         let id = u32::try_from(place).unwrap() + 1;
         (format!("request-{}", body.rule().name), Request { id, body })
     });
@@ -112,7 +116,75 @@ pub(crate) fn requests() -> Vec<(String, Request)> {
     };
     let more = more_of_routes().into_iter().chain([("QuotaSet-messages", quota)]);
     let more = more.map(|(name, body)| extra(name, body));
-    named.chain(extras).chain(more).collect()
+    let choices = more_of_sessions().into_iter().map(|(name, body)| extra(name, body));
+    named.chain(extras).chain(more).chain(choices).collect()
+}
+
+fn of_sessions() -> [RequestBody; 4] {
+    let account = Some("info@example.org".into());
+    let filter = SessionFilter { account, peer: Some("192.0.2.1".parse().unwrap()) };
+    [
+        RequestBody::SessionList { filter },
+        RequestBody::SessionDisconnect { session: 0x1234 },
+        RequestBody::SessionTranscript { which: SessionChoice::Session(0x1234), bodies: true },
+        RequestBody::MailboxList { account: "info@example.org".into() },
+    ]
+}
+
+fn more_of_sessions() -> Vec<(&'static str, RequestBody)> {
+    let next = |which| RequestBody::SessionTranscript { which, bodies: false };
+    let from = SessionChoice::NextFrom("2001:db8::1".parse().unwrap());
+    vec![
+        ("SessionList-all", RequestBody::SessionList { filter: SessionFilter::default() }),
+        ("SessionTranscript-next-from", next(from)),
+        ("SessionTranscript-next-of", next(SessionChoice::NextOf("info@example.org".into()))),
+    ]
+}
+
+fn sessions() -> Vec<SessionRow> {
+    let row = SessionRow {
+        id: 0x1234,
+        service: Service::Imaps,
+        peer: "192.0.2.1:4711".parse().unwrap(),
+        began_us: 1_790_000_000_000_000,
+        heard_us: 1_790_000_060_000_000,
+        tls: "TLSv1.3 TLS_AES_256_GCM_SHA384".into(),
+        account: "info@example.org".into(),
+        client: "Mail 1".into(),
+        mailbox: "Sent".into(),
+        command: "UID FETCH".into(),
+        bytes_in: 251,
+        bytes_out: 65_536,
+        watchers: 1,
+    };
+    let other = SessionRow { id: 0x1235, service: Service::Smtp, ..row.clone() };
+    vec![row, other]
+}
+
+fn session_lines() -> Vec<SessionLine> {
+    let line = |side, lost, text: &str| SessionLine {
+        at_us: 1_790_000_000_000_000,
+        side,
+        lost,
+        text: text.into(),
+    };
+    vec![
+        line(SessionSide::Client, 0, "a NOOP"),
+        line(SessionSide::Server, 0, "a OK NOOP done"),
+        line(SessionSide::Note, 251, "the session ended"),
+    ]
+}
+
+fn mailboxes() -> Vec<MailboxRow> {
+    let row = MailboxRow {
+        name: "INBOX".into(),
+        messages: 251,
+        unseen: 3,
+        stored_bytes: 65_536,
+        uid_next: 300,
+        uid_validity: 7,
+    };
+    vec![row.clone(), MailboxRow { name: "Lists/rust".into(), ..row }]
 }
 
 /// What is asked about people, domains, and the past of messages.
@@ -541,6 +613,13 @@ pub(crate) fn answers() -> Vec<(String, ServerMessage)> {
                 text: "why".into(),
             })),
         ),
+        ("reply-Part-Sessions", reply(Outcome::Part(Rows::Sessions(sessions())))),
+        ("reply-Part-SessionLines", reply(Outcome::Part(Rows::SessionLines(session_lines())))),
+        ("reply-Part-Mailboxes", reply(Outcome::Part(Rows::Mailboxes(mailboxes())))),
+        (
+            "reply-SessionEnded",
+            reply(Outcome::Done(Answer::SessionEnded { lines: 65_536, lost: 251 })),
+        ),
         ("goodbye", ServerMessage::Goodbye(failure(Code::Stopping))),
         (
             "push-Stats",
@@ -634,6 +713,9 @@ pub(crate) fn server_variant(message: &ServerMessage) -> Vec<&'static str> {
             Outcome::Part(Rows::Quotas(_)) => vec!["Reply", "Part", "Quotas"],
             Outcome::Part(Rows::Rights(_)) => vec!["Reply", "Part", "Rights"],
             Outcome::Part(Rows::Public(_)) => vec!["Reply", "Part", "Public"],
+            Outcome::Part(Rows::Sessions(_)) => vec!["Reply", "Part", "Sessions"],
+            Outcome::Part(Rows::SessionLines(_)) => vec!["Reply", "Part", "SessionLines"],
+            Outcome::Part(Rows::Mailboxes(_)) => vec!["Reply", "Part", "Mailboxes"],
             Outcome::Failed(failure) => vec!["Reply", "Failed", code_name(failure.code)],
             Outcome::Done(answer) => match answer {
                 Answer::Done => vec!["Reply", "Done", "Done"],
@@ -651,13 +733,14 @@ pub(crate) fn server_variant(message: &ServerMessage) -> Vec<&'static str> {
                 Answer::TracesEnd { .. } => vec!["Reply", "Done", "TracesEnd"],
                 Answer::QueueOrdered { .. } => vec!["Reply", "Done", "QueueOrdered"],
                 Answer::DeliveryTested { .. } => vec!["Reply", "Done", "DeliveryTested"],
+                Answer::SessionEnded { .. } => vec!["Reply", "Done", "SessionEnded"],
             },
         },
     }
 }
 
 /// All of what [`server_variant`] can give.
-pub(crate) const SERVER_VARIANTS: [&[&str]; 37] = [
+pub(crate) const SERVER_VARIANTS: [&[&str]; 41] = [
     &["Push", "Events"],
     &["Push", "Stats"],
     &["Reply", "Part", "Domains"],
@@ -695,6 +778,10 @@ pub(crate) const SERVER_VARIANTS: [&[&str]; 37] = [
     &["Reply", "Part", "Quotas"],
     &["Reply", "Part", "Rights"],
     &["Reply", "Part", "Public"],
+    &["Reply", "Part", "Sessions"],
+    &["Reply", "Part", "SessionLines"],
+    &["Reply", "Part", "Mailboxes"],
+    &["Reply", "Done", "SessionEnded"],
 ];
 
 fn progress() -> DbProgress {

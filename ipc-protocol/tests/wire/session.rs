@@ -287,6 +287,10 @@ fn a_role_may_do_what_the_table_says() {
         ("PublicCreate",       Role::Operator),
         ("PublicDelete",       Role::Owner),
         ("PublicRename",       Role::Operator),
+        ("SessionList",        Role::Viewer),
+        ("SessionDisconnect",  Role::Operator),
+        ("SessionTranscript",  Role::Owner),
+        ("MailboxList",        Role::Viewer),
     ];
     let mut walked = 0;
     for (_, Request { body, .. }) in samples::requests() {

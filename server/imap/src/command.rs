@@ -136,12 +136,68 @@ pub enum Verb {
     GetQuotaRoot(MailboxName),
     /// SETQUOTA: root, resources and their limits.
     SetQuota(String, Vec<(String, u64)>),
+    /// GENURLAUTH (RFC 4467): URLs and the mechanisms to sign them with, in upper case.
+    GenUrlAuth(Vec<(String, String)>),
+    /// URLFETCH (RFC 4467): signed URLs.
+    UrlFetch(Vec<String>),
+    /// RESETKEY (RFC 4467): of which mailbox; none: of all. Mechanisms, in upper case.
+    ResetKey(Option<MailboxName>, Vec<String>),
+    /// NOTIFY (RFC 5465)
+    Notify(Notify),
     /// COMPRESS (RFC 4978): the mechanism, in upper case.
     Compress(String),
     /// UNAUTHENTICATE (RFC 8437)
     Unauthenticate,
     /// A command of an extension that we do not offer. Known, so it is refused and not `BAD`.
     NotOffered(String),
+}
+
+/// NOTIFY: what a client wants to be told of unasked (RFC 5465 3).
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Notify {
+    /// Tell the figures of the mailboxes at once.
+    pub status: bool,
+    /// What it wants; the first group that covers a mailbox says what of that one. None: nothing.
+    pub groups: Vec<EventGroup>,
+}
+
+/// Mailboxes, and what is told of them (RFC 5465 8).
+#[derive(Debug, Clone, PartialEq)]
+pub struct EventGroup {
+    /// Which mailboxes.
+    pub whose: Whose,
+    /// What.
+    pub events: Events,
+}
+
+/// Mailboxes of NOTIFY (RFC 5465 6).
+#[derive(Debug, Clone, PartialEq)]
+pub enum Whose {
+    /// The selected one; what goes from it is told at once.
+    Selected,
+    /// The selected one; what goes from it is told when sequence numbers may shift.
+    SelectedDelayed,
+    /// Others.
+    Others(Source),
+}
+
+/// Events of NOTIFY (RFC 5465 5).
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Events {
+    /// MessageNew and MessageExpunge, which go together.
+    pub messages: bool,
+    /// What is fetched of new messages.
+    pub items: Vec<FetchItem>,
+    /// FlagChange
+    pub flags: bool,
+    /// MailboxName
+    pub names: bool,
+    /// SubscriptionChange
+    pub subscriptions: bool,
+    /// MailboxMetadataChange
+    pub metadata: bool,
+    /// ServerMetadataChange
+    pub server_metadata: bool,
 }
 
 /// What a client knows of a mailbox from before (RFC 7162 3.2.5).

@@ -105,6 +105,11 @@ impl Framer {
         head.strip_suffix(b"~").unwrap_or(head)
     }
 
+    /// The same as it was sent, with the announcement.
+    pub fn collected(&self) -> &[u8] {
+        &self.command
+    }
+
     /// The announced literal belongs to the command.
     pub fn collect(&mut self) {
         if let State::Announced(announced) = self.state {
@@ -274,7 +279,7 @@ impl Framer {
 }
 
 /// `{310}`, `{310+}` or `{310-}` at the end of a line.
-fn announcement(line: &[u8]) -> Option<Announcement> {
+pub(crate) fn announcement(line: &[u8]) -> Option<Announcement> {
     let inside = line.strip_suffix(b"}")?;
     let start = inside.iter().rposition(|byte| *byte == b'{')?;
     let binary = inside.get(..start)?.ends_with(b"~");

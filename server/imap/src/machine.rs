@@ -7,7 +7,7 @@
 
 use std::ops::RangeInclusive;
 
-use crate::command::{Secret, SpecialUse};
+use crate::command::{Secret, Source, SpecialUse};
 use crate::date::DateTime;
 use crate::flags::{FlagOperation, Flags};
 use crate::keys::Keys;
@@ -47,8 +47,21 @@ pub enum Action {
         /// What was answered.
         reply: String,
     },
+    /// The client says what program it is (RFC 2971): a claim.
+    Introduced(String),
+    /// The client said this, while somebody listens in.
+    Overheard(Overheard),
     /// Everything is said: close. The words say why, for the log.
     Close(String),
+}
+
+/// What a client said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Overheard {
+    /// A line, or a literal of one. No password is in it.
+    Line(String),
+    /// A piece of a message; empty at its end.
+    Message(Vec<u8>),
 }
 
 /// What the store is asked.
@@ -101,6 +114,22 @@ pub enum Request {
     QuotaRoots(MailboxName),
     /// Change limits. Done.
     SetQuota(String, Vec<(String, u64)>),
+    /// From now on the session is woken, too, when something changes in these mailboxes, or in the
+    /// account's names and subscriptions; with no sources never more. Done.
+    Watch {
+        /// Which mailboxes.
+        sources: Vec<Source>,
+        /// When annotations change, too.
+        annotations: bool,
+    },
+    /// What may have changed of what is watched. Figures, or Refused where it is too much.
+    Figures,
+    /// Sign a URL of a message of this account, so that its reader may read it. Signed.
+    UrlSign(ImapUrl),
+    /// What a signed URL names, of whichever account; whether it is over was looked at. UrlData.
+    UrlRead(ImapUrl),
+    /// What was signed for a mailbox, or for all of the account, is good no more. Done.
+    UrlReset(Option<MailboxName>),
     /// Make a mailbox. Created.
     Create(MailboxName, Option<SpecialUse>),
     /// Remove a mailbox. Done.
@@ -248,6 +277,12 @@ pub enum Answer {
     Opened(Opened),
     /// To [`Request::Changes`].
     Changes(Changes),
+    /// To [`Request::UrlSign`]: the token, in hexadecimal digits.
+    Signed(String),
+    /// To [`Request::UrlRead`]; `None`: nothing, or nothing that may be read.
+    UrlData(Option<Vec<u8>>),
+    /// To [`Request::Figures`].
+    Figures(Figures),
     /// To [`Request::Vanished`], in any order; among them may be UIDs that were never in use.
     Vanished(Vec<RangeInclusive<u32>>),
     /// To [`Request::Read`]; `None`: the message is gone.
@@ -337,6 +372,15 @@ pub struct Listed {
     pub subscribed: bool,
     /// What it is for.
     pub special_use: Option<SpecialUse>,
+}
+
+/// What is watched, as it is now.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Figures {
+    /// Every mailbox and subscription; with its figures, where the mailbox exists.
+    pub mailboxes: Vec<(Listed, Option<Status>)>,
+    /// Annotations of mailboxes, and of the account, that changed since the last time.
+    pub annotated: Vec<(Option<MailboxName>, Entry)>,
 }
 
 /// A mailbox's figures.

@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 
 use crate::flags::Flags;
+use crate::grammar::notify;
 use crate::name;
 use crate::set::Ranges;
 
@@ -63,6 +64,12 @@ pub enum Code {
     BadUrl(String),
     /// Compression is on already (RFC 4978 3).
     CompressionActive,
+    /// The ways to sign URLs (RFC 4467 4).
+    UrlMech,
+    /// NOTIFY names an event that there is not (RFC 5465 5).
+    BadEvent,
+    /// There is more to tell than can be told: nothing is, any more (RFC 5465 5.8).
+    NotificationOverflow,
     /// How far a long command is: its tag, messages looked at, of how many (RFC 9585 4).
     InProgress(String, u64, u64),
     /// A value was left out; the longest has so many bytes (RFC 5464 4.2.1).
@@ -125,6 +132,9 @@ impl Code {
             // The URL stands there as it came; a `]` in it must not end the code.
             Self::BadUrl(url) => return format!("BADURL \"{}\"", quotable(url)),
             Self::CompressionActive => "COMPRESSIONACTIVE",
+            Self::BadEvent => return format!("BADEVENT ({})", notify::EVENTS),
+            Self::UrlMech => "URLMECH INTERNAL",
+            Self::NotificationOverflow => "NOTIFICATIONOVERFLOW",
             Self::InProgress(tag, done, all) => {
                 return format!("INPROGRESS (\"{}\" {done} {all})", quotable(tag));
             }

@@ -5,9 +5,10 @@
 //!          └user┘ └host┘ └mailbox┘                                      [;EXPIRE=…][;URLAUTH=…]
 //! ```
 //! Invariants: pure and total; an [`ImapUrl`] names one message; percent-encoding is gone from its
-//! parts.
-//! Not here: finding the message, and who may read it (the driver).
+//! parts, but for what URLAUTH signs, which stands as it was written.
+//! Not here: finding the message, and whether a token is right (the driver).
 
+use grace_mail::date::{days_from_civil, month_days};
 use grace_mail::section::Section;
 
 use crate::name::MailboxName;
@@ -32,7 +33,38 @@ pub struct ImapUrl {
     pub section: Section,
     /// Offset and length within the part; no length: up to the end.
     pub partial: Option<(u64, Option<u64>)>,
+    /// Who else may read it (RFC 4467), if it says so.
+    pub access: Option<Box<Access>>,
 }
+
+/// Who may read what a URL names, besides its owner (RFC 4467 9).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Access {
+    /// What is signed: the URL up to and with who may read it.
+    pub rump: String,
+    /// Who.
+    pub reader: Reader,
+    /// Until when, in seconds since 1970 UTC; `None`: for ever.
+    pub expires_s: Option<i64>,
+    /// The mechanism in capitals and what it signed with; `None`: it is to be signed yet.
+    pub token: Option<(String, String)>,
+}
+
+/// Who may read (RFC 4467 9: `access`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reader {
+    /// `submit+`: a server that sends mail for this user.
+    Submit(String),
+    /// `user+`: this user.
+    User(String),
+    /// `authuser`: whoever is logged in.
+    Anybody,
+    /// `anonymous`: everybody.
+    Everybody,
+}
+
+/// Longest token, in bytes. RFC 4467 9 wants 32 hexadecimal digits at least.
+const TOKEN_BYTES_MAX: usize = 1_024;
 
 /// `user@host`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,7 +99,18 @@ impl ImapUrl {
             None => (mailbox, None),
         };
         let mailbox = MailboxName::parse(&decoded(mailbox)?).ok()?;
-        let mut parts = rest.split("/;");
+        let (rest, access) = match find(rest, ";URLAUTH=") {
+            Some(at) => {
+                let (expires_s, part) = match find(rest, ";EXPIRE=") {
+                    Some(expire) => (Some(rest.get(expire + ";EXPIRE=".len()..at)?), expire),
+                    None => (None, at),
+                };
+                let access = rest.get(at + ";URLAUTH=".len()..)?;
+                (rest.get(..part)?, Some(Box::new(Access::parse(text, access, expires_s)?)))
+            }
+            None => (rest, None),
+        };
+        let mut parts = rest.strip_suffix('/').unwrap_or(rest).split("/;");
         let uid = positive(parts.next()?)?;
         let mut url = Self {
             text: text.to_owned(),
@@ -77,6 +120,7 @@ impl ImapUrl {
             uid,
             section: Section::MESSAGE,
             partial: None,
+            access,
         };
         for part in parts {
             let (name, value) = part.split_once('=')?;
@@ -88,6 +132,89 @@ impl ImapUrl {
         }
         Some(url)
     }
+}
+
+impl Access {
+    /// What follows `;URLAUTH=`: `submit+fred:internal:91354a…`.
+    fn parse(url: &str, text: &str, expires: Option<&str>) -> Option<Self> {
+        let (reader, token) = match text.split_once(':') {
+            Some((reader, token)) => (reader, Some(token)),
+            None => (text, None),
+        };
+        let rump = url.get(..url.len() - token.map_or(0, |token| token.len() + 1))?.to_owned();
+        let token = match token {
+            None => None,
+            Some(token) => {
+                let (mechanism, token) = token.split_once(':')?;
+                let is_token = token.len() <= TOKEN_BYTES_MAX
+                    && token.bytes().all(|byte| byte.is_ascii_hexdigit());
+                let parts = (mechanism.to_ascii_uppercase(), token.to_ascii_lowercase());
+                Some(is_token.then_some(parts)?)
+            }
+        };
+        let expires_s = match expires {
+            Some(date) => Some(seconds_of(date)?),
+            None => None,
+        };
+        Some(Self { rump, reader: Reader::parse(reader)?, expires_s, token })
+    }
+
+    /// Whether it is over.
+    pub fn is_over(&self, now_s: i64) -> bool {
+        self.expires_s.is_some_and(|expires_s| expires_s <= now_s)
+    }
+}
+
+impl Reader {
+    fn parse(text: &str) -> Option<Self> {
+        let user = |rest: &str| decoded(rest).filter(|user| !user.is_empty());
+        match text.split_once('+') {
+            Some((kind, rest)) if kind.eq_ignore_ascii_case("submit") => {
+                user(rest).map(Self::Submit)
+            }
+            Some((kind, rest)) if kind.eq_ignore_ascii_case("user") => user(rest).map(Self::User),
+            None if text.eq_ignore_ascii_case("authuser") => Some(Self::Anybody),
+            None if text.eq_ignore_ascii_case("anonymous") => Some(Self::Everybody),
+            _ => None,
+        }
+    }
+}
+
+/// `2009-02-13T23:31:30Z`, `2009-02-14T00:31:30.5+01:00` (RFC 3339 5.6) as seconds since 1970 UTC.
+fn seconds_of(text: &str) -> Option<i64> {
+    let number = |at: usize, digits: usize| -> Option<i64> {
+        let part = text.get(at..at + digits)?;
+        part.bytes().all(|byte| byte.is_ascii_digit()).then(|| part.parse().ok())?
+    };
+    let is = |at: usize, wanted: &str| {
+        text.get(at..at + 1).is_some_and(|one| wanted.contains(&one.to_ascii_uppercase()))
+    };
+    let (year, month, day) = (number(0, 4)?, number(5, 2)?, number(8, 2)?);
+    let (hour, minute, second) = (number(11, 2)?, number(14, 2)?, number(17, 2)?);
+    let marks = is(4, "-") && is(7, "-") && is(10, "T") && is(13, ":") && is(16, ":");
+    let (month, day) = (u8::try_from(month).ok()?, u8::try_from(day).ok()?);
+    let fits = (1..=12).contains(&month)
+        && (1..=month_days(u16::try_from(year).ok()?, month)).contains(&day)
+        && hour < 24
+        && minute < 60
+        && second <= 60;
+    let rest = text.get(19..)?;
+    let digits = |rest: &str| rest.bytes().take_while(u8::is_ascii_digit).count();
+    let zone = match rest.strip_prefix('.') {
+        Some(fraction) => fraction.get(digits(fraction)..)?,
+        None => rest,
+    };
+    let zone_min = match zone {
+        "Z" | "z" => 0,
+        _ => {
+            let at = text.len() - zone.len();
+            let sign = if zone.starts_with('+') { 1 } else { -1 };
+            let known = zone.len() == 6 && is(at, "+-") && is(at + 3, ":");
+            known.then_some(sign * (number(at + 1, 2)? * 60 + number(at + 4, 2)?))?
+        }
+    };
+    let seconds = days_from_civil(year, month, day) * 86_400 + hour * 3_600 + minute * 60 + second;
+    (marks && fits).then_some(seconds - zone_min * 60)
 }
 
 impl Server {
@@ -161,6 +288,48 @@ mod tests {
         assert_eq!((url.server, url.mailbox.as_str()), (Some(server), "INBOX"));
         let url = ImapUrl::parse("/gray%20council/sub/;UID=20/;PARTIAL=5.10").expect("a message");
         assert_eq!((url.mailbox.as_str(), url.partial), ("gray council/sub", Some((5, Some(10)))));
+    }
+
+    #[test]
+    fn access_of_the_rfc() {
+        let url = "imap://joe@example.com/INBOX/;uid=20/;section=1.2;urlauth=submit+fred";
+        let token = "91354a473744909de610943775f92038";
+        let parsed = ImapUrl::parse(&format!("{url}:internal:{token}")).expect("RFC 4467 7");
+        let access = parsed.access.expect("it says who");
+        assert_eq!((access.rump.as_str(), access.expires_s), (url, None));
+        assert_eq!(access.reader, Reader::Submit("fred".into()));
+        assert_eq!(access.token, Some(("INTERNAL".into(), token.into())));
+        assert_eq!(parsed.section, Section::parse(b"1.2").expect("a section"));
+        let url = "imap://joe@example.com/INBOX/;UID=20;EXPIRE=2009-02-13T23:31:30Z;\
+                   URLAUTH=user+a%40b";
+        let access = ImapUrl::parse(url).expect("a URL").access.expect("it says who");
+        assert_eq!(access.reader, Reader::User("a@b".into()));
+        assert_eq!((access.expires_s, access.token.clone()), (Some(1_234_567_890), None));
+        assert!(access.is_over(1_234_567_890) && !access.is_over(1_234_567_889));
+        for (text, reader) in [("authuser", Reader::Anybody), ("ANONYMOUS", Reader::Everybody)] {
+            let url = ImapUrl::parse(&format!("/INBOX/;UID=1;URLAUTH={text}")).expect("a URL");
+            assert_eq!(url.access.expect("it says who").reader, reader);
+        }
+        for text in ["frob", "user+", "submit", "user+a:internal", "user+a:internal:x", "", "+a"] {
+            assert_eq!(ImapUrl::parse(&format!("/INBOX/;UID=1;URLAUTH={text}")), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn dates() {
+        let check =
+            |text: &str, seconds: Option<i64>| assert_eq!(seconds_of(text), seconds, "{text}");
+        check("2009-02-13T23:31:30Z", Some(1_234_567_890));
+        check("2009-02-14t00:31:30.25+01:00", Some(1_234_567_890));
+        check("2009-02-13T18:31:30-05:00", Some(1_234_567_890));
+        check("2009-02-29T00:00:00Z", None);
+        check("2009-13-01T00:00:00Z", None);
+        check("2009-02-13T24:00:00Z", None);
+        check("2009-02-13 23:31:30Z", None);
+        check("2009-02-13T23:31:30", None);
+        check("2009-02-13T23:31:30+1:00", None);
+        check("2009-02-13T23:31:é", None);
+        check("", None);
     }
 
     #[test]

@@ -74,6 +74,10 @@ pub struct View {
     pub says_vanished: bool,
     /// Say UIDFETCH and VANISHED: the client knows no sequence numbers (RFC 9586).
     pub uid_only: bool,
+    /// New messages stay untold, and out of the picture (RFC 5465 3).
+    pub hides_messages: bool,
+    /// Flags that others change stay untold (RFC 5465 5.1).
+    pub hides_flags: bool,
 }
 
 impl View {
@@ -206,14 +210,16 @@ impl View {
                     let Some(known) = self.rows.get_mut(place) else { continue };
                     let news =
                         known.flags != row.flags || (self.condstore && known.modseq != row.modseq);
-                    if news {
+                    if news && !self.hides_flags {
                         self.dirty.insert(row.uid);
                     }
                     known.flags = row.flags;
                     known.modseq = row.modseq;
                 }
                 // Only what is above every known UID can be new; anything else was expunged here.
-                Err(place) if place == self.rows.len() => self.rows.push(row),
+                Err(place) if place == self.rows.len() && !self.hides_messages => {
+                    self.rows.push(row);
+                }
                 Err(_) => {}
             }
         }
@@ -222,7 +228,16 @@ impl View {
             let known = self.rows.get(first..).unwrap_or_default().iter().map(|row| row.uid);
             self.gone.extend(known.take_while(|uid| uid <= gone.end()));
         }
-        self.modseq = self.modseq.max(changes.modseq);
+        if !self.hides_messages {
+            // What was left out comes again, once it may be told.
+            self.modseq = self.modseq.max(changes.modseq);
+        }
+    }
+
+    /// Messages that the next `announce` tells of for the first time.
+    pub fn untold(&self) -> Vec<u32> {
+        let news = self.rows.get(self.told_count..).unwrap_or_default();
+        news.iter().map(|row| row.uid).collect()
     }
 
     /// UIDs whose EXPUNGE is owed.

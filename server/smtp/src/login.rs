@@ -4,6 +4,7 @@
 //!   PLAIN (RFC 4616)         one line                                  ─▶ Credentials
 //!   LOGIN (an old draft)     login, password                           ─▶ Credentials
 //!   SCRAM-SHA-256, -PLUS     first message ─▶ keys wanted, proof, ""   ─▶ Proof
+//!   EXTERNAL (RFC 4422 A)    one line: who the client wants to be     ─▶ its certificate is asked
 //!   OAUTHBEARER (RFC 7628)   one line, and one more if it is refused   ─▶ Token
 //! ```
 //! Invariants: a password is wiped when it is dropped and never printed; an exchange ends in
@@ -47,6 +48,8 @@ pub enum Mechanism {
     ScramSha256Plus,
     /// OAUTHBEARER (RFC 7628).
     OauthBearer,
+    /// EXTERNAL (RFC 4422 A): by the certificate that was shown in the TLS handshake.
+    External,
 }
 
 impl Mechanism {
@@ -57,18 +60,20 @@ impl Mechanism {
             "SCRAM-SHA-256" => Some(Self::ScramSha256),
             "SCRAM-SHA-256-PLUS" => Some(Self::ScramSha256Plus),
             "OAUTHBEARER" => Some(Self::OauthBearer),
+            "EXTERNAL" => Some(Self::External),
             _ => None,
         }
     }
 
     /// The registered name.
-    pub fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Plain => "PLAIN",
             Self::Login => "LOGIN",
             Self::ScramSha256 => "SCRAM-SHA-256",
             Self::ScramSha256Plus => "SCRAM-SHA-256-PLUS",
             Self::OauthBearer => "OAUTHBEARER",
+            Self::External => "EXTERNAL",
         }
     }
 }
@@ -144,6 +149,8 @@ pub(crate) enum Exchange {
     ScramEnd { mechanism: Mechanism, login: String, place: usize },
     /// The one response of OAUTHBEARER.
     Bearer,
+    /// The one response of EXTERNAL.
+    External,
     /// The response to our error, whatever it is (RFC 7628 3.2.3).
     BearerRefused,
 }
@@ -161,6 +168,8 @@ pub(crate) enum Step {
     Proven(Proof),
     /// A token was shown.
     Shown(Token),
+    /// Who the owner of the certificate wants to be; empty: whoever it names.
+    Certified(String),
     /// A login ended here that the driver has said no to before.
     Failed,
     /// It ended here.
@@ -176,6 +185,7 @@ pub(crate) fn begin(mechanism: Mechanism, initial: Option<&str>, channel: Channe
             Exchange::ScramFirst { mechanism, channel: Box::new(channel) }
         }
         Mechanism::OauthBearer => Exchange::Bearer,
+        Mechanism::External => Exchange::External,
     };
     match (initial, mechanism) {
         // RFC 4954 4: "=" is an initial response of no bytes.
@@ -249,6 +259,7 @@ impl Exchange {
             }
             Self::ScramEnd { .. } => return Err(fixed::AUTH_BAD_MESSAGE),
             Self::Bearer => Step::Shown(bearer::parse(text).ok_or(fixed::AUTH_BAD_MESSAGE)?),
+            Self::External => Step::Certified(text.to_owned()),
             Self::BearerRefused => Step::Failed,
         })
     }

@@ -113,6 +113,7 @@ pub(crate) mod fixed {
     TOO_MANY_REFUSED    = 421, (4, 7, 0), "too many unknown recipients, closing";
     TOO_MANY_PUT_OFF    = 421, (4, 7, 0), "too many recipients to try later, closing";
     ENOUGH              = 421, (4, 7, 0), "enough messages for one session, please connect again";
+    DISCONNECTED        = 421, (4, 3, 2), "an administrator ended this session, closing";
     LOGIN_REVOKED       = 421, (4, 7, 0), "your login is not valid any more, closing";
     TOO_MANY_LOGINS     = 421, (4, 7, 0), "too many failed logins, closing";
     TOO_MANY_RECIPIENTS = 452, (4, 5, 3), "too many recipients, send the rest in another message";

@@ -81,7 +81,9 @@ fn turn(step: Step) -> Turn {
         Step::Proven(proof) => Turn::Proven(proof),
         Step::Refused(reply) => refused(&reply),
         // The ends of other ways.
-        Step::Done(_) | Step::Shown(_) | Step::Failed => refused(&fixed::AUTH_BAD_MESSAGE),
+        Step::Done(_) | Step::Shown(_) | Step::Certified(_) | Step::Failed => {
+            refused(&fixed::AUTH_BAD_MESSAGE)
+        }
     }
 }
 

@@ -144,6 +144,7 @@ mod tests {
             version: "TLS1.3".to_owned(),
             cipher: "AES_256".to_owned(),
             bindings: ChannelBindings::default(),
+            is_certified: false,
         });
         check(
             &session,

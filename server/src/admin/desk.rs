@@ -24,6 +24,7 @@ use grace_ipc::queue::{QUEUE_ROWS_PER_PART_MAX, QueueChange, QueueFilter};
 use super::database::{self, Job, Turn};
 use super::directory;
 use super::figures::{self, Sums};
+use super::live;
 use super::past;
 use super::routes;
 use super::shares;
@@ -176,6 +177,11 @@ impl Desk {
             RequestBody::PublicList { domain } => {
                 shares::public(&self.services.mailboxes, domain.as_deref())
             }
+            RequestBody::SessionList { filter } => Ok(live::sessions(&self.services, &filter)),
+            RequestBody::SessionDisconnect { session } => {
+                live::disconnect(&self.services, session, by)
+            }
+            RequestBody::MailboxList { account } => live::mailboxes(&self.services, &account),
             change => {
                 self.change(change, by).await?;
                 Ok(Outcome::Answer(Answer::Done))
@@ -193,6 +199,9 @@ impl Desk {
         match body {
             RequestBody::DeliveryTest { to, from } => {
                 routes::test(&self.services, (&to, from.as_deref()), by, job).await
+            }
+            RequestBody::SessionTranscript { which, bodies } => {
+                live::transcript(&self.services, which, bodies, by, job).await
             }
             body => database::work(&self.services, &self.turn, body, by, job).await,
         }
@@ -285,6 +294,10 @@ impl Desk {
             | RequestBody::PublicDelete { .. }
             | RequestBody::PublicRename { .. }
             | RequestBody::DeliveryTest { .. }
+            | RequestBody::SessionList { .. }
+            | RequestBody::SessionDisconnect { .. }
+            | RequestBody::SessionTranscript { .. }
+            | RequestBody::MailboxList { .. }
             | RequestBody::QueueChange { .. } => {
                 let text = format!("{} changes nothing", change.rule().name);
                 return Err(Failure::new(Code::Unsupported, text));

@@ -12,6 +12,7 @@ mod database;
 mod desk;
 mod directory;
 mod figures;
+mod live;
 mod past;
 mod people;
 mod routes;

@@ -210,6 +210,8 @@ settings! {
             "How long an IMAP client may take to log in.";
         imap_idle_s = 1_860, 1_800..=86_400, "seconds",
             "How long a logged-in IMAP client may say nothing, in IDLE too. RFC 9051 5.4 asks for at least 30 minutes.";
+        imap_notify_mailboxes_max = 1_000, 10..=100_000, "mailboxes",
+            "Mailboxes one IMAP session is told of unasked (NOTIFY). Each takes some 300 bytes, and with each change all are looked through; beyond, the client is told that there are too many.";
         imap_errors_max = 20, 1..=1_000, "commands",
             "Bad commands in one IMAP session before it is ended.";
         write_s = 120, 5..=3_600, "seconds",

@@ -90,6 +90,9 @@ pub struct TlsFiles {
     pub certificate: PathBuf,
     /// Private key (PKCS#8, PKCS#1 or SEC 1).
     pub key: PathBuf,
+    /// Authorities whose certificates people may log in with.
+    #[serde(default)]
+    pub client_authorities: Option<PathBuf>,
 }
 
 /// Why a configuration cannot be used: which file, what, and what to do.

@@ -32,6 +32,9 @@ the PROXY protocol, version 2; the address in it is the peer's from then on |
 | `admin.group` | none | system group whose members may use the socket as operators |
 | `tls.certificate` | self-signed, made in `data` | PEM file: certificate chain, leaf first |
 | `tls.key` | likewise | PEM file: private key; both are read again on SIGHUP |
+| `tls.client_authorities` | none | PEM file: authorities whose client certificates \
+people may log in with (EXTERNAL), by IMAP and submission; the account is the one of the mail \
+address in the certificate (rfc822Name). It is read again on SIGHUP |
 
 An empty list closes a door: `smtp = []`. A port of 0 takes a free one, which the log then names.
 ";

@@ -118,6 +118,15 @@ impl Guest {
         self.conclude(mechanism, login, None, found).await
     }
 
+    /// Lets in who showed a certificate; `login` is the address in it that was asked for, if any.
+    pub async fn certificate(&mut self, mechanism: &str, login: Option<&str>) -> Verdict {
+        let found = match login {
+            Some(login) => self.directory.certified(login),
+            None => Login::Wrong("the certificate does not name who was asked for"),
+        };
+        self.conclude(mechanism, login.unwrap_or_default(), None, found).await
+    }
+
     /// Refuses what nobody here can check.
     pub async fn unknown_way(&mut self, mechanism: &str, login: &str) -> Verdict {
         let found = Login::Wrong("nobody is set up here who gives out tokens");

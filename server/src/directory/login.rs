@@ -79,6 +79,15 @@ impl Directory {
         }
     }
 
+    /// Lets in who showed a certificate for this address.
+    pub fn certified(&self, login: &str) -> Login {
+        match self.account(login) {
+            Ok(Some(account)) => self.welcome(&account, Means::Certificate),
+            Ok(None) => Login::Wrong("nobody has the address of the certificate"),
+            Err(e) => Login::Unavailable(e.to_string()),
+        }
+    }
+
     /// What can be said without Argon2id; `None`: nothing.
     fn quickly(
         &self,
@@ -121,6 +130,8 @@ impl Directory {
         };
         let is_same = match means {
             Means::Password => row.password_hash == account.password_hash,
+            // That it is good was seen in the handshake.
+            Means::Certificate => true,
             Means::App(name) => {
                 snapshot.contains::<AppPasswordRow>(&(account.id, name.as_str()))?
             }

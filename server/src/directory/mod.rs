@@ -181,7 +181,10 @@ impl Directory {
     }
 
     /// The account of an address.
-    fn account(&self, address: &str) -> Result<Option<Account>, Failure> {
+    ///
+    /// # Errors
+    /// The database failed.
+    pub fn account(&self, address: &str) -> Result<Option<Account>, Failure> {
         let Ok(address) = Address::parse(address, Charset::Utf8) else { return Ok(None) };
         Ok(self.db.snapshot().find::<AccountByAddress>(&key(&address))?)
     }

@@ -20,6 +20,8 @@ pub enum Means {
     Password,
     /// The application password of this name.
     App(String),
+    /// A certificate.
+    Certificate,
 }
 
 /// The right to be logged in.

@@ -5,7 +5,10 @@
 //! Not here: the conversation (`session`), which request needs which right (`may`).
 
 use std::collections::BTreeSet;
+use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::task::Poll;
 
 use zeroize::Zeroizing;
 
@@ -13,21 +16,21 @@ use gracedb::error::Error as StoreError;
 use gracedb::large::LargeReader;
 use gracedb::watch::Watch;
 
-use grace_imap::command::Secret;
+use grace_imap::command::{Secret, Source};
 use grace_imap::date::DateTime;
 use grace_imap::flags::{FlagOperation, Flags};
 use grace_imap::keys::Keys;
-use grace_imap::machine::{Answer, Listed, Message, Need, Request, START_BYTES, Why};
+use grace_imap::machine::{Answer, Figures, Listed, Message, Need, Request, START_BYTES, Why};
 use grace_imap::metadata::Entry;
 use grace_imap::name::MailboxName;
 use grace_imap::rights::{Rights, RightsChange};
 use grace_imap::url::ImapUrl;
 use grace_ipc::event::{EventKind, Service, TraceId};
-use grace_mail::mime::Tree;
 
 use super::may::{self, May, Share};
 use super::sasl::Sasl;
 use super::translate;
+use super::watched::{Watched, is_changed};
 use crate::directory::Person;
 use crate::directory::guest::{Guest, Verdict};
 use crate::directory::tickets::{Ticket, revoked};
@@ -35,8 +38,10 @@ use crate::mailbox::append::{Birth, Upload, Uploaded};
 use crate::mailbox::change::{FlagChange, FlagMask, Target};
 use crate::mailbox::metadata;
 use crate::mailbox::rights::{Known, Who};
+use crate::net::sessions::Live;
 use crate::services::Services;
 use crate::store::failure::Failure;
+use crate::store::messages::MailboxRow;
 
 /// So many bytes of a header are read at first; nearly all headers fit.
 const HEADER_BYTES: usize = 16 * 1024;
@@ -45,6 +50,7 @@ const HEADER_BYTES: usize = 16 * 1024;
 pub(super) struct Desk {
     services: Services,
     trace: TraceId,
+    live: Arc<Live>,
     pub(super) guest: Guest,
     pub(super) sasl: Sasl,
     person: Option<Person>,
@@ -56,6 +62,8 @@ pub(super) struct Desk {
     peeked: Option<u64>,
     /// Hears of changes in the selected mailbox.
     watch: Option<Watch>,
+    /// Hears of changes in others, if they are to be told.
+    watched: Option<Box<Watched>>,
     /// The message last read, held for the bytes that go straight to the client. What is held
     /// keeps what was deleted since from giving its room back, so only while it is read.
     held: Option<(u32, LargeReader)>,
@@ -74,7 +82,7 @@ struct Append {
 }
 
 /// Either an answer, or why not.
-type Served = Result<Answer, Failure>;
+pub(super) type Served = Result<Answer, Failure>;
 
 impl Desk {
     pub(super) fn new(
@@ -82,12 +90,14 @@ impl Desk {
         service: Service,
         peer: SocketAddr,
         trace: TraceId,
+        live: Arc<Live>,
     ) -> Self {
         let porter = services.porter.clone();
         let guest = Guest::new(services.directory.clone(), porter, service, peer, trace);
         Self {
             services,
             trace,
+            live,
             guest,
             sasl: Sasl::default(),
             person: None,
@@ -95,25 +105,20 @@ impl Desk {
             selected: None,
             peeked: None,
             watch: None,
+            watched: None,
             held: None,
             append: None,
         }
     }
 
-    /// Waits until the selected mailbox changes; forever, if there is none. Cancel safe.
-    pub(super) async fn changed(&mut self) {
-        let (Some(watch), Some(may)) = (&mut self.watch, &mut self.selected) else {
-            return std::future::pending().await;
-        };
-        let told = async {
-            if watch.changed().await.is_none() {
-                std::future::pending::<()>().await;
-            }
-        };
-        tokio::select! {
-            () = told => {}
-            () = may.changed() => {}
-        }
+    /// Waits until a mailbox changes that is to be told of; forever, if there is none. Cancel safe.
+    pub(super) fn changed(&mut self) -> impl Future<Output = ()> + '_ {
+        poll_fn(|context| {
+            let selected = self.watch.as_mut().is_some_and(|one| is_changed(one, context));
+            let rights = self.selected.as_mut().is_some_and(|may| may.is_changed(context));
+            let other = self.watched.as_mut().is_some_and(|all| all.poll(context).is_ready());
+            if selected || rights || other { Poll::Ready(()) } else { Poll::Pending }
+        })
     }
 
     /// Waits until the login is not good any more; forever, if there is none. Cancel safe.
@@ -152,7 +157,9 @@ impl Desk {
             }
             Request::Logout => {
                 self.leave();
+                self.watched = None;
                 (self.person, self.ticket) = (None, None);
+                self.live.logged_in("");
                 Ok(Answer::Done)
             }
             Request::AppendBegin { mailbox, flags, date } => {
@@ -201,6 +208,11 @@ impl Desk {
             Request::Mailboxes => self.mailboxes(),
             Request::Status(mailbox) => self.status(&mailbox, false),
             Request::StatusDeleted(mailbox) => self.status(&mailbox, true),
+            Request::Watch { sources, annotations } => self.watch_others(sources, annotations),
+            Request::Figures => self.figures(),
+            Request::UrlSign(url) => self.url_sign(&url).await,
+            Request::UrlRead(url) => self.url_read(&url),
+            Request::UrlReset(mailbox) => self.url_reset(mailbox.as_ref()).await,
             request => self.change_names(request).await,
         };
         served.unwrap_or_else(|failure| {
@@ -225,6 +237,7 @@ impl Desk {
     pub(super) fn admit(&mut self, verdict: Verdict) -> Answer {
         match verdict {
             Verdict::Welcome(person, ticket) => {
+                self.live.logged_in(&person.address);
                 (self.person, self.ticket) = (Some(person), Some(ticket));
                 Answer::Done
             }
@@ -234,7 +247,16 @@ impl Desk {
         }
     }
 
-    fn account(&self) -> Result<u64, Failure> {
+    pub(super) fn services(&self) -> &Services {
+        &self.services
+    }
+
+    /// The address of who is logged in.
+    pub(super) fn address(&self) -> &str {
+        self.person.as_ref().map_or("", |person| &person.address)
+    }
+
+    pub(super) fn account(&self) -> Result<u64, Failure> {
         // The machine asks nothing of the store before a login.
         self.person.as_ref().map(|person| person.id).ok_or(Failure::NotAllowed("log in first"))
     }
@@ -265,8 +287,14 @@ impl Desk {
         self.services.mailboxes.permitted(&self.who()?, name.as_str(), needed)
     }
 
+    /// A mailbox that may be read.
+    pub(super) fn find(&self, name: &MailboxName) -> Result<MailboxRow, Failure> {
+        self.permitted(name, "r").map(|known| known.mailbox)
+    }
+
     fn leave(&mut self) {
         self.selected = None;
+        self.live.selected("");
         self.watch = None;
         self.held = None;
     }
@@ -365,6 +393,28 @@ impl Desk {
         Ok(Answer::Quota(roots.iter().map(translate::quota).collect()))
     }
 
+    fn watch_others(&mut self, sources: Vec<Source>, annotations: bool) -> Served {
+        self.watched = None;
+        if !sources.is_empty() {
+            let (mailboxes, account) = (&self.services.mailboxes, self.account()?);
+            let watched = Watched::new(mailboxes, account, sources, annotations)?;
+            self.watched = Some(Box::new(watched));
+        }
+        Ok(Answer::Done)
+    }
+
+    fn figures(&mut self) -> Served {
+        let most = self.services.config.limits.imap_notify_mailboxes_max;
+        let figures = match &mut self.watched {
+            None => Ok(Figures::default()),
+            Some(watched) => watched.figures(&self.services.mailboxes, most),
+        };
+        if figures.is_err() {
+            self.watched = None;
+        }
+        figures.map(Answer::Figures)
+    }
+
     /// The number annotations of a mailbox, or of the account, are kept under.
     fn annotated(&self, name: Option<&MailboxName>, needed: &str) -> Result<u64, Failure> {
         name.map_or(Ok(0), |name| Ok(self.permitted(name, needed)?.mailbox.id))
@@ -453,6 +503,7 @@ impl Desk {
         let claims = !read_only && known.rights.has_any("swite");
         let opened = mailboxes.open(mailbox, claims, translate::row).await?;
         self.selected = Some(May::new(&known, watch_rights));
+        self.live.selected(&opened.mailbox.name);
         self.watch = Some(watch);
         let account = self.person.as_ref().map_or_else(String::new, |p| p.address.clone());
         let selected = EventKind::MailboxSelected {
@@ -619,28 +670,10 @@ impl Desk {
         Ok(Answer::Done)
     }
 
-    /// The next bytes of the message stand in another one of this account (RFC 4469).
+    /// The next bytes of the message are those a URL names (RFC 4469).
     async fn append_url(&mut self, url: &ImapUrl) -> Served {
-        if let Some(server) = &url.server {
-            let person = self.person.as_ref().map(|person| person.address.as_str());
-            let host = self.services.config.hostname.to_ascii_lowercase();
-            let is_mine = server.user.as_deref().is_none_or(|user| Some(user) == person);
-            if server.host != host || !is_mine {
-                return Err(Failure::NotAllowed("it is elsewhere"));
-            }
-        }
-        let mailbox = self.permitted(&url.mailbox, "r")?.mailbox;
-        if url.uid_validity.is_some_and(|validity| validity != mailbox.uid_validity) {
-            return Err(Failure::NoSuchMailbox);
-        }
-        let found = self.services.mailboxes.message(mailbox.id, url.uid)?;
-        let (row, mut reader) = found.ok_or(Failure::NoSuchMessage)?;
-        let raw = reader.read_all(usize::try_from(row.size()).unwrap_or(usize::MAX))?;
-        let bytes = url.section.bytes(&raw, &Tree::parse(&raw)).ok_or(Failure::NoSuchMessage)?;
-        let (start, length) = url.partial.unwrap_or((0, None));
-        let place = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(bytes.len());
-        let end = length.map_or(bytes.len(), |length| place(start.saturating_add(length)));
-        self.append_chunk(bytes.get(place(start)..end).unwrap_or_default()).await
+        let bytes = self.catenated(url)?;
+        self.append_chunk(&bytes).await
     }
 
     async fn append_end(&mut self) -> Served {

@@ -9,11 +9,14 @@
 //! told that it is gone.
 //! Not here: what rights there are on a mailbox (`mailbox::rights`).
 
+use std::task::Context;
+
 use gracedb::watch::Watch;
 
 use grace_imap::flags::{Flags, SystemFlag};
 use grace_imap::rights::Rights;
 
+use super::watched::is_changed;
 use crate::mailbox::Mailboxes;
 use crate::mailbox::change::FlagMask;
 use crate::mailbox::rights::{Known, Who};
@@ -37,12 +40,11 @@ impl May {
         Self { mailbox: mailbox.id, rights: *rights, untold: false, changes }
     }
 
-    /// Waits until rights on it change; forever, once the database is closed. Cancel safe.
-    pub(super) async fn changed(&mut self) {
-        if self.changes.changed().await.is_none() {
-            std::future::pending::<()>().await;
-        }
-        self.untold = true;
+    /// Whether rights on it changed; else the task is woken when they do.
+    pub(super) fn is_changed(&mut self, context: &mut Context<'_>) -> bool {
+        let is_changed = is_changed(&mut self.changes, context);
+        self.untold |= is_changed;
+        is_changed
     }
 
     /// The mailbox, if it may still be read, and the rights on it.

@@ -13,4 +13,6 @@ mod desk;
 mod may;
 mod sasl;
 mod translate;
+mod urls;
+mod watched;
 mod wire;

@@ -4,11 +4,12 @@
 //! small buffer; a client that vanishes leaves nothing behind; a stop is told with BYE.
 //! Not here: the protocol (`grace_imap`), the store (`desk`).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-use grace_imap::machine::Action;
+use grace_imap::machine::{Action, Overheard};
 use grace_imap::session::{Session, Settings};
 use grace_ipc::event::EventKind;
 
@@ -17,6 +18,8 @@ use super::sasl::Sasl;
 use super::wire::Wire;
 use crate::net::Visit;
 use crate::net::listener::{Ended, secure};
+use crate::net::sessions::Live;
+use crate::net::transcript::Scribe;
 use crate::services::Services;
 use crate::store::seed;
 use crate::telemetry::bus::claim;
@@ -51,6 +54,10 @@ struct Driver {
     desk: Desk,
     wire: Wire,
     visit: About,
+    /// Its place in the list of those that are open.
+    live: Arc<Live>,
+    /// Writes down what is spoken, while somebody listens in.
+    scribe: Option<Box<Scribe>>,
 }
 
 /// What is left of a visit once its stream is with the wire.
@@ -65,6 +72,8 @@ enum Heard {
     Bytes(Vec<u8>),
     Change,
     Stop,
+    /// The session is to end, or somebody listens in.
+    Asked,
     Revoked,
     Silence,
     KeepAlive,
@@ -72,9 +81,9 @@ enum Heard {
 
 impl Driver {
     fn new(services: Services, visit: Visit) -> Self {
-        let Visit { service, peer, trace, stream, .. } = visit;
+        let Visit { service, peer, trace, live, stream, .. } = visit;
         let limits = &services.config.limits;
-        let sasl = Sasl::new(stream.bindings());
+        let sasl = Sasl::new(stream.bindings(), stream.peer_addresses());
         let settings = Settings {
             hostname: services.config.hostname.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -90,10 +99,11 @@ impl Driver {
             login_failures_max: limits.login_failures_max,
         };
         let wire = Wire::new(stream, limits.write_s);
-        let mut desk = Desk::new(services.clone(), service, peer, trace);
+        let mut desk = Desk::new(services.clone(), service, peer, trace, Arc::clone(&live));
         desk.sasl = sasl;
         let session = Session::new(settings);
-        Self { services, session, desk, wire, visit: About { service, peer, trace } }
+        let visit = About { service, peer, trace };
+        Self { services, session, desk, wire, visit, live, scribe: None }
     }
 
     /// Serves until the session is closed, and says why; `Err` says why it was cut.
@@ -124,6 +134,7 @@ impl Driver {
             was_stranger = is_stranger;
             let since = if is_stranger { began } else { answered_at };
             let deadline = since + Duration::from_secs(self.session.silence_s_max());
+            self.be_listed();
             let heard = self.listen(deadline).await?;
             self.session.set_time(seed::now_s());
             match heard {
@@ -133,10 +144,23 @@ impl Driver {
                 }
                 Heard::Change => self.session.wake(),
                 Heard::Stop => self.session.stop(),
+                Heard::Asked if self.live.is_over() => self.session.disconnect(),
+                Heard::Asked => {}
                 Heard::Revoked => self.session.revoke_login(),
                 Heard::Silence => self.session.timeout(),
                 Heard::KeepAlive => self.session.keep_alive(),
             }
+        }
+    }
+
+    /// Tells the list what it shows, and begins or ends to write down what is spoken.
+    fn be_listed(&mut self) {
+        self.live.count(self.wire.bytes());
+        self.live.commanded(self.session.last_command());
+        let is_watched = self.live.is_watched();
+        if is_watched != self.scribe.is_some() {
+            self.scribe = is_watched.then(|| Box::new(Scribe::new(true)));
+            self.session.listen_in(is_watched);
         }
     }
 
@@ -149,14 +173,15 @@ impl Driver {
             // without this, 0.4 ms with it.
             self.wire.acknowledge_now();
         }
-        let idle = self.session.is_idle();
+        let (idle, wakes) = (self.session.is_idle(), self.session.wants_wake());
         let keep_alive = Instant::now() + KEEP_ALIVE;
         let revoked = self.desk.revoked();
         tokio::select! {
             biased;
             () = self.services.porter.stop.wait() => Ok(Heard::Stop),
             () = revoked => Ok(Heard::Revoked),
-            () = self.desk.changed(), if idle => Ok(Heard::Change),
+            () = self.live.asked() => Ok(Heard::Asked),
+            () = self.desk.changed(), if wakes => Ok(Heard::Change),
             () = sleep_until(keep_alive), if idle => Ok(Heard::KeepAlive),
             // Before the bytes: a stranger who never pauses is a stranger still.
             () = sleep_until(deadline) => Ok(Heard::Silence),
@@ -171,6 +196,7 @@ impl Driver {
     async fn act(&mut self, action: Action) -> Result<(), String> {
         match action {
             Action::Send(bytes) => {
+                self.write_down(&bytes);
                 self.wire.write(&bytes).await.map_err(|error| error.to_string())?;
             }
             Action::SendMessage { uid, start, length } => {
@@ -195,10 +221,29 @@ impl Driver {
                 let refused = EventKind::CommandRefused { service, peer, command, reply };
                 self.services.porter.bus.emit(trace, refused);
             }
+            Action::Introduced(client) => self.live.introduced(&client),
+            Action::Overheard(said) => self.overhear(&said),
             // `serve` keeps it for itself.
             Action::Close(_) => {}
         }
         Ok(())
+    }
+
+    /// Tells those who listen in what goes to the client.
+    fn write_down(&mut self, bytes: &[u8]) {
+        if let Some(scribe) = &mut self.scribe {
+            scribe.sent(&self.live, bytes);
+        }
+    }
+
+    /// The same of what the client said.
+    fn overhear(&mut self, said: &Overheard) {
+        let Some(scribe) = &mut self.scribe else { return };
+        match said {
+            Overheard::Line(text) => scribe.heard(&self.live, text),
+            Overheard::Message(bytes) if bytes.is_empty() => scribe.message_ends(&self.live),
+            Overheard::Message(bytes) => scribe.message(&self.live, bytes),
+        }
     }
 
     /// Copies a piece of the message last read from the store to the client.
@@ -220,6 +265,7 @@ impl Driver {
                 return Err("a message is shorter than its row says".to_owned());
             }
             buffer.truncate(read);
+            self.write_down(&buffer);
             self.wire.write(&buffer).await.map_err(|error| error.to_string())?;
             at += read as u64;
         }
@@ -231,7 +277,8 @@ impl Driver {
         let About { service, peer, trace } = self.visit;
         let stream = self.wire.take().ok_or("the connection is gone")?;
         let stream = secure(&self.services.porter, service, peer, trace, stream).await?;
-        self.desk.sasl = Sasl::new(stream.bindings());
+        stream.tls_info().iter().for_each(|info| self.live.secured(info));
+        self.desk.sasl = Sasl::new(stream.bindings(), stream.peer_addresses());
         self.wire.put(stream);
         self.session.offer_sasl(self.desk.sasl.offered());
         self.session.tls_started();

@@ -11,6 +11,7 @@ mod door;
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -42,8 +43,11 @@ use crate::directory::settings::Taken;
 use crate::directory::tickets::{Ticket, revoked};
 use crate::directory::{Destination, Person};
 use crate::net::Visit;
+use crate::net::client_names;
 use crate::net::listener::{self, Ended};
+use crate::net::sessions::Live;
 use crate::net::stream::Stream;
+use crate::net::transcript::Scribe;
 use crate::services::Services;
 use crate::store::failure::Failure;
 use crate::telemetry::bus::claim;
@@ -68,7 +72,7 @@ pub fn run(services: Services, visit: Visit) -> impl Future<Output = Ended> + Se
 }
 
 fn session(services: Services, visit: Visit) -> Session {
-    let Visit { service, peer, local, trace, stream } = visit;
+    let Visit { service, peer, local, trace, live, stream } = visit;
     let settings = settings(&services, service, peer, local);
     let is_machine = service == Service::Smtp && services.guard.may_relay(peer.ip());
     let receiver = Receiver::new(Instant::now(), settings, tls_facts(&stream));
@@ -77,6 +81,8 @@ fn session(services: Services, visit: Visit) -> Session {
     Session {
         bytes: stream.bytes(),
         stream: Some(stream),
+        live,
+        scribe: None,
         buffer: Vec::new(),
         services,
         service,
@@ -160,6 +166,7 @@ fn tls_facts(stream: &Stream) -> Option<TlsFacts> {
         version: info.version,
         cipher: info.cipher,
         bindings: stream.bindings(),
+        is_certified: !stream.peer_addresses().is_empty(),
     })
 }
 
@@ -187,6 +194,10 @@ struct Session {
     stream: Option<Stream>,
     /// Bytes in and out before the stream was given to a TLS handshake.
     bytes: (u64, u64),
+    /// Its place in the list of those that are open.
+    live: Arc<Live>,
+    /// Writes down what is spoken, while somebody listens in.
+    scribe: Option<Box<Scribe>>,
     buffer: Vec<u8>,
     receiver: Receiver,
     guest: Guest,
@@ -239,6 +250,7 @@ impl Session {
     /// Waits for the peer, the clock, or the end of the server.
     async fn listen(&mut self) -> Result<(), Lost> {
         self.begin_inquiry();
+        self.be_listed();
         let room = self.receiver.room();
         let in_body = room > COMMAND_INPUT_BYTES_MAX;
         let wanted = if in_body { BODY_READ_BYTES } else { COMMAND_READ_BYTES };
@@ -250,7 +262,13 @@ impl Session {
         let deadline = self.receiver.deadline();
         let buffer = self.buffer.get_mut(..room.min(wanted)).unwrap_or_default();
         tokio::select! {
+            biased;
             () = stop.wait() => self.receiver.shut_down(Instant::now()),
+            () = self.live.asked() => {
+                if self.live.is_over() {
+                    self.receiver.disconnect(Instant::now());
+                }
+            }
             () = revoked(self.ticket.as_ref()) => {
                 // Said once; the machine ends it.
                 self.ticket = None;
@@ -273,6 +291,22 @@ impl Session {
             }
         }
         Ok(())
+    }
+
+    /// Tells the list what it shows, and begins or ends to write down what is spoken.
+    fn be_listed(&mut self) {
+        if let Some(stream) = &self.stream {
+            self.live.count(stream.bytes());
+        }
+        self.live.commanded(self.receiver.last_command());
+        if let Some(hello) = &self.receiver.session().hello {
+            self.live.introduced(&hello.claim);
+        }
+        let is_watched = self.live.is_watched();
+        if is_watched != self.scribe.is_some() {
+            self.scribe = is_watched.then(|| Box::new(Scribe::new(false)));
+            self.receiver.listen_in(is_watched);
+        }
     }
 
     /// Does one thing that the machine asks for. What takes much memory to wait for is put on the
@@ -310,6 +344,7 @@ impl Session {
                 let verdict = Box::pin(self.guest.unknown_way(way, &login)).await;
                 self.answer_login(verdict);
             }
+            Action::CheckCertificate(wish) => Box::pin(self.certify(&wish)).await,
             Action::Wait(time) => self.pause(time).await,
             Action::BodyBegin(envelope) => {
                 self.begin_body(envelope);
@@ -329,6 +364,9 @@ impl Session {
     }
 
     async fn send(&mut self, bytes: &[u8]) -> Result<(), Lost> {
+        if let Some(scribe) = &mut self.scribe {
+            scribe.sent(&self.live, bytes);
+        }
         let wait = Duration::from_secs(self.services.porter.limits.write_s);
         let stream = self.stream.as_mut().ok_or_else(gone)?;
         let sent = timeout(wait, async {
@@ -486,11 +524,20 @@ impl Session {
         self.answer_login(verdict);
     }
 
+    /// Lets in who showed a certificate for who it wants to be.
+    async fn certify(&mut self, wish: &str) {
+        let addresses = self.stream.as_ref().map(Stream::peer_addresses).unwrap_or_default();
+        let login = client_names::asked(&addresses, wish);
+        let verdict = self.guest.certificate(Mechanism::External.name(), login).await;
+        self.answer_login(verdict);
+    }
+
     /// Tells the machine what became of a login.
     fn answer_login(&mut self, verdict: Verdict) {
         let answer = match verdict {
             Verdict::Welcome(person, ticket) => {
                 let account = person.address.clone();
+                self.live.logged_in(&account);
                 (self.person, self.ticket) = (Some(person), Some(ticket));
                 LoginAnswer::Yes(account)
             }
@@ -562,6 +609,9 @@ impl Session {
 
     /// Passes a piece of the body on. Waits while the store is behind; so does the peer.
     async fn keep(&mut self, bytes: &[u8]) {
+        if let Some(scribe) = &mut self.scribe {
+            scribe.message(&self.live, bytes);
+        }
         let Some(body) = &mut self.body else { return };
         let Err(stuck) = body.take(bytes).await else { return };
         self.drop_body();
@@ -610,6 +660,7 @@ impl Session {
         let secured = listener::secure(porter, self.service, self.peer, self.trace, stream).await;
         let stream = secured.map_err(Lost)?;
         let facts = tls_facts(&stream).ok_or_else(gone)?;
+        stream.tls_info().iter().for_each(|info| self.live.secured(info));
         self.stream = Some(stream);
         self.receiver.tls_started(Instant::now(), facts);
         Ok(())
@@ -632,6 +683,11 @@ impl Session {
             }
             // Let through, so nothing was decided.
             Note::Hasty { .. } => {}
+            Note::Heard(line) => {
+                if let Some(scribe) = &mut self.scribe {
+                    scribe.heard(&self.live, &line);
+                }
+            }
         }
     }
 

@@ -50,6 +50,18 @@ impl Mailboxes {
         Ok(found)
     }
 
+    /// The annotations of an account and of all its mailboxes: the mailbox, or 0, the name and the
+    /// value.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub fn metadata_of_all(&self, account: u64) -> Result<Vec<(u64, String, Vec<u8>)>, Failure> {
+        let snapshot = self.db.snapshot();
+        let rows = snapshot.prefix::<MetadataRow>(&(account,));
+        let parts = |row: MetadataRow| (row.mailbox, row.entry, row.value);
+        Ok(rows.map(|row| row.map(parts)).collect::<Result<_, _>>()?)
+    }
+
     /// Sets annotations, or removes those without a value, all or none. Done means on disk.
     ///
     /// # Errors

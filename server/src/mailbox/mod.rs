@@ -17,6 +17,7 @@ pub mod public;
 pub mod quota;
 pub mod read;
 pub mod rights;
+pub mod urls;
 pub mod usage;
 
 use std::collections::BTreeSet;

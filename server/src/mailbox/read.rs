@@ -14,7 +14,8 @@ use super::Mailboxes;
 use super::change::get_mailbox;
 use crate::store::failure::Failure;
 use crate::store::messages::{
-    FirstPlace, MailboxRow, MessageByModseq, MessageRow, Origin, Vanished,
+    FirstPlace, MailboxByName, MailboxRow, MessageByModseq, MessageRow, MetadataRow, Origin,
+    Subscription, Vanished,
 };
 
 /// A mailbox and its messages at one moment, each as much of it as was wanted.
@@ -186,6 +187,20 @@ impl Mailboxes {
         let Some(message) = snapshot.get::<MessageRow>(&(mailbox, uid))? else { return Ok(None) };
         let reader = snapshot.open_large(&message.body);
         Ok(Some((message, reader)))
+    }
+
+    /// Tells when a mailbox of an account is made, renamed or removed, and when a subscription
+    /// begins or ends, when it is on disk.
+    #[must_use]
+    pub fn watch_names(&self, account: u64) -> Vec<Watch> {
+        let names = self.db.watch_index::<MailboxByName>(&(account,));
+        vec![names, self.db.watch::<Subscription>(&(account,))]
+    }
+
+    /// Tells when an annotation of an account or of its mailboxes changes, when it is on disk.
+    #[must_use]
+    pub fn watch_metadata(&self, account: u64) -> Watch {
+        self.db.watch::<MetadataRow>(&(account,))
     }
 
     /// Tells of every change of a message in a mailbox from now on, of new ones and of those that

@@ -30,6 +30,7 @@ use super::bans::Bans;
 use super::gate::{Full, Gate, Pass};
 use super::proxy::{self, Origin};
 use super::refusals::{CONNECT, Refusals, Refused};
+use super::sessions::Sessions;
 use super::stream::Stream;
 use super::tls::Tls;
 use crate::config::limits::Limits;
@@ -56,6 +57,8 @@ pub struct Porter {
     pub bans: Arc<Bans>,
     /// Tells of those who may not.
     pub refusals: Refusals,
+    /// Those who are in.
+    pub sessions: Sessions,
     /// Who says whom it speaks for.
     pub proxies: Arc<[Network]>,
     /// How long it may take to say so.
@@ -281,6 +284,7 @@ where
         Ok(local) => reached.unwrap_or(local),
         Err(e) => return Ended { bytes: (0, 0), reason: e.to_string() },
     };
+    let live = Arc::new(porter.sessions.begin(service, peer, trace));
     let mut stream = Stream::clear(tcp);
     if matches!(service, Service::Submissions | Service::Imaps) {
         // On the heap, and gone afterwards: each session would have room for it else.
@@ -289,7 +293,10 @@ where
             Err(reason) => return Ended { bytes: (0, 0), reason },
         }
     }
-    session(Visit { service, peer, local, trace, stream }).await
+    if let Some(info) = stream.tls_info() {
+        live.secured(&info);
+    }
+    session(Visit { service, peer, local, trace, live, stream }).await
 }
 
 /// Brings TLS up within its time, and tells how it went.
@@ -306,7 +313,7 @@ pub async fn secure(
     let wait = Duration::from_secs(porter.limits.tls_handshake_s);
     let outcome = tokio::select! {
         () = porter.stop.wait() => Err("the server stops".to_owned()),
-        done = timeout(wait, stream.start_tls(porter.tls.current())) => match done {
+        done = timeout(wait, stream.start_tls(porter.tls.current(service))) => match done {
             Ok(Ok(stream)) => Ok(stream),
             Ok(Err(e)) => Err(claim(e.to_string().as_bytes())),
             Err(_) => Err(format!("no TLS handshake within {} s", wait.as_secs())),

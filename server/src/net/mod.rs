@@ -5,6 +5,7 @@
 
 pub mod bans;
 pub mod certificate;
+pub mod client_names;
 pub mod dial;
 pub mod door;
 pub mod gate;
@@ -13,14 +14,18 @@ pub mod prefixes;
 pub mod proxy;
 pub mod rates;
 pub mod refusals;
+pub mod sessions;
 pub mod stream;
 pub mod tls;
 pub mod tls_client;
+pub mod transcript;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use grace_ipc::event::{Service, TraceId};
 
+use self::sessions::Live;
 use self::stream::Stream;
 
 /// One accepted connection, TLS already up where the door asks for it from the first byte.
@@ -34,6 +39,8 @@ pub struct Visit {
     pub local: SocketAddr,
     /// Joins its events.
     pub trace: TraceId,
+    /// Its place in the list of those that are open.
+    pub live: Arc<Live>,
     /// Its bytes.
     pub stream: Stream,
 }

@@ -16,6 +16,7 @@ use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 
 use grace_smtp::channel_binding::{ChannelBindings, EXPORTER_BYTES, EXPORTER_LABEL};
 
+use super::client_names;
 use super::tls::Current;
 
 /// A connection's bytes.
@@ -126,6 +127,13 @@ impl Stream {
         let Wire::Tls(tls) = &self.wire else { return Vec::new() };
         let shown = tls.stream.get_ref().1.peer_certificates().unwrap_or_default();
         shown.iter().map(|certificate| certificate.clone().into_owned()).collect()
+    }
+
+    /// The mail addresses in the certificate that the other side showed, if it did.
+    #[must_use]
+    pub fn peer_addresses(&self) -> Vec<String> {
+        let shown = self.peer_certificates();
+        shown.first().map(|own| client_names::addresses(own)).unwrap_or_default()
     }
 
     /// Asks the system to acknowledge at once what came. A client that keeps small writes back

@@ -2,7 +2,8 @@
 //! a login to its connection.
 //!
 //! Invariants: TLS 1.2 or newer, rustls' own choice of suites; a certificate that cannot be read
-//! never replaces one that works; private keys are readable by the daemon's user alone.
+//! never replaces one that works; private keys are readable by the daemon's user alone; who shows a
+//! certificate where people log in is vouched for by one of `tls.client_authorities`.
 //! Not here: certificates from an ACME authority.
 
 use std::fs;
@@ -11,8 +12,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use aws_lc_rs::digest::{SHA256, digest};
+use grace_ipc::event::Service;
+use rustls::RootCertStore;
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs::sign::any_supported_type;
+use rustls::server::WebPkiClientVerifier;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
@@ -24,7 +28,14 @@ use crate::config::{Config, TlsFiles};
 #[derive(Debug)]
 pub struct Tls {
     files: TlsFiles,
-    current: RwLock<Current>,
+    current: RwLock<Both>,
+}
+
+/// What handshakes use: with other servers, and with people, who may show a certificate.
+#[derive(Debug, Clone)]
+struct Both {
+    servers: Current,
+    people: Current,
 }
 
 /// What a handshake uses.
@@ -51,10 +62,11 @@ impl Tls {
         Ok(Self { files, current })
     }
 
-    /// What the next handshake uses.
+    /// What the next handshake at such a door uses.
     #[must_use]
-    pub fn current(&self) -> Current {
-        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+    pub fn current(&self, service: Service) -> Current {
+        let both = self.current.read().unwrap_or_else(PoisonError::into_inner);
+        if service == Service::Smtp { both.servers.clone() } else { both.people.clone() }
     }
 
     /// Reads the files again; on success the next handshake uses them. Returns what was read.
@@ -83,7 +95,7 @@ impl Tls {
 }
 
 /// Reads a chain and its key, and checks that they belong together.
-fn read(files: &TlsFiles) -> Result<Current, String> {
+fn read(files: &TlsFiles) -> Result<Both, String> {
     let say = |file: &Path, what: &dyn std::fmt::Display| format!("{}: {what}", file.display());
     let chain: Vec<_> = CertificateDer::pem_file_iter(&files.certificate)
         .and_then(Iterator::collect)
@@ -95,15 +107,48 @@ fn read(files: &TlsFiles) -> Result<Current, String> {
     let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|e| say(&files.key, &e))?;
     let config = ServerConfig::builder()
         .with_no_client_auth()
-        .with_single_cert(chain, key)
+        .with_single_cert(chain.clone(), key.clone_key())
         .map_err(|e| say(&files.certificate, &e))?;
-    Ok(Current { config: Arc::new(config), end_point })
+    let servers = Current { config: Arc::new(config), end_point };
+    let people = match &files.client_authorities {
+        None => servers.clone(),
+        Some(file) => {
+            let roots = Arc::new(authorities(file)?);
+            let verifier = WebPkiClientVerifier::builder(roots)
+                .allow_unauthenticated()
+                .build()
+                .map_err(|e| say(file, &e))?;
+            let config = ServerConfig::builder()
+                .with_client_cert_verifier(verifier)
+                .with_single_cert(chain, key)
+                .map_err(|e| say(&files.certificate, &e))?;
+            Current { config: Arc::new(config), ..servers.clone() }
+        }
+    };
+    Ok(Both { servers, people })
+}
+
+/// Authorities in a PEM file.
+fn authorities(file: &Path) -> Result<RootCertStore, String> {
+    let say = |what: &dyn std::fmt::Display| {
+        format!("tls.client_authorities: {}: {what}", file.display())
+    };
+    let certificates: Vec<_> =
+        CertificateDer::pem_file_iter(file).and_then(Iterator::collect).map_err(|e| say(&e))?;
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates {
+        roots.add(certificate).map_err(|e| say(&e))?;
+    }
+    if roots.is_empty() { Err(say(&"holds no certificate")) } else { Ok(roots) }
 }
 
 /// The self-signed certificate in `folder`, made if it is not there.
 fn self_signed(folder: &Path, hostname: &str) -> Result<TlsFiles, String> {
-    let files =
-        TlsFiles { certificate: folder.join("certificate.pem"), key: folder.join("key.pem") };
+    let files = TlsFiles {
+        certificate: folder.join("certificate.pem"),
+        key: folder.join("key.pem"),
+        client_authorities: None,
+    };
     if files.certificate.exists() && files.key.exists() {
         return Ok(files);
     }
@@ -136,7 +181,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let first = self_signed(folder.path(), "mail.example.org").expect("made");
         let found = read(&first).expect("rustls takes it");
-        assert_eq!(found.end_point.expect("a hash of it").len(), 32);
+        assert_eq!(found.people.end_point.expect("a hash of it").len(), 32);
         let key = fs::read(&first.key).expect("there");
         self_signed(folder.path(), "mail.example.org").expect("kept");
         assert_eq!(fs::read(&first.key).expect("there"), key);
@@ -159,5 +204,11 @@ mod tests {
         fs::write(&files.certificate, "nonsense").expect("writable");
         let error = read(&files).expect_err("not a certificate");
         assert!(error.contains("certificate.pem"), "{error}");
+        let good = self_signed(&folder.path().join("good"), "mail.example.org").expect("made");
+        let none = folder.path().join("none.pem");
+        fs::write(&none, "").expect("writable");
+        let error = read(&TlsFiles { client_authorities: Some(none), ..good });
+        let error = error.expect_err("nobody is trusted");
+        assert!(error.contains("tls.client_authorities"), "{error}");
     }
 }

@@ -312,7 +312,7 @@ fn certificate(folder: &Path) -> Current {
         transport: limits::Transport::default(),
         try_mode: false,
     };
-    Tls::open(&names).unwrap().current()
+    Tls::open(&names).unwrap().current(grace_ipc::event::Service::Smtp)
 }
 
 async fn serve(

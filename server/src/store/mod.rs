@@ -13,7 +13,7 @@
 //!  30 alias_target  31 forward  32 srs_key
 //!  20 sts_policy 21 tls_result  23 route      24 deliver_by
 //!  40 origin       42 metadata
-//!  48 acl          49 quota          50 public
+//!  48 acl          49 quota          50 public   51 url_key
 //! ```
 //! Invariant: a table's id and name never change meaning; a table that is given up keeps its id:
 //! 6, `body`.
@@ -44,6 +44,7 @@ pub mod statistics;
 pub mod target;
 pub mod traces;
 pub mod transport;
+pub mod urls;
 
 use gracedb::schema::Schema;
 use gracedb::table::Table as _;
@@ -63,6 +64,7 @@ use self::shares::{AclRow, PublicRow, QuotaRow};
 use self::statistics::StatisticRow;
 use self::traces::{TraceLaterRow, TracePage, TraceRow, TraceWordRow, TracedRow};
 use self::transport::{StsPolicyRow, TlsResultRow};
+use self::urls::UrlKeyRow;
 
 /// Every table of the daemon.
 pub const SCHEMA: Schema = Schema::new(&[
@@ -102,4 +104,5 @@ pub const SCHEMA: Schema = Schema::new(&[
     AclRow::DEF,
     QuotaRow::DEF,
     PublicRow::DEF,
+    UrlKeyRow::DEF,
 ]);

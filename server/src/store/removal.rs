@@ -4,6 +4,7 @@ use gracedb::write::WriteTx;
 
 use super::failure::Failure;
 use super::messages::{MailboxRow, MessageRow, MetadataRow, Origin, Vanished};
+use super::urls::UrlKeyRow;
 use super::{quota, shares};
 
 /// Removes a mailbox with everything in it and the rights on it; it takes as long for one message
@@ -15,6 +16,7 @@ pub(crate) fn remove_mailbox(tx: &mut WriteTx<'_>, row: &MailboxRow) -> Result<(
     tx.delete_prefix::<MetadataRow, _>(&(row.account, row.id))?;
     shares::forget_mailbox(tx, row.id)?;
     quota::forget_mailbox(tx, row)?;
+    tx.delete::<UrlKeyRow>(&(row.account, row.id))?;
     tx.delete::<MailboxRow>(&row.id)?;
     Ok(())
 }

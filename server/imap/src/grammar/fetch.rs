@@ -77,7 +77,7 @@ fn macro_items(cursor: &mut Cursor<'_>) -> Option<Vec<FetchItem>> {
     Some(items)
 }
 
-fn item(cursor: &mut Cursor<'_>) -> Parsed<FetchItem> {
+pub(super) fn item(cursor: &mut Cursor<'_>) -> Parsed<FetchItem> {
     let start = cursor.clone();
     let name = cursor.item_name("a FETCH item")?;
     let bracket = cursor.peek() == Some(b'[');

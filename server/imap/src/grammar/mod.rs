@@ -9,6 +9,7 @@ pub(crate) mod append;
 pub(crate) mod fetch;
 pub(crate) mod mailbox;
 pub(crate) mod metadata;
+pub(crate) mod notify;
 pub(crate) mod rights;
 pub(crate) mod search;
 
@@ -83,6 +84,10 @@ fn verb(name: &str, cursor: &mut Cursor<'_>, dialect: Dialect) -> Parsed<Verb> {
         "GETMETADATA" => metadata::get(cursor, dialect)?,
         "SETMETADATA" => metadata::set(cursor, dialect)?,
         "CANCELUPDATE" => cancel_update(cursor)?,
+        "GENURLAUTH" => gen_url_auth(cursor)?,
+        "URLFETCH" => url_fetch(cursor)?,
+        "RESETKEY" => reset_key(cursor, dialect)?,
+        "NOTIFY" => Verb::Notify(notify::notify(cursor, dialect)?),
         "ESEARCH" => search::esearch(cursor, dialect)?,
         "STATUS" => mailbox::status(cursor, dialect)?,
         "SELECT" => mailbox::select(cursor, dialect, false)?,
@@ -93,8 +98,7 @@ fn verb(name: &str, cursor: &mut Cursor<'_>, dialect: Dialect) -> Parsed<Verb> {
             return on_messages(&name, cursor, dialect, true);
         }
         // Extensions that clients try unasked: a `NO` sends them on their way, a `BAD` alarms them.
-        "GETANNOTATION" | "SETANNOTATION" | "NOTIFY" | "XLIST" | "XAPPLEPUSHSERVICE"
-        | "RESETKEY" | "GENURLAUTH" | "URLFETCH" => {
+        "GETANNOTATION" | "SETANNOTATION" | "XLIST" | "XAPPLEPUSHSERVICE" => {
             return not_offered(name, cursor);
         }
         name => match rights::command(name, cursor, dialect) {
@@ -121,14 +125,10 @@ fn on_messages(name: &str, cursor: &mut Cursor<'_>, dialect: Dialect, uid: bool)
             cursor.space()?;
             Ok(Verb::Expunge(Some(sequence_set(cursor)?)))
         }
-        (_, true) => Err(Refusal::Bad(format!("unknown command UID {}", shown(name)))),
-        (_, false) => Err(Refusal::Bad(format!("unknown command {}", shown(name)))),
+        // Not named: what is no command may be a password (`PASS …`).
+        (_, true) => Err(Refusal::Bad("unknown command after UID".to_owned())),
+        (_, false) => Err(Refusal::Bad("unknown command".to_owned())),
     }
-}
-
-/// At most as much of a word as is needed to recognise it.
-fn shown(word: &str) -> &str {
-    word.get(..40).unwrap_or(word)
 }
 
 fn not_offered(name: &str, cursor: &mut Cursor<'_>) -> Parsed<Verb> {
@@ -193,6 +193,39 @@ fn cancel_update(cursor: &mut Cursor<'_>) -> Parsed<Verb> {
         tags.push(String::from_utf8_lossy(&cursor.string()?).into_owned());
     }
     if tags.is_empty() { cursor.fail("a space and a tag") } else { Ok(Verb::CancelUpdate(tags)) }
+}
+
+/// `GENURLAUTH 1*(SP url-rump SP mechanism)` (RFC 4467 9).
+fn gen_url_auth(cursor: &mut Cursor<'_>) -> Parsed<Verb> {
+    let mut urls = Vec::new();
+    while cursor.eat(b' ') {
+        let url = cursor.text("a URL")?;
+        cursor.space()?;
+        urls.push((url, cursor.word("a mechanism")?));
+    }
+    if urls.is_empty() { cursor.fail("a space and a URL") } else { Ok(Verb::GenUrlAuth(urls)) }
+}
+
+/// `URLFETCH 1*(SP url-full)`.
+fn url_fetch(cursor: &mut Cursor<'_>) -> Parsed<Verb> {
+    let mut urls = Vec::new();
+    while cursor.eat(b' ') {
+        urls.push(cursor.text("a URL")?);
+    }
+    if urls.is_empty() { cursor.fail("a space and a URL") } else { Ok(Verb::UrlFetch(urls)) }
+}
+
+/// `RESETKEY [SP mailbox *(SP mechanism)]`.
+fn reset_key(cursor: &mut Cursor<'_>, dialect: Dialect) -> Parsed<Verb> {
+    if cursor.rest().trim_ascii().is_empty() {
+        return Ok(Verb::ResetKey(None, Vec::new()));
+    }
+    let mailbox = mailbox::argument(cursor, dialect)?;
+    let mut mechanisms = Vec::new();
+    while cursor.eat(b' ') {
+        mechanisms.push(cursor.word("a mechanism")?);
+    }
+    Ok(Verb::ResetKey(Some(mailbox), mechanisms))
 }
 
 /// `seq-number`.

@@ -71,7 +71,7 @@ pub(crate) fn esearch(cursor: &mut Cursor<'_>, dialect: Dialect) -> Parsed<Verb>
 }
 
 /// `filter-mailboxes` (RFC 5465 8) with `subtree-one` (RFC 7377 2.2).
-fn source(cursor: &mut Cursor<'_>, dialect: Dialect) -> Parsed<Source> {
+pub(super) fn source(cursor: &mut Cursor<'_>, dialect: Dialect) -> Parsed<Source> {
     let start = cursor.clone();
     let word = cursor.word("a kind of mailboxes")?;
     Ok(match word.as_str() {

@@ -69,7 +69,7 @@ impl Session {
                 self.refuse_input(&so_far, &refusal);
             }
             Some(Ok((tag, append, expects))) => {
-                self.command = super::command_name(&so_far);
+                self.command = self.shown_name(&so_far);
                 if !self.append(tag, append, expects, Some(announced)) {
                     self.framer.refuse();
                 }
@@ -184,7 +184,7 @@ impl Session {
 
     /// Takes the message's next bytes.
     fn append_receive(&mut self, mut job: AppendJob, announced: Announcement) -> Progress {
-        let Some(frame) = self.framer.next_frame() else {
+        let Some(frame) = self.next_frame() else {
             self.job = Some(Job::Append(job));
             return Progress::NeedsInput;
         };
@@ -206,7 +206,7 @@ impl Session {
 
     /// Reads on behind a literal.
     fn append_read(&mut self, mut job: AppendJob) -> Progress {
-        let Some(frame) = self.framer.next_frame() else {
+        let Some(frame) = self.next_frame() else {
             self.job = Some(Job::Append(job));
             return Progress::NeedsInput;
         };
@@ -267,8 +267,11 @@ impl Session {
                 self.append_ask(job, Request::AppendBegin { mailbox, flags, date });
             }
             AppendPiece::Url(text) => match ImapUrl::parse(&text) {
-                Some(url) => self.append_ask(job, Request::AppendUrl(url)),
-                None => {
+                // RFC 4467 6.2: what is signed may be over.
+                Some(url) if !url.access.as_ref().is_some_and(|one| one.is_over(self.now_s)) => {
+                    self.append_ask(job, Request::AppendUrl(url));
+                }
+                _ => {
                     self.append_no(job, &Code::BadUrl(text), "the URL names no message");
                 }
             },

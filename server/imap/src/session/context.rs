@@ -70,7 +70,11 @@ enum Asked {
 #[derive(Debug)]
 pub(super) enum After {
     Finish(Finish),
-    Idle { tag: String },
+    Idle {
+        tag: String,
+    },
+    /// It was between two commands.
+    Between,
 }
 
 impl Context {
@@ -165,9 +169,10 @@ impl Session {
     /// Tells news, those of the kept searches too, and then goes on.
     pub(super) fn tell_then(&mut self, changes: Changes, allowed: Allowed, after: After) {
         let keeps = self.selected().is_some_and(|selected| !selected.contexts.is_empty());
+        let allowed = self.allowed(allowed, &after);
         if !keeps {
-            self.tell(changes, allowed);
-            return self.told(after);
+            let news = self.tell(changes, allowed);
+            return self.arrived(news, after);
         }
         let mut uids: Vec<u32> = changes.rows.iter().map(|row| row.uid).collect();
         uids.sort_unstable();
@@ -254,6 +259,7 @@ impl Session {
     /// Everything was compared: it is told.
     fn update_ends(&mut self, job: UpdateJob) {
         let UpdateJob { after, allowed, mut added, removed, .. } = job;
+        let mut news = Vec::new();
         if let Stage::Selected(selected) = &mut self.stage {
             let super::Selected { view, contexts, .. } = &mut **selected;
             for (place, context) in contexts.iter_mut().enumerate() {
@@ -261,6 +267,7 @@ impl Session {
                 let gone = view.gone().filter(|_| allowed == Allowed::Everything);
                 context.leave(view, ours.chain(gone), &mut self.out);
             }
+            news = view.untold();
             view.announce(allowed, &mut self.out);
             for (place, context) in contexts.iter_mut().enumerate() {
                 let ours = added.extract_if(.., |(of, ..)| *of == place);
@@ -268,14 +275,31 @@ impl Session {
                 context.enter(view, ours, &mut self.out);
             }
         }
-        self.told(after);
+        self.arrived(news, after);
     }
 
-    /// The news were told.
-    fn told(&mut self, after: After) {
+    /// What may be told: where a client does not want to hear of messages, only what it removes
+    /// itself (RFC 5465 3).
+    fn allowed(&mut self, allowed: Allowed, after: &After) -> Allowed {
+        let removes = matches!(after, After::Finish(finish) if finish.says_modseq);
+        let hides = self.selected().is_some_and(|selected| selected.view.hides_messages);
+        if hides && !removes { Allowed::NoExpunge } else { allowed }
+    }
+
+    /// The news of the selected mailbox were told.
+    pub(super) fn told(&mut self, after: After) {
+        match after {
+            After::Finish(finish) => self.finish_told(finish),
+            after => self.look_at_others(after),
+        }
+    }
+
+    /// All news were told.
+    pub(super) fn go_on(&mut self, after: After) {
         match after {
             After::Idle { tag } => self.job = Some(Job::Idle { tag, asked: false }),
             After::Finish(finish) => self.finish_told(finish),
+            After::Between => {}
         }
     }
 }

@@ -42,6 +42,10 @@ pub(super) fn legal_where(verb: &Verb) -> Where {
         | Verb::Select { .. }
         | Verb::Idle
         | Verb::Compress(_)
+        | Verb::Notify(_)
+        | Verb::GenUrlAuth(_)
+        | Verb::UrlFetch(_)
+        | Verb::ResetKey(..)
         | Verb::GetMetadata(_)
         | Verb::GetAcl(_)
         | Verb::SetAcl(..)
@@ -124,7 +128,7 @@ impl Session {
             Verb::Noop => self.finish(&tag, "NOOP done", Allowed::Everything),
             Verb::Check => self.finish(&tag, "CHECK done", Allowed::Everything),
             Verb::Logout => self.logout(&tag),
-            Verb::Id(_) => self.id(&tag),
+            Verb::Id(pairs) => self.id(&tag, &pairs),
             Verb::StartTls => self.start_tls(&tag),
             Verb::Login { login, password } => self.login(tag, login, password),
             Verb::Authenticate { mechanism, initial } => {
@@ -175,6 +179,10 @@ impl Session {
                 let expects = Expects::Message { first: false };
                 self.append(tag, append, expects, None);
             }
+            Verb::GenUrlAuth(urls) => self.gen_url_auth(tag, urls),
+            Verb::UrlFetch(urls) => self.url_fetch(tag, urls),
+            Verb::ResetKey(mailbox, ways) => self.reset_key(tag, mailbox, &ways),
+            Verb::Notify(notify) => self.notify(tag, notify),
             Verb::Compress(mechanism) => self.compress(&tag, &mechanism),
             Verb::Unauthenticate => {
                 self.stage = Stage::Authenticated;

@@ -49,7 +49,7 @@ const AFTER_LOGIN: &str = "NAMESPACE UNSELECT UIDPLUS MOVE CHILDREN SPECIAL-USE 
                            CONTEXT=SEARCH CONTEXT=SORT BINARY CONDSTORE QRESYNC UIDONLY \
                            UTF8=ACCEPT MULTIAPPEND CATENATE REPLACE OBJECTID SAVEDATE PREVIEW \
                            INPROGRESS ACL RIGHTS=kxte LIST-MYRIGHTS QUOTA QUOTA=RES-STORAGE \
-                           QUOTA=RES-MESSAGE UNAUTHENTICATE";
+                           QUOTA=RES-MESSAGE NOTIFY URLAUTH URL-PARTIAL UNAUTHENTICATE";
 
 impl Session {
     /// What is offered in this state (RFC 9051 6.1.1).
@@ -79,7 +79,15 @@ impl Session {
         self.settings.tls || self.settings.plain_login
     }
 
-    pub(super) fn id(&mut self, tag: &str) {
+    pub(super) fn id(&mut self, tag: &str, pairs: &[(String, Option<String>)]) {
+        let of = |wanted: &str| {
+            let found = pairs.iter().find(|(field, _)| field.eq_ignore_ascii_case(wanted));
+            found.and_then(|(_, value)| value.clone())
+        };
+        let words: Vec<String> = ["name", "version"].into_iter().filter_map(of).collect();
+        if !words.is_empty() {
+            self.notes.push_back(Action::Introduced(words.join(" ")));
+        }
         self.out.raw("* ID (\"name\" \"Grace\" \"version\" ");
         self.out.string(self.settings.version.as_bytes()).say(")");
         self.ok(tag, None, "ID done");
@@ -164,7 +172,7 @@ impl Session {
     }
 
     pub(super) fn sasl_step(&mut self, sasl: Sasl) -> Progress {
-        match self.framer.next_line() {
+        match self.next_line(true) {
             None => {
                 self.job = Some(Job::Sasl(sasl));
                 return Progress::NeedsInput;
@@ -275,6 +283,7 @@ impl Session {
             Some(Answer::Done) => {
                 self.stage = Stage::NotAuthenticated;
                 self.enabled = super::Enabled::default();
+                self.notified = None;
                 self.out.utf8 = false;
                 let code = Code::Capability(self.capabilities());
                 self.ok(tag, Some(&code), "UNAUTHENTICATE done");

@@ -142,6 +142,9 @@ impl Session {
         let Opened { mailbox_id, uid_validity, uid_next, modseq, rights, rows } = opened;
         let mut view = View::new(rows, modseq);
         self.enabled.shape(&mut view);
+        if let Some(notified) = &self.notified {
+            notified.shape(&mut view);
+        }
         let out = &mut self.out;
         let flags = view.flag_names();
         out.say(&format!("* FLAGS ({flags})"));

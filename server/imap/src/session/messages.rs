@@ -93,13 +93,14 @@ impl Session {
         }
     }
 
-    /// Takes news into the view and tells what may be told.
-    pub(super) fn tell(&mut self, changes: Changes, allowed: Allowed) {
+    /// Takes news into the view and tells what may be told; gives the messages that are new.
+    pub(super) fn tell(&mut self, changes: Changes, allowed: Allowed) -> Vec<u32> {
         self.take_rights(changes.rights);
-        if let super::Stage::Selected(selected) = &mut self.stage {
-            selected.view.absorb(changes);
-            selected.view.announce(allowed, &mut self.out);
-        }
+        let super::Stage::Selected(selected) = &mut self.stage else { return Vec::new() };
+        selected.view.absorb(changes);
+        let news = selected.view.untold();
+        selected.view.announce(allowed, &mut self.out);
+        news
     }
 
     /// RFC 4314 5.1.1: where rights changed, the client hears which flags it may set by now.

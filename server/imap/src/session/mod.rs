@@ -20,9 +20,12 @@ pub(crate) mod login;
 pub(crate) mod mailbox;
 pub(crate) mod messages;
 pub(crate) mod metadata;
+pub(crate) mod notify;
+pub(crate) mod overheard;
 pub(crate) mod rights;
 pub(crate) mod search;
 pub(crate) mod sources;
+pub(crate) mod urlauth;
 
 use std::collections::VecDeque;
 
@@ -139,6 +142,10 @@ enum Job {
     Finish(messages::Finish),
     Update(Box<context::UpdateJob>),
     Idle { tag: String, asked: bool },
+    Url(Box<urlauth::UrlJob>),
+    UrlReset { tag: String },
+    Notify(notify::NotifyJob),
+    Arrivals(Box<notify::ArrivalsJob>),
 }
 
 /// Whether a step got anywhere.
@@ -158,6 +165,8 @@ pub struct Session {
     out: Out,
     stage: Stage,
     enabled: Enabled,
+    /// What the client wants to be told unasked, if it said so (RFC 5465).
+    notified: Option<Box<notify::Notified>>,
     job: Option<Job>,
     ask: Option<Request>,
     /// An [`Action::Ask`] is with the driver.
@@ -175,7 +184,12 @@ pub struct Session {
     farewell: Option<String>,
     bad_in_row: u64,
     logins_failed: u64,
-    refusals: VecDeque<(String, String)>,
+    /// What the driver is told beside all else.
+    notes: VecDeque<Action>,
+    /// Somebody listens in.
+    is_overheard: bool,
+    /// The last command we know; empty: none yet.
+    last_command: &'static str,
     /// What the command under way is called, for the event of its refusal.
     command: String,
 }
@@ -189,6 +203,7 @@ impl Session {
             out: Out::default(),
             stage: Stage::NotAuthenticated,
             enabled: Enabled::default(),
+            notified: None,
             job: None,
             ask: None,
             waiting: false,
@@ -200,7 +215,9 @@ impl Session {
             farewell: None,
             bad_in_row: 0,
             logins_failed: 0,
-            refusals: VecDeque::new(),
+            notes: VecDeque::new(),
+            is_overheard: false,
+            last_command: "",
             command: String::new(),
         };
         let code = Code::Capability(session.capabilities());
@@ -236,8 +253,8 @@ impl Session {
         self.settings.sasl = names;
     }
 
-    /// The selected mailbox changed. Only IDLE hears of it at once; other commands look when they
-    /// end.
+    /// A mailbox changed. IDLE hears of it at once, and who said NOTIFY between commands, too;
+    /// other commands look when they end.
     pub fn wake(&mut self) {
         self.woken = true;
     }
@@ -285,11 +302,16 @@ impl Session {
         self.bye(None, "your login is not valid any more");
     }
 
+    /// An admin ends the session.
+    pub fn disconnect(&mut self) {
+        self.bye(None, "an administrator ended this session");
+    }
+
     /// What the driver is to do next; `None`: only bytes, a wake-up or the clock help.
     pub fn poll(&mut self) -> Option<Action> {
         loop {
-            if let Some((command, reply)) = self.refusals.pop_front() {
-                return Some(Action::Refused { command, reply });
+            if let Some(note) = self.notes.pop_front() {
+                return Some(note);
             }
             let ended = matches!(self.stage, Stage::Ended);
             if self.out.is_full() || self.switch.is_some() || ended {
@@ -312,12 +334,22 @@ impl Session {
             }
             let progress = match self.job.take() {
                 Some(job) => self.advance(job),
-                None => self.next_command(),
+                None => self.between_commands(),
             };
             if progress == Progress::NeedsInput {
                 return self.next_send();
             }
         }
+    }
+
+    /// Goes on with the next command, or with what is to be told where there is none.
+    fn between_commands(&mut self) -> Progress {
+        let progress = self.next_command();
+        if progress == Progress::NeedsInput && self.woken && self.notified.is_some() {
+            self.look_for_news(context::After::Between);
+            return Progress::Made;
+        }
+        progress
     }
 
     fn next_send(&mut self) -> Option<Action> {
@@ -354,13 +386,17 @@ impl Session {
             Job::Finish(finish) => self.finish_answered(finish, answer),
             Job::Update(job) => self.update_step(*job, answer),
             Job::Idle { tag, asked } => return self.idle_step(tag, asked, answer),
+            Job::Url(job) => self.url_answered(*job, answer),
+            Job::UrlReset { tag } => self.url_reset(tag, answer),
+            Job::Notify(job) => self.notify_answered(job, answer),
+            Job::Arrivals(job) => self.arrivals_step(*job, answer),
         }
         Progress::Made
     }
 
     /// Looks for the next command in what was received.
     fn next_command(&mut self) -> Progress {
-        let Some(frame) = self.framer.next_frame() else { return Progress::NeedsInput };
+        let Some(frame) = self.next_frame() else { return Progress::NeedsInput };
         match frame {
             // Some clients end a literal or a DONE with one line end too many.
             Frame::Command(input) if input.is_empty() => {}
@@ -388,13 +424,23 @@ impl Session {
     }
 
     fn command(&mut self, input: &[u8]) {
-        self.command = command_name(input);
+        self.command = self.shown_name(input);
         match grammar::command(input, self.dialect()) {
             Ok(command) => {
                 self.bad_in_row = 0;
                 self.run(command);
             }
             Err(refusal) => self.refuse_input(input, &refusal),
+        }
+    }
+
+    /// What the event of a refusal calls a command. Before the login what is no command may be a
+    /// password.
+    fn shown_name(&self, input: &[u8]) -> String {
+        let name = command_name(input);
+        match self.is_authenticated() || overheard::known(&name).is_some() {
+            true => name,
+            false => "(not shown)".to_owned(),
         }
     }
 
@@ -418,7 +464,7 @@ impl Session {
     /// BAD for something that is no command; too many of them end the session.
     fn bad_input(&mut self, input: &[u8], text: &str) {
         let tag = grammar::tag(input);
-        self.command = command_name(input);
+        self.command = self.shown_name(input);
         self.bad(tag.as_deref().unwrap_or("*"), text);
     }
 
@@ -429,7 +475,7 @@ impl Session {
     fn no(&mut self, tag: &str, code: Option<&Code>, text: &str) {
         self.out.tagged(tag, "NO", code, text);
         let command = std::mem::take(&mut self.command);
-        self.refusals.push_back((command, format!("NO {text}")));
+        self.notes.push_back(Action::Refused { command, reply: format!("NO {text}") });
     }
 
     fn bad(&mut self, tag: &str, text: &str) {
@@ -445,7 +491,7 @@ impl Session {
     fn bad_with(&mut self, tag: &str, code: Option<&Code>, text: &str) {
         self.out.tagged(tag, "BAD", code, text);
         let command = std::mem::take(&mut self.command);
-        self.refusals.push_back((command, format!("BAD {text}")));
+        self.notes.push_back(Action::Refused { command, reply: format!("BAD {text}") });
         self.bad_in_row += 1;
         let most = match self.is_authenticated() {
             true => self.settings.errors_max,
@@ -545,7 +591,7 @@ impl Session {
             }
             return Progress::Made;
         }
-        if let Some(line) = self.framer.next_line() {
+        if let Some(line) = self.next_line(false) {
             match line {
                 Ok(line) if line.trim_ascii().eq_ignore_ascii_case(b"DONE") => {
                     self.finish(&tag, "IDLE done", Allowed::Everything);
@@ -555,6 +601,10 @@ impl Session {
                 Ok(_) => self.bad(&tag, "expected DONE"),
                 Err(LineTooLong) => self.bye(None, "expected DONE"),
             }
+            return Progress::Made;
+        }
+        if self.woken && self.notified.is_some() {
+            self.look_for_news(context::After::Idle { tag });
             return Progress::Made;
         }
         let since = self.selected().map(|selected| selected.view.modseq());

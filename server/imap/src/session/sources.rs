@@ -18,22 +18,25 @@ pub(super) fn resolve(
     let mut names: Vec<&Listed> = listed.iter().filter(|listed| listed.exists).collect();
     names.sort_by(|one, other| one.name.cmp(&other.name));
     names.dedup_by(|one, other| one.name == other.name);
-    let is_named = |listed: &&Listed| sources.iter().any(|one| covers(one, listed, selected));
+    let is_named = |listed: &&Listed| sources.iter().any(|one| one.covers(listed, selected));
     names.into_iter().filter(is_named).map(|listed| listed.name.clone()).collect()
 }
 
-fn covers(source: &Source, listed: &Listed, selected: Option<&MailboxName>) -> bool {
-    let name = &listed.name;
-    match source {
-        Source::Selected => selected == Some(name),
-        Source::Inboxes => name.is_inbox(),
-        Source::Personal => name.is_personal(),
-        Source::Subscribed => listed.subscribed,
-        Source::Mailboxes(names) => names.contains(name),
-        Source::Subtree(tops) => tops.iter().any(|top| name == top || name.is_below(top)),
-        Source::SubtreeOne(tops) => tops.iter().any(|top| {
-            let depth = |name: &MailboxName| name.as_str().split(SEPARATOR).count();
-            name == top || (name.is_below(top) && depth(name) == depth(top) + 1)
-        }),
+impl Source {
+    /// Whether it names this mailbox.
+    pub fn covers(&self, listed: &Listed, selected: Option<&MailboxName>) -> bool {
+        let name = &listed.name;
+        match self {
+            Self::Selected => selected == Some(name),
+            Self::Inboxes => name.is_inbox(),
+            Self::Personal => name.is_personal(),
+            Self::Subscribed => listed.subscribed,
+            Self::Mailboxes(names) => names.contains(name),
+            Self::Subtree(tops) => tops.iter().any(|top| name == top || name.is_below(top)),
+            Self::SubtreeOne(tops) => tops.iter().any(|top| {
+                let depth = |name: &MailboxName| name.as_str().split(SEPARATOR).count();
+                name == top || (name.is_below(top) && depth(name) == depth(top) + 1)
+            }),
+        }
     }
 }

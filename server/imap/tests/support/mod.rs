@@ -11,17 +11,19 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use grace_imap::command::SpecialUse;
+use grace_imap::command::{Source, SpecialUse};
 use grace_imap::date::DateTime;
 use grace_imap::flags::{FlagOperation, Flags, SystemFlag};
 use grace_imap::keys::Keys;
 use grace_imap::machine::{
-    Action, Answer, Listed, Message, Need, Opened, Quota, Request, Resource, Status, Why,
+    Action, Answer, Figures, Listed, Message, Need, Opened, Overheard, Quota, Request, Resource,
+    Status, Why,
 };
 use grace_imap::metadata::{ENTRIES_MAX, Entry};
 use grace_imap::name::MailboxName;
 use grace_imap::rights::Rights;
 use grace_imap::session::{Session, Settings};
+use grace_imap::url::{ImapUrl, Reader};
 use grace_imap::view::{Changes, Row};
 use grace_mail::mime::Tree;
 
@@ -61,6 +63,10 @@ pub(crate) struct Store {
     pub(crate) rights: BTreeMap<String, Rights>,
     /// Nothing more may be kept.
     pub(crate) is_full: bool,
+    /// How often the key of a mailbox was changed.
+    pub(crate) url_keys: BTreeMap<String, u64>,
+    /// So many mailboxes can be watched, if it is set.
+    pub(crate) watched_max: Option<usize>,
     /// Flags cannot be written.
     pub(crate) refuses_flags: bool,
 }
@@ -130,6 +136,9 @@ impl Store {
 /// A message on its way in: where to, with which flags and date, its bytes.
 type Appending = (String, Flags, Option<DateTime>, Vec<u8>);
 
+/// Annotations of mailboxes, and of the account.
+type Notes = BTreeMap<(Option<String>, Entry), Vec<u8>>;
+
 /// A session with its driver.
 pub(crate) struct Client {
     pub(crate) session: Session,
@@ -138,11 +147,16 @@ pub(crate) struct Client {
     /// The mailbox last looked into.
     peeked: String,
     append: Vec<Appending>,
+    watched: Vec<Source>,
+    /// Annotations as they were when the session last looked.
+    noted: Notes,
     pub(crate) output: Vec<u8>,
     pub(crate) closed: bool,
     pub(crate) tls: bool,
     pub(crate) compressed: bool,
     pub(crate) refusals: usize,
+    pub(crate) introduced: String,
+    pub(crate) overheard: Vec<Overheard>,
     pub(crate) now: DateTime,
     /// So many seconds pass with every question to the store.
     pub(crate) waits: i64,
@@ -175,6 +189,8 @@ impl Client {
             selected: None,
             peeked: String::new(),
             append: Vec::new(),
+            watched: Vec::new(),
+            noted: Notes::new(),
             now: NOW,
             waits: 0,
             compressed: false,
@@ -182,6 +198,8 @@ impl Client {
             closed: false,
             tls: false,
             refusals: 0,
+            introduced: String::new(),
+            overheard: Vec::new(),
         };
         client.run();
         client
@@ -224,6 +242,8 @@ impl Client {
                     self.session.answer(answer);
                 }
                 Action::Refused { .. } => self.refusals += 1,
+                Action::Introduced(name) => self.introduced = name,
+                Action::Overheard(said) => self.overheard.push(said),
                 Action::Close(_) => self.closed = true,
             }
         }
@@ -246,6 +266,15 @@ impl Client {
                 }
             }
             Request::Mailboxes => self.mailboxes(),
+            Request::Watch { sources, .. } => {
+                self.watched = sources;
+                self.noted = self.notes();
+                Answer::Done
+            }
+            Request::Figures => self.figures(),
+            Request::UrlSign(_) | Request::UrlRead(_) | Request::UrlReset(_) => {
+                self.on_urls(request)
+            }
             Request::Open { mailbox, .. } => {
                 let opened = self.opened(&mailbox);
                 if matches!(opened, Answer::Opened(_)) {
@@ -392,6 +421,9 @@ impl Client {
             }
             Request::AppendUrl(url) => {
                 let store = self.store.borrow();
+                if url.access.is_some() && signed_data(&store, &url).is_none() {
+                    return Answer::Refused(Why::BadUrl(url.text));
+                }
                 let mailbox = store.mailboxes.get(url.mailbox.as_str());
                 let mail = mailbox.and_then(|mailbox| mailbox.mails.get(&url.uid));
                 let bytes = mail.and_then(|mail| {
@@ -445,6 +477,75 @@ impl Client {
             special_use: store.mailboxes.get(name).and_then(|mailbox| mailbox.special_use),
         };
         Answer::Mailboxes(names.into_iter().map(listed).collect())
+    }
+
+    fn on_urls(&self, request: Request) -> Answer {
+        let mut store = self.store.borrow_mut();
+        match request {
+            Request::UrlSign(url) => {
+                let is_mine = url.server.and_then(|one| one.user).as_deref() == Some("ann");
+                match store.mailboxes.contains_key(url.mailbox.as_str()) && is_mine {
+                    true => Answer::Signed(token(
+                        &store,
+                        url.mailbox.as_str(),
+                        &url.access.expect("it says who").rump,
+                    )),
+                    false => Answer::Refused(Why::NoSuchMailbox),
+                }
+            }
+            Request::UrlRead(url) => Answer::UrlData(signed_data(&store, &url)),
+            Request::UrlReset(mailbox) => {
+                let names: Vec<String> = match mailbox {
+                    Some(name) if !store.mailboxes.contains_key(name.as_str()) => {
+                        return Answer::Refused(Why::NoSuchMailbox);
+                    }
+                    Some(name) => vec![name.to_string()],
+                    None => store.mailboxes.keys().cloned().collect(),
+                };
+                names.into_iter().for_each(|name| *store.url_keys.entry(name).or_default() += 1);
+                Answer::Done
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn notes(&self) -> Notes {
+        let store = self.store.borrow();
+        let of = |name: Option<&String>, notes: &BTreeMap<Entry, Vec<u8>>| {
+            let key = |entry: &Entry| (name.cloned(), entry.clone());
+            notes.iter().map(|(entry, value)| (key(entry), value.clone())).collect::<Vec<_>>()
+        };
+        let mut all = of(None, &store.metadata);
+        store.mailboxes.iter().for_each(|(name, one)| all.extend(of(Some(name), &one.metadata)));
+        all.into_iter().collect()
+    }
+
+    fn figures(&mut self) -> Answer {
+        let Answer::Mailboxes(listed) = self.mailboxes() else { panic!("mailboxes") };
+        let covers = |listed: &&Listed| self.watched.iter().any(|one| one.covers(listed, None));
+        let count = listed.iter().filter(covers).count();
+        if self.store.borrow().watched_max.is_some_and(|most| count > most) {
+            return Answer::Refused(Why::Limit("too many mailboxes".into()));
+        }
+        let mailboxes = listed.into_iter().map(|listed| {
+            let status = match self.on_names(Request::Status(listed.name.clone())) {
+                Answer::Status(status) => Some(status),
+                _ => None,
+            };
+            (listed, status)
+        });
+        let mailboxes = mailboxes.collect();
+        let (now, before) = (self.notes(), std::mem::take(&mut self.noted));
+        let mut annotated: Vec<_> =
+            now.keys().chain(before.keys()).filter(|key| now.get(key) != before.get(key)).collect();
+        annotated.sort();
+        annotated.dedup();
+        let name = |name: &String| MailboxName::parse(name).expect("a name");
+        let annotated = annotated.into_iter();
+        let annotated =
+            annotated.map(|(mailbox, entry)| (mailbox.as_ref().map(name), entry.clone())).collect();
+        self.noted = now;
+        Answer::Figures(Figures { mailboxes, annotated })
     }
 
     fn opened(&self, name: &MailboxName) -> Answer {
@@ -644,6 +745,35 @@ fn change_flags(mailbox: &mut Mailbox, request: Request, rights: Rights) -> Answ
     }
 }
 
+/// What signs a URL here: 32 digits that change with the key and with each letter.
+fn token(store: &Store, mailbox: &str, rump: &str) -> String {
+    let key = store.url_keys.get(mailbox).copied().unwrap_or_default();
+    let bytes = rump.bytes().chain(key.to_be_bytes());
+    let hash =
+        bytes.fold(7_u128, |hash, byte| (hash ^ u128::from(byte)).wrapping_mul(0x1_0000_01b3));
+    format!("{hash:032x}")
+}
+
+/// What a signed URL names, for ann.
+fn signed_data(store: &Store, url: &ImapUrl) -> Option<Vec<u8>> {
+    let access = url.access.as_ref()?;
+    let right = token(store, url.mailbox.as_str(), &access.rump);
+    let may_read = match &access.reader {
+        Reader::User(user) => user == "ann",
+        Reader::Anybody | Reader::Everybody => true,
+        Reader::Submit(_) => false,
+    };
+    if !may_read || access.token.as_ref()?.1 != right {
+        return None;
+    }
+    let mail = store.mailboxes.get(url.mailbox.as_str())?.mails.get(&url.uid)?;
+    let bytes = url.section.bytes(&mail.bytes, &Tree::parse(&mail.bytes))?;
+    let (start, length) = url.partial.unwrap_or((0, None));
+    let place = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(bytes.len());
+    let end = length.map_or(bytes.len(), |length| place(start.saturating_add(length)));
+    Some(bytes[place(start)..end].to_vec())
+}
+
 fn quota(root: String) -> Quota {
     let storage = Resource { name: "STORAGE", usage: 10, limit: 512 };
     Quota { root, resources: vec![storage, Resource { name: "MESSAGE", usage: 3, limit: 9 }] }
@@ -703,6 +833,7 @@ fn outside(store: &Rc<RefCell<Store>>, clients: &mut [Client; 2], text: &str) {
             mail.modseq = mailbox.modseq;
             mail.flags.insert(SystemFlag::parse(words[3]).expect("a flag"));
         }
+        "watched" => store.borrow_mut().watched_max = Some(number(1) as usize),
         "time" => clients.iter_mut().for_each(|client| client.now.time_s += i64::from(number(1))),
         "rights" => {
             let rights = Rights::parse(words.get(2).copied().unwrap_or_default());

@@ -122,6 +122,7 @@ fn tls_facts() -> TlsFacts {
         version: "TLSv1.3".to_owned(),
         cipher: "TLS_AES_256_GCM_SHA384".to_owned(),
         bindings: ChannelBindings { exporter: Some([7; 32]), server_end_point: None },
+        is_certified: false,
     }
 }
 
@@ -181,7 +182,7 @@ impl Driver {
                 self.receiver.answer_login(now, answer);
             }
             Action::FindKeys(_) => self.receiver.answer_keys(now, KeysAnswer::Later),
-            Action::ProofChecked(_) | Action::CheckToken(_) => {
+            Action::ProofChecked(_) | Action::CheckToken(_) | Action::CheckCertificate(_) => {
                 self.receiver.answer_login(now, LoginAnswer::No);
             }
             Action::StartTls => self.receiver.tls_started(now, tls_facts()),

@@ -53,8 +53,13 @@ impl Receiver {
                 self.since = self.now;
                 self.refuse("(a line that is too long)".to_owned(), &fixed::LINE_TOO_LONG);
             }
-            Line::Whole(line) if in_login => self.login_line(&line),
-            Line::Whole(line) => self.command_line(&line),
+            Line::Whole(line) => {
+                self.overhear(&line, in_login);
+                match in_login {
+                    true => self.login_line(&line),
+                    false => self.command_line(&line),
+                }
+            }
         }
         true
     }

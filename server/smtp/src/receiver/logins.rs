@@ -5,7 +5,8 @@
 //!             ├──▶ FindKeys      ─ answer_keys ──▶ Login
 //!             └──▶ Authenticate, ─ answer_login ─▶ Command, logged in or not
 //!                  ProofChecked,
-//!                  CheckToken
+//!                  CheckToken,
+//!                  CheckCertificate
 //! ```
 //! Invariants: only a yes of the driver logs somebody in, and never one to a wrong proof; what a
 //! peer sent in a login never gets into a note.
@@ -89,6 +90,9 @@ impl Receiver {
             }
             Step::Shown(token) => {
                 self.ask(Question::Login(Means::Token), Action::CheckToken(token));
+            }
+            Step::Certified(wish) => {
+                self.ask(Question::Login(Means::Certificate), Action::CheckCertificate(wish));
             }
             Step::Failed => self.login_failed(),
             Step::Refused(reply) => {

@@ -21,6 +21,7 @@ mod helo;
 mod input;
 mod logins;
 mod offers;
+mod overheard;
 mod tarpit;
 #[cfg(test)]
 mod tests;
@@ -59,6 +60,9 @@ pub enum Action {
     ProofChecked(Proof),
     /// Is this token good, and whose is it? Answer with [`Receiver::answer_login`].
     CheckToken(Token),
+    /// Does the certificate that was shown name this one, or anybody if this is empty? Answer with
+    /// [`Receiver::answer_login`].
+    CheckCertificate(String),
     /// A body comes. Answer with [`Receiver::answer_body`].
     BodyBegin(Envelope),
     /// The next piece of the body: decoded, at most `2 * BODY_INPUT_BYTES_MAX + 2` bytes.
@@ -99,6 +103,8 @@ pub enum Note {
         /// The command that something followed.
         command: String,
     },
+    /// A line came, while somebody listens in. No password is in it.
+    Heard(String),
 }
 
 /// Why a session ended.
@@ -136,6 +142,8 @@ pub enum CloseReason {
     LoginRevoked,
     /// We shut down.
     Shutdown,
+    /// An admin ended it.
+    Disconnected,
 }
 
 impl fmt::Display for CloseReason {
@@ -157,6 +165,7 @@ impl fmt::Display for CloseReason {
             Self::LostTrack => "BDAT without a valid size",
             Self::LoginRevoked => "the login was revoked",
             Self::Shutdown => "shutdown",
+            Self::Disconnected => "ended by an admin",
         })
     }
 }
@@ -208,6 +217,8 @@ pub struct TlsFacts {
     pub cipher: String,
     /// What a login can be tied to.
     pub bindings: ChannelBindings,
+    /// The peer showed a certificate that names somebody.
+    pub is_certified: bool,
 }
 
 /// What the driver found about a password.
@@ -267,6 +278,7 @@ enum Means {
     Password,
     Proof { is_right: bool },
     Token,
+    Certificate,
 }
 
 /// What we wait for the driver to say.
@@ -333,6 +345,10 @@ pub struct Receiver {
     ending: Option<(CloseReason, Reply)>,
     /// How many unknown lines must stay out of the notes: after a refused AUTH comes a password.
     lines_hidden: u8,
+    /// The last command we know; empty: none yet.
+    last_command: &'static str,
+    /// Somebody listens in.
+    is_overheard: bool,
 }
 
 impl Receiver {
@@ -351,6 +367,8 @@ impl Receiver {
             opened: now,
             ending: None,
             lines_hidden: 0,
+            last_command: "",
+            is_overheard: false,
             settings,
         };
         if receiver.settings.greet_pause.is_zero() {
@@ -453,6 +471,12 @@ impl Receiver {
     pub fn revoke_login(&mut self, now: Instant) {
         self.now = now;
         self.ending = Some((CloseReason::LoginRevoked, fixed::LOGIN_REVOKED));
+    }
+
+    /// Ends the session in the same way: an admin wants it so.
+    pub fn disconnect(&mut self, now: Instant) {
+        self.now = now;
+        self.ending = Some((CloseReason::Disconnected, fixed::DISCONNECTED));
     }
 
     /// The next thing to do. `None`: read, or answer.

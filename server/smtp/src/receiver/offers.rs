@@ -75,6 +75,7 @@ impl Receiver {
                 mechanisms.push(mechanism);
             }
         };
+        offer(tls.is_some_and(|tls| tls.is_certified), Mechanism::External);
         offer(self.settings.scram && has_binding, Mechanism::ScramSha256Plus);
         offer(self.settings.scram, Mechanism::ScramSha256);
         // RFC 7628 4: TLS is required, even on loopback.

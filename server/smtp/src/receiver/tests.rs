@@ -130,6 +130,13 @@ impl World {
                 };
                 self.receiver.answer_login(now, answer);
             }
+            Action::CheckCertificate(wish) => {
+                let answer = match wish.as_str() {
+                    "" | "anna@grace.test" => LoginAnswer::Yes("anna@grace.test".to_owned()),
+                    _ => LoginAnswer::No,
+                };
+                self.receiver.answer_login(now, answer);
+            }
             Action::BodyBegin(envelope) => {
                 assert!(self.envelope.is_none(), "two bodies at once");
                 let answer = if envelope.sender.to_string().starts_with("nobegin@") {
@@ -169,6 +176,7 @@ impl World {
                 Note::CommandRefused { command, reply } => format!("{command} | {reply}"),
                 Note::MessageRefused { sender, reply } => format!("message of {sender} | {reply}"),
                 Note::Hasty { command } => format!("hasty after {command}"),
+                Note::Heard(line) => format!("heard {line}"),
             }),
             Action::Close(reason) => {
                 self.events.push_back(format!("closed: {reason}"));
@@ -198,6 +206,7 @@ fn tls_facts() -> TlsFacts {
         version: "TLS1.3".to_owned(),
         cipher: "TLS_AES_256_GCM_SHA384".to_owned(),
         bindings: ChannelBindings { exporter: Some([7; 32]), server_end_point: None },
+        is_certified: false,
     }
 }
 

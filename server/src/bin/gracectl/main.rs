@@ -16,12 +16,14 @@ mod dkim;
 mod domain_dns;
 mod find;
 mod forward;
+mod mailbox;
 mod password;
 mod print;
 mod public;
 mod queue;
 mod quota;
 mod route;
+mod session;
 mod settings;
 mod test;
 mod trace;
@@ -88,6 +90,12 @@ enum Command {
     /// Messages of the past: which there were, and what became of one
     #[command(subcommand)]
     Trace(trace::Trace),
+    /// Sessions that are open
+    #[command(subcommand)]
+    Session(session::Session),
+    /// The mailboxes of an account
+    #[command(subcommand)]
+    Mailbox(mailbox::Mailbox),
     /// What happens, as it happens
     Events(watch::Events),
     /// Counters
@@ -216,6 +224,8 @@ fn run(arguments: Arguments) -> Result<ExitCode, String> {
         Command::Acl(command) => acl::run(command, form, &connect),
         Command::Quota(command) => quota::run(command, form, &connect),
         Command::Dkim(command) => dkim::run(command, form, &connect),
+        Command::Session(command) => session::run(command, form, &connect),
+        Command::Mailbox(command) => mailbox::run(command, form, &connect),
         Command::Events(events) => watch::events(connect(Role::Viewer)?, form, &events),
         Command::Stats => {
             let stats = connect(Role::Viewer)?.stats().map_err(|e| e.to_string())?;

@@ -233,3 +233,88 @@ fn tls_makes_everything_new() {
          S: 503 5.5.1 there is no message to add this to",
     );
 }
+
+/// A peer at the door who showed a certificate, and what it was answered.
+fn certified(script: &str) -> String {
+    let mut world = World::new(settings(Role::Submissions));
+    let facts = TlsFacts { is_certified: true, ..tls_facts() };
+    world.receiver = Receiver::new(world.now, settings(Role::Submissions), Some(facts));
+    world.drive();
+    world.replies.clear();
+    for line in script.lines() {
+        world.send(format!("{}\r\n", line.trim()).as_bytes(), 1);
+    }
+    world.replies
+}
+
+#[test]
+fn a_certificate_is_a_way_in_where_one_was_shown() {
+    let replies = certified("EHLO x");
+    let ways = "AUTH EXTERNAL SCRAM-SHA-256-PLUS SCRAM-SHA-256 PLAIN LOGIN";
+    assert!(replies.contains(ways), "{replies}");
+    for (said, answer) in [
+        ("AUTH EXTERNAL =", "235 2.7.0 you are logged in\r\n"),
+        ("AUTH EXTERNAL\n=", "334 \r\n501 "),
+        ("AUTH EXTERNAL\n\n", "334 \r\n235 "),
+        // anna@grace.test, bob@grace.test
+        ("AUTH EXTERNAL YW5uYUBncmFjZS50ZXN0", "235 "),
+        ("AUTH EXTERNAL Ym9iQGdyYWNlLnRlc3Q=", "535 "),
+        ("AUTH EXTERNAL\n*", "334 \r\n501 "),
+        ("AUTH EXTERNAL !", "501 "),
+    ] {
+        let replies = certified(&format!("HELO x\n{said}"));
+        let (_, after) = replies.split_once("\r\n").expect("an answer to HELO");
+        assert!(after.starts_with(answer), "{said:?}: {after:?}");
+    }
+    // Without a certificate it is not a way.
+    let mechanisms = "504 5.5.4 mechanisms: SCRAM-SHA-256-PLUS SCRAM-SHA-256 PLAIN LOGIN";
+    check(
+        Role::Submissions,
+        &format!(
+            "{TLS}C: AUTH EXTERNAL =\nS: {mechanisms}\n\
+        N: AUTH EXTERNAL | {mechanisms}"
+        ),
+    );
+}
+
+/// What somebody who listens in hears of these lines, said at once or byte by byte.
+fn heard(script: &str, step: usize) -> Vec<String> {
+    let mut world = World::new(settings(Role::Submissions));
+    world.receiver.listen_in(true);
+    for line in script.lines() {
+        world.send(format!("{}\r\n", line.trim()).as_bytes(), step);
+    }
+    world
+        .notes
+        .into_iter()
+        .filter_map(|note| Some(note.strip_prefix("heard ")?.to_owned()))
+        .collect()
+}
+
+#[test]
+fn who_listens_in_hears_no_secret() {
+    for step in [1, 1_000] {
+        let script = "EHLO x
+            AUTH PLAIN AGFubmEAc2VjcmV0";
+        assert_eq!(heard(script, step), ["EHLO x", "AUTH PLAIN ***"]);
+        let script = "EHLO x
+            AUTH LOGIN
+            YW5uYQ==
+            c2VjcmV0
+            NOOP";
+        assert_eq!(heard(script, step), ["EHLO x", "AUTH LOGIN", "***", "***", "NOOP"]);
+        let script = "EHLO x
+            AUTH SCRAM-SHA-256
+            bixhPWFubmEs
+            *
+            MAIL FROM:<anna@grace.test>";
+        let lines = heard(script, step);
+        assert!(lines.iter().all(|line| !line.contains("bixh")), "{lines:?}");
+        assert_eq!(lines.last().map(String::as_str), Some("MAIL FROM:<anna@grace.test>"));
+        let script = "EHLO x
+            AUTH FROB c2VjcmV0
+            c2VjcmV0
+            PASS c2VjcmV0";
+        assert_eq!(heard(script, step), ["EHLO x", "AUTH *** ***", "***", "***"]);
+    }
+}

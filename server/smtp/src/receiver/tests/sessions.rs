@@ -524,11 +524,13 @@ fn peers_that_do_not_wait() {
 }
 
 #[test]
-fn shutdown_and_a_revoked_login_wait_only_for_what_is_outstanding() {
+fn what_ends_a_session_from_here_waits_only_for_what_is_outstanding() {
     let bye = "421 4.3.2 shutting down, please come back soon\r\nshutdown";
     ends_after_what_is_outstanding(Receiver::shut_down, bye);
     let bye = "421 4.7.0 your login is not valid any more, closing\r\nthe login was revoked";
     ends_after_what_is_outstanding(Receiver::revoke_login, bye);
+    let bye = "421 4.3.2 an administrator ended this session, closing\r\nended by an admin";
+    ends_after_what_is_outstanding(Receiver::disconnect, bye);
 }
 
 #[track_caller]

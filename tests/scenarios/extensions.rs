@@ -1,0 +1,180 @@
+//! NOTIFY, URLAUTH and logins by certificate over a real daemon: what its machines cannot show on
+//! their own, for it takes the database's watches, its keys, and TLS.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use grace_tests::house::{Account, Folder, House};
+use grace_tests::wire::Wire;
+use grace_tests::{program, script};
+use serde_json::{Value, json};
+
+/// A session of somebody, with INBOX selected.
+fn reader(house: &House, account: &Account) -> Wire {
+    let mut wire = Wire::connect(house.port("Imap"));
+    let quoted = account.password.replace('\\', "\\\\").replace('"', "\\\"");
+    wire.check("S: * OK *");
+    wire.send(format!("a LOGIN {} \"{quoted}\"\r\n", account.address).as_bytes());
+    wire.check("S: a OK *\n C: b SELECT INBOX");
+    while !wire.line().starts_with("b OK") {}
+    wire
+}
+
+/// Puts a small letter into a mailbox.
+fn append(wire: &mut Wire, mailbox: &str) {
+    let letter = "c: Subject: x\\r\\n\\r\\nhello\\r\\n\\r\\n";
+    wire.check(&format!("C: p APPEND {mailbox} {{21}}\n S: + *\n {letter}"));
+    while !wire.line().starts_with("p OK") {}
+}
+
+#[test]
+fn what_happens_elsewhere_is_told_between_commands() {
+    let house = House::start_with("[limits]\nimap_notify_mailboxes_max = 10\n");
+    let ann = house.account("ann");
+    let (mut told, mut doing) = (reader(&house, &ann), reader(&house, &ann));
+    told.check(
+        "C: n NOTIFY SET (selected (MessageNew (uid) MessageExpunge)) (personal (MessageNew \
+MessageExpunge MailboxName SubscriptionChange MailboxMetadataChange))
+         S: n OK NOTIFY done",
+    );
+    append(&mut doing, "INBOX");
+    told.check("S: * 1 EXISTS\n S: * 1 RECENT\n S: * 1 FETCH (UID 1)");
+    append(&mut doing, "Sent");
+    told.check("S: * STATUS Sent (UIDVALIDITY * UIDNEXT 2 MESSAGES 1)");
+    doing.check("C: d CREATE Lists\n S: d OK *");
+    told.check("S: * LIST () \"/\" Lists\n S: * STATUS Lists (* MESSAGES 0)");
+    // A mailbox that was made since is told of, too.
+    append(&mut doing, "Lists");
+    told.check("S: * STATUS Lists (* MESSAGES 1)");
+    doing.check("C: e RENAME Lists Rust\n S: e OK *");
+    told.check("S: * LIST () \"/\" Rust (\"OLDNAME\" (Lists))");
+    doing.check("C: f SUBSCRIBE Rust\n S: f OK *");
+    told.check("S: * LIST (\\Subscribed) \"/\" Rust");
+    doing.check("C: g SETMETADATA Rust (/private/comment \"x\")\n S: g OK *");
+    told.check("S: * METADATA Rust /private/comment");
+    doing.check("C: h STORE 1 +FLAGS.SILENT (\\\\Deleted)\n S: h OK *\n C: i EXPUNGE");
+    while !doing.line().starts_with("i OK") {}
+    told.check("S: * 1 EXPUNGE\n S: * 0 RECENT");
+    // As many mailboxes as may be watched, and more.
+    for number in 0..10 {
+        doing.check(&format!("C: m CREATE More{number}\n S: m OK *"));
+    }
+    while !told.line().starts_with("* OK [NOTIFICATIONOVERFLOW]") {}
+    told.check("C: z NOOP\n S: z OK *");
+}
+
+#[test]
+fn a_signed_url_is_read_by_whom_it_is_for() {
+    let house = House::start();
+    let (ann, bob, eve) = (house.account("ann"), house.account("bob"), house.account("eve"));
+    let (mut owner, mut friend, mut other) =
+        (reader(&house, &ann), reader(&house, &bob), reader(&house, &eve));
+    append(&mut owner, "INBOX");
+    let place = "imap://ann%40grace.test@mail.grace.test/INBOX/;uid=1/;section=TEXT";
+    let signed = |wire: &mut Wire, reader: &str| {
+        wire.check(&format!("C: s GENURLAUTH \"{place};urlauth={reader}\" INTERNAL"));
+        loop {
+            let line = wire.line();
+            if let Some(url) = line.strip_prefix("* GENURLAUTH ") {
+                wire.check("S: s OK *");
+                return url.trim_matches('"').to_owned();
+            }
+        }
+    };
+    let for_bob = signed(&mut owner, "user+bob%40grace.test");
+    let fetch = |wire: &mut Wire, url: &str, answer: &str| {
+        wire.check(&format!("C: u URLFETCH \"{url}\"\n S: * URLFETCH \"{url}\" {answer}"));
+        if answer != "NIL" {
+            wire.check("S: hello\n S: ");
+        }
+        wire.check("S: u OK *");
+    };
+    fetch(&mut friend, &for_bob, "{7}");
+    fetch(&mut other, &for_bob, "NIL");
+    let for_all = signed(&mut owner, "authuser");
+    fetch(&mut other, &for_all, "{7}");
+    let mut forged = for_all.clone();
+    let last = forged.pop();
+    forged.push(if last == Some('0') { '1' } else { '0' });
+    fetch(&mut other, &forged, "NIL");
+    // Nobody signs for somebody else.
+    friend.check(&format!(
+        "C: s GENURLAUTH \"{place};urlauth=anonymous\" INTERNAL\n S: s NO [BADURL *"
+    ));
+    // And what was signed is good no more.
+    owner.check("C: r RESETKEY INBOX");
+    while !owner.line().starts_with("r OK [URLMECH INTERNAL]") {}
+    fetch(&mut friend, &for_bob, "NIL");
+}
+
+/// Makes an authority, a certificate for the server, and one of the authority for ann.
+fn certificates(folder: &Path) {
+    let run = |arguments: &[&str]| {
+        program::run_ok(Command::new("openssl").current_dir(folder).args(arguments));
+    };
+    let new = ["req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
+    let make = |more: &[&str]| run(&[&new[..], more].concat());
+    make(&["-x509", "-days", "2", "-subj", "/CN=us", "-keyout", "ca.key", "-out", "ca.pem"]);
+    let name = "subjectAltName=DNS:localhost";
+    let server = ["-subj", "/CN=mail", "-addext", name, "-keyout", "key.pem", "-out", "own.pem"];
+    make(&[&["-x509", "-days", "2"][..], &server].concat());
+    make(&["-subj", "/CN=ann", "-keyout", "ann.key", "-out", "ann.csr"]);
+    fs::write(folder.join("ann.ext"), "subjectAltName=email:ann@grace.test\n").expect("writable");
+    let by = ["-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-extfile", "ann.ext"];
+    let sign = ["x509", "-req", "-in", "ann.csr", "-days", "2", "-out", "ann.pem"];
+    run(&[&sign[..], &by].concat());
+}
+
+/// Logs in by EXTERNAL at both doors, with the certificate or without, and tells how it went.
+const EXTERNAL: &str = "\
+import base64, imaplib, json, smtplib, ssl, sys
+folder, imaps, submissions, shown, wish = sys.argv[1:]
+context = ssl.create_default_context()
+context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+if shown == 'yes':
+    context.load_cert_chain(folder + '/ann.pem', folder + '/ann.key')
+reader = imaplib.IMAP4_SSL('127.0.0.1', int(imaps), ssl_context=context)
+offered = 'AUTH=EXTERNAL' in reader.capabilities
+try:
+    reader.authenticate('EXTERNAL', lambda challenge: wish.encode())
+    imap = 'OK'
+except imaplib.IMAP4.error as error:
+    imap = 'NO'
+sender = smtplib.SMTP_SSL('127.0.0.1', int(submissions), context=context)
+sender.ehlo('client.example.org')
+ways = sender.esmtp_features['auth'].split()
+response = base64.b64encode(wish.encode()).decode() or '='
+code, _ = sender.docmd('AUTH', 'EXTERNAL ' + response)
+print(json.dumps([offered, imap, 'EXTERNAL' in ways, code]))
+";
+
+#[test]
+fn a_certificate_logs_its_owner_in() {
+    let folder = Folder::new();
+    certificates(folder.path());
+    let path = folder.path().display();
+    let house = House::start_with(&format!(
+        "[tls]\ncertificate = \"{path}/own.pem\"\nkey = \"{path}/key.pem\"\n\
+         client_authorities = \"{path}/ca.pem\"\n\
+         [limits]\nlogin_failure_delay_ms = 0\n"
+    ));
+    let (ann, _bob) = (house.account("ann"), house.account("bob"));
+    let try_it = |shown: &str, wish: &str| -> Value {
+        let folder = folder.path().display().to_string();
+        let (imaps, submissions) = (house.port("Imaps"), house.port("Submissions"));
+        let (imaps, submissions) = (imaps.to_string(), submissions.to_string());
+        let arguments = ["-c", EXTERNAL, &folder, &imaps, &submissions, shown, wish];
+        let said = program::run_ok(script::python().args(arguments));
+        serde_json::from_str(&said).expect("JSON")
+    };
+    assert_eq!(try_it("yes", ""), json!([true, "OK", true, 235]));
+    assert_eq!(try_it("yes", &ann.address), json!([true, "OK", true, 235]));
+    assert_eq!(try_it("yes", "bob@grace.test"), json!([true, "NO", true, 535]));
+    assert_eq!(try_it("no", ""), json!([false, "NO", false, 504]));
+    // Passwords are as good as ever.
+    assert!(house.lets_in(&ann.address, &ann.password));
+    // The certificate is good, and its owner may not log in.
+    house.ctl_ok(&["account", "set", &ann.address, "state", "no-login"]);
+    assert_eq!(try_it("yes", ""), json!([true, "NO", true, 535]));
+}
