@@ -5,7 +5,8 @@
 //! holds a conversation with it line by line, [`script`] runs the Python programs of `scripts/`,
 //! [`usage`] reads what a process costs, [`display`] gives the console a screen; [`postfix`] and
 //! [`sink`] are servers to exchange mail with, [`killed`] is what
-//! happens in between; [`imap`] is a client of our own, of which [`stress`] has many. [`drill`] puts the database alone on a disk that fails, [`powercut`] on a
+//! happens in between; [`imap`] is a client of our own, of which [`stress`] has many, and
+//! which is cut off in [`resync`]. [`drill`] puts the database alone on a disk that fails, [`powercut`] on a
 //! drive that loses what was not synced.
 //!
 //! Invariants: nothing here looks inside the product, only at its doors; whatever a piece starts it
@@ -25,6 +26,7 @@ pub mod policy_host;
 pub mod postfix;
 pub mod powercut;
 pub mod program;
+pub mod resync;
 pub mod script;
 pub mod seed;
 #[cfg(unix)]

@@ -92,6 +92,36 @@ impl Picture {
         place.map(|place| place + 1)
     }
 
+    /// What is known after a SELECT with QRESYNC: what was known before, without what vanished, with
+    /// what changed (RFC 7162 3.2.5).
+    ///
+    /// # Errors
+    /// What was told does not add up to the number of messages.
+    pub fn resynced(&self, told: &[Response], end: &Status) -> Result<Self, String> {
+        let vanished = |response: &Response| match response {
+            Response::Vanished(true, gone) => gone.clone(),
+            _ => Vec::new(),
+        };
+        let gone: Vec<RangeInclusive<u32>> = told.iter().flat_map(vanished).collect();
+        let is_gone = |uid: u32| gone.iter().any(|range| range.contains(&uid));
+        let mut kept = self.mails.clone();
+        kept.retain(|mail| mail.uid.is_some_and(|uid| !is_gone(uid)));
+        let mut picture = Self::new(self.dialect);
+        let mut exists = None;
+        for response in told {
+            if let Response::Exists(count) = response {
+                exists = usize::try_from(*count).ok();
+                picture.mails = std::mem::take(&mut kept);
+            }
+            picture.hear(response, ANY)?;
+        }
+        picture.status(end)?;
+        match exists {
+            Some(count) if count == picture.mails.len() => Ok(picture),
+            exists => Err(format!("{} are known of {exists:?}", picture.mails.len())),
+        }
+    }
+
     /// Takes in what was told.
     ///
     /// # Errors
@@ -177,14 +207,20 @@ impl Picture {
             return Err("a UIDFETCH nobody asked for".to_owned());
         }
         let known = self.mails.iter().position(|mail| mail.uid == Some(uid));
-        // One that is not known yet is the first of those that are not: UIDs ascend.
-        let place = known.or_else(|| {
-            let above = self.mails.iter().position(|mail| mail.uid.is_some_and(|it| it > uid));
-            let end = above.unwrap_or(self.mails.len());
-            self.mails.get(..end)?.iter().position(|mail| mail.uid.is_none())
-        });
+        let place = known.or_else(|| self.make_room(uid));
         let place = place.ok_or_else(|| "a UID that no message has".to_owned())?;
         self.learn(place, &Fetched { uid: Some(uid), ..fetched.clone() }, moment)
+    }
+
+    /// Takes one of those that are not known to be this one. Without numbers nobody says which: those
+    /// that are left stay in front, and are asked for from there on.
+    fn make_room(&mut self, uid: u32) -> Option<usize> {
+        let unknown = self.mails.iter().rposition(|mail| mail.uid.is_none())?;
+        self.mails.remove(unknown);
+        let above = self.mails.iter().position(|mail| mail.uid.is_some_and(|it| it > uid));
+        let place = above.unwrap_or(self.mails.len());
+        self.mails.insert(place, Known::default());
+        Some(place)
     }
 
     fn learn(&mut self, place: usize, fetched: &Fetched, moment: Moment) -> Result<(), String> {
@@ -242,6 +278,9 @@ impl Picture {
             let known = self.mails.iter().position(|mail| mail.uid == Some(uid));
             let unknown = || {
                 let above = |mail: &Known| mail.uid.is_some_and(|other| other > uid);
+                if self.dialect.uid_only {
+                    return self.mails.iter().rposition(|mail| mail.uid.is_none());
+                }
                 let end = self.mails.iter().position(above).unwrap_or(self.mails.len());
                 self.mails.get(..end)?.iter().rposition(|mail| mail.uid.is_none())
             };

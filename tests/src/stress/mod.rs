@@ -13,7 +13,7 @@
 //! Not here: the protocol of one session by itself (`server/imap/tests`).
 
 mod content;
-pub(crate) mod session;
+mod session;
 mod step;
 mod truth;
 

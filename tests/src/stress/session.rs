@@ -214,7 +214,7 @@ impl Session {
         let (validity, highest) = (before.validity, before.highest);
         let command = format!("SELECT {mailbox} (QRESYNC ({validity} {highest}))");
         let reply = self.client.ok(&command)?;
-        resynced(&mut self.picture, &before, &reply)?;
+        self.picture = before.resynced(&reply.untagged, &reply.status)?;
         self.learn()?;
         self.truth.check(look, mailbox, &self.picture)
     }
@@ -513,40 +513,6 @@ impl Session {
         // RFC 7162 3.1: to ask for HIGHESTMODSEQ is to want mod-sequences.
         self.picture.dialect.condstore = true;
         Ok(())
-    }
-}
-
-/// What a session knows that comes back by QRESYNC: what it knew, without what vanished, with what
-/// changed (RFC 7162 3.2.5).
-pub(crate) fn resynced(
-    picture: &mut Picture,
-    before: &Picture,
-    reply: &Reply,
-) -> Result<(), String> {
-    let gone: Vec<_> = reply
-        .untagged
-        .iter()
-        .filter_map(|response| match response {
-            Response::Vanished(true, gone) => Some(gone.as_slice()),
-            _ => None,
-        })
-        .flatten()
-        .collect();
-    let is_gone = |uid: u32| gone.iter().any(|range| range.contains(&uid));
-    let mut kept = before.mails.clone();
-    kept.retain(|mail| mail.uid.is_some_and(|uid| !is_gone(uid)));
-    let mut exists = None;
-    for response in &reply.untagged {
-        if let Response::Exists(count) = response {
-            exists = usize::try_from(*count).ok();
-            picture.mails.clone_from(&kept);
-        }
-        picture.hear(response, ANY)?;
-    }
-    picture.status(&reply.status)?;
-    match exists {
-        Some(count) if count == picture.mails.len() => Ok(()),
-        exists => Err(format!("{} are known of {exists:?}", picture.mails.len())),
     }
 }
 

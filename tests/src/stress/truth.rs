@@ -322,21 +322,23 @@ impl Mailbox {
         self.mails.entry(uid).or_default()
     }
 
+    /// The expunges under way that may find a message.
+    fn dooms(&self, uid: u32) -> Vec<Doom> {
+        let is_meant = |among: &Option<Vec<u32>>| among.as_ref().is_none_or(|it| it.contains(&uid));
+        let meant = self.expunges.iter().filter(|(_, among)| is_meant(among));
+        meant.map(|(start, _)| Doom { start: *start, end: None }).collect()
+    }
+
     fn store_begins(&mut self, uids: &[u32], flags: &[(&'static str, bool)], now: Stamp) {
         for uid in uids {
-            let dooms: Vec<Stamp> = self
-                .expunges
-                .iter()
-                .filter(|(_, among)| among.as_ref().is_none_or(|among| among.contains(uid)))
-                .map(|(start, _)| *start)
-                .collect();
+            let dooms = self.dooms(*uid);
             let mail = self.mail(*uid);
             for &(flag, value) in flags {
                 let write = Write { value, start: now, end: None };
                 mail.flags.entry(flag).or_default().push(write);
                 if flag == "\\Deleted" && value {
                     // An expunge under way may find it.
-                    mail.dooms.extend(dooms.iter().map(|start| Doom { start: *start, end: None }));
+                    mail.dooms.extend(&dooms);
                 }
             }
         }
@@ -394,6 +396,7 @@ impl Mailbox {
         values: BTreeMap<&'static str, Vec<bool>>,
         (start, now): (Stamp, Stamp),
     ) {
+        let dooms = self.dooms(uid);
         let mail = self.mail(uid);
         mail.born = Some(now);
         mail.content = content;
@@ -402,8 +405,9 @@ impl Mailbox {
             mail.flags.entry(flag).or_default().extend(values.into_iter().map(write));
         }
         if mail.may_be_deleted() {
-            // An expunge meanwhile may have found it before anybody knew it.
+            // An expunge meanwhile may have found it before anybody knew it, or will.
             mail.dooms.push(Doom { start, end: Some(now) });
+            mail.dooms.extend(dooms);
         }
     }
 
