@@ -7,6 +7,8 @@ Arguments: the house; files; top (what their names begin with, cut off).
 Result: the differences, one a line: file, part, field; with both readings where asked for (show).
 """
 
+import email._parseaddr
+import email.message
 import email.parser
 import email.policy
 import email.utils
@@ -26,39 +28,51 @@ def raw(text):
     return text.encode("ascii", "surrogateescape")
 
 
+class Raw(email.policy.Compat32):
+    """Header fields as they stand, whatever their bytes."""
+
+    def header_fetch_parse(self, name, value):
+        return value
+
+
 def read(message):
     """Python's reading of a message."""
-    parser = email.parser.BytesFeedParser(policy=email.policy.compat32)
+    parser = email.parser.BytesFeedParser(policy=Raw())
     parser.feed(message)
     return parser.close()
+
+
+def unfolded(text):
+    return re.sub(r"\r?\n(?=[ \t])", "", text).strip(" \t\r\n")
 
 
 def field(part, name):
     """The first header field of a name, unfolded; None where there is none."""
     value = part.get(name)
-    if value is None:
-        return None
-    return re.sub(rb"\r?\n(?=[ \t])", b"", raw(str_of(value))).strip(b" \t\r\n")
-
-
-def str_of(value):
-    """compat32 gives a Header for bytes beyond ASCII; its text is what was there."""
-    if isinstance(value, email.header.Header):
-        return "".join(chunk.encode("utf-8", "surrogateescape").decode("ascii", "surrogateescape")
-                       if not chunk.isascii() else chunk for chunk, _ in value._chunks)
-    return value
+    return None if value is None else raw(unfolded(value))
 
 
 def addresses(part, name):
-    """Mailboxes of all fields of a name: (display name, local part, domain)."""
-    values = part.get_all(name, [])
-    texts = [re.sub(r"\r?\n(?=[ \t])", "", str_of(value)) for value in values]
+    """Whole mailboxes of all fields of a name: (display name, local part, domain)."""
     found = []
-    for display, address in email.utils.getaddresses(texts):
-        local, at, domain = address.rpartition("@")
-        if at and local and domain:
-            found.append((raw(display), raw(local), raw(domain)))
+    for value in part.get_all(name, []):
+        for display, address in email._parseaddr.AddressList(unfolded(value)).addresslist:
+            local, _, domain = address.rpartition("@")
+            # RFC 9051 7.5.2: the local part is told without its quotes; Python keeps them.
+            if local.startswith('"') and local.endswith('"'):
+                local = re.sub(r"\\(.)", r"\1", local[1:-1])
+            if local and domain:
+                found.append((raw(display), raw(local), raw(domain)))
     return found
+
+
+def param(part, wanted):
+    """A parameter of Content-Type as it stands: pieces and charsets of RFC 2231 are others."""
+    for text in email.message._parseparam(";" + part.get("content-type", ""))[1:]:
+        name, equals, value = text.partition("=")
+        if equals and name.strip().lower() == wanted:
+            return raw(email.utils.unquote(unfolded(value)))
+    return None
 
 
 def envelope(part):
@@ -69,14 +83,9 @@ def envelope(part):
     for name in ("from", "sender", "reply-to", "to", "cc", "bcc"):
         found[name] = addresses(part, name)
     for name in ("sender", "reply-to"):
-        found[name] = found[name] or found["from"]
+        if part.get(name) is None:
+            found[name] = found["from"]
     return found
-
-
-def lines(body):
-    """Lines of a body; one without an end is a line, too."""
-    count = body.count(b"\n")
-    return count if not body or body.endswith(b"\n") else count + 1
 
 
 def described(part, number, found):
@@ -92,11 +101,12 @@ def described(part, number, found):
     facts["encoding"] = (field(part, "content-transfer-encoding") or b"7BIT").upper()
     disposition = part.get_content_disposition()
     facts["disposition"] = raw(disposition).upper() if disposition else None
-    charset = part.get_param("charset")
-    facts["charset"] = raw(charset) if isinstance(charset, str) else None
-    name = part.get_param("name")
-    facts["name"] = raw(name) if isinstance(name, str) else None
-    payload = part.get_payload()
+    facts["charset"], facts["name"] = param(part, "charset"), param(part, "name")
+    if part.get("content-type") is None and part.get_content_maintype() == "text":
+        # RFC 2045 5.2: what is assumed where nothing is said.
+        facts["charset"] = b"us-ascii"
+    # get_payload would decode bytes beyond ASCII by their charset.
+    payload = part._payload
     if part.get_content_type() == "message/rfc822" and isinstance(payload, list):
         inner = payload[0]
         facts["envelope"] = envelope(inner)
@@ -107,7 +117,7 @@ def described(part, number, found):
     body = raw(payload) if isinstance(payload, str) else None
     facts["body"] = body
     if body is not None and part.get_content_maintype() == "text":
-        facts["lines"] = lines(body)
+        facts["lines"] = body.count(b"\n")
     found[number] = facts
 
 
@@ -137,7 +147,7 @@ def told_envelope(values):
             continue
         mailboxes = [] if value == b"NIL" else value
         found[name] = [(nil(one[0]) or b"", one[2], one[3]) for one in mailboxes
-                       if one[2] != b"NIL" and one[3] != b"NIL"]
+                       if one[2] not in (b"NIL", b"") and one[3] not in (b"NIL", b"")]
     return found
 
 

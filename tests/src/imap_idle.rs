@@ -63,17 +63,25 @@ pub(crate) fn run(options: &[String]) -> Option<Result<(), String>> {
             _ => return None,
         }
     }
-    Some(measure(order).map_err(|error| error.to_string()))
-}
-
-fn measure(order: Order) -> io::Result<()> {
-    let Order { sessions, deliveries } = order;
-    more_files(sessions);
-    let many = sessions + WARM + 100;
+    more_files(order.sessions);
+    let many = order.sessions + WARM + 100;
     let house = House::start_with(&format!(
         "[limits]\nconnections_max = {many}\nconnections_per_address_max = {many}\n\
          login_failure_delay_ms = 0\n"
     ));
+    Some(measure(&house, order).map_err(|error| format!("{error}; {}", said(&house))))
+}
+
+/// Why the daemon ended sessions, of the last that it ended.
+fn said(house: &House) -> String {
+    let text = house.log().text();
+    let ended: Vec<&str> = text.lines().filter(|line| line.contains("ConnectionClosed")).collect();
+    let from = ended.len().saturating_sub(3);
+    ended.get(from..).unwrap_or_default().join("\n")
+}
+
+fn measure(house: &House, order: Order) -> io::Result<()> {
+    let Order { sessions, deliveries } = order;
     let ann = house.account("ann");
     let crowd: Vec<Account> =
         (0..ACCOUNTS).map(|number| house.account(&format!("user{number}"))).collect();
@@ -92,7 +100,7 @@ fn measure(order: Order) -> io::Result<()> {
          {with_kib} KiB in all",
         took.as_secs_f64()
     );
-    let mut times = deliver(&house, &ann, deliveries, &heard)?;
+    let mut times = deliver(house, &ann, deliveries, &heard)?;
     times.sort_unstable();
     let part = |share: usize| times.get(times.len() * share / 100).copied().unwrap_or_default();
     let ms = |time: Duration| time.as_secs_f64() * 1_000.0;
@@ -117,8 +125,8 @@ fn more_files(sessions: usize) {
 async fn idle(port: u16, crowd: &[Account], count: usize) -> io::Result<Vec<TlsStream<TcpStream>>> {
     let turns = Arc::new(Semaphore::new(BEGINNING_MAX));
     let mut beginning = JoinSet::new();
-    for account in crowd.iter().cycle().take(count).cloned() {
-        let turns = Arc::clone(&turns);
+    for account in crowd.iter().cycle().take(count) {
+        let (turns, account) = (Arc::clone(&turns), account.clone());
         beginning.spawn(async move {
             let _turn = turns.acquire().await.map_err(io::Error::other)?;
             begin(port, &account).await
