@@ -1,5 +1,5 @@
-//! The programs people type: curl, swaks, openssl, neomutt. Each through every door it can use,
-//! with the certificate checked where the program can be given it.
+//! The programs people type: curl, swaks, openssl, neomutt; and a program built on imapclient. Each
+//! through every door it can use, with the certificate checked where the program can be given it.
 
 use std::fs;
 use std::path::PathBuf;
@@ -7,7 +7,8 @@ use std::process::{Command, Output, Stdio};
 
 use grace_tests::house::{Account, DOMAIN, HOSTNAME, House};
 use grace_tests::log::Mark;
-use grace_tests::{figure, program};
+use grace_tests::{figure, program, script, skipped};
+use serde_json::json;
 
 /// A house with one account and the daemon's certificate in a file.
 struct Scene {
@@ -94,6 +95,18 @@ fn curl_sends_and_reads() {
     }
     let mut append = scene.curl("Imaps", &["-T", &file]);
     program::run_ok(append.arg(scene.url("imaps", "Imaps", "Drafts")));
+    let mut fetch = scene.curl("Imaps", &[]);
+    let draft = program::run_ok(fetch.arg(scene.url("imaps", "Imaps", "Drafts;UID=1")));
+    assert_eq!(draft, text, "what was appended comes back, byte for byte");
+    let mut section = scene.curl("Imaps", &[]);
+    let url = scene.url("imaps", "Imaps", "Drafts;UID=1;SECTION=TEXT");
+    assert_eq!(program::run_ok(section.arg(url)), "Hello from curl.\r\n");
+    let mut list = scene.curl("Imaps", &[]);
+    let listed = program::run_ok(list.arg(scene.url("imaps", "Imaps", "")));
+    for (name, special_use) in [("INBOX", ""), ("Drafts", "\\Drafts"), ("Sent", "\\Sent")] {
+        let is_it = |line: &str| line.ends_with(name) && line.contains(special_use);
+        assert!(listed.lines().any(is_it), "{name} in {listed}");
+    }
     let mut search = scene.curl("Imaps", &["-X", "SEARCH SUBJECT curl"]);
     let found = program::run_ok(search.arg(scene.url("imaps", "Imaps", "INBOX")));
     assert_eq!(found.trim(), "* SEARCH 1 2 3");
@@ -195,4 +208,18 @@ fn neomutt_opens_a_mailbox_and_saves_a_message() {
         program::run(command.env("TERM", "xterm").env("HOME", folder).stdout(Stdio::piped()));
     let found = fs::read_to_string(&saved).unwrap_or_default();
     assert!(found.contains("Subject: for neomutt"), "{}", program::both(&output));
+}
+
+#[test]
+fn a_program_built_on_imapclient_has_its_day() {
+    let scene = Scene::new();
+    // Debian has no package of it: `tests/run` puts it into a folder, which it names.
+    let path = std::env::var("GRACE_PYTHON").unwrap_or_default();
+    let arguments = script::about(&scene.house, &[&scene.ann]);
+    let result = script::run("imapclient_day", &script::with(arguments, &json!({ "path": path })));
+    if let Some(why) = result.get("absent") {
+        return skipped(&format!("imapclient: {why}"));
+    }
+    assert_eq!(result["problems"], json!([]), "{result:#}");
+    figure(&format!("imapclient: {} checks of what a program does all day", result["checks"]));
 }

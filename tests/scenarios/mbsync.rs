@@ -6,11 +6,16 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use grace_tests::house::{Account, House};
-use grace_tests::{corpus, figure, log, program, script};
+use grace_tests::imap::client::Client;
+use grace_tests::{corpus, figure, log, program, script, seed};
 use serde_json::{Value, json};
 
-/// Messages in the INBOX that is synced.
-const MESSAGES: usize = 1_000;
+/// Messages in the INBOX that is synced. `GRACE_MBSYNC` says how many else.
+const MESSAGES: u64 = 10_000;
+
+fn messages() -> usize {
+    usize::try_from(seed::times("GRACE_MBSYNC", MESSAGES)).unwrap_or_default()
+}
 
 /// One account's Maildir, and mbsync's configuration for it.
 struct Copy<'a> {
@@ -68,7 +73,7 @@ fn a_maildir_is_kept_alike() {
     let house = House::start();
     let ann = house.account("ann");
     let mut arguments = script::about(&house, &[&ann]);
-    arguments["messages"] = json!(MESSAGES);
+    arguments["messages"] = json!(messages());
     arguments["connections"] = json!(10);
     arguments["seed"] = json!(1);
     let sent = script::run("thousand", &arguments);
@@ -80,9 +85,9 @@ fn a_maildir_is_kept_alike() {
     // Down: every message of every mailbox.
     copy.run();
     let files = copy.files();
-    assert_eq!(files.len(), MESSAGES + 10, "all mailboxes are there");
+    assert_eq!(files.len(), messages() + 10, "all mailboxes are there");
     let inbox = files.iter().filter(|file| file.components().any(|c| c.as_os_str() == "INBOX"));
-    assert_eq!(inbox.count(), MESSAGES);
+    assert_eq!(inbox.count(), messages());
 
     // Again: nothing moves, here or there.
     let mark = house.log().mark();
@@ -95,10 +100,11 @@ fn a_maildir_is_kept_alike() {
     assert_eq!(copy.server(), before, "a first and a second run change nothing on the server");
 
     goes_up(&house, &copy);
+    comes_down(&house, &copy);
     is_renamed(&house, &copy);
     figure(&format!(
         "mbsync: {} messages in 9 mailboxes down, a second run changes nothing, changes go up",
-        MESSAGES + 10
+        messages() + 10
     ));
 }
 
@@ -122,12 +128,43 @@ fn goes_up(house: &House, copy: &Copy<'_>) {
     let server = copy.server();
     let inbox = server.pointer("/INBOX/messages").and_then(Value::as_object);
     let inbox = inbox.expect("the inbox is listed");
-    assert_eq!(inbox.len(), MESSAGES, "one went, one came");
+    assert_eq!(inbox.len(), messages(), "one went, one came");
     let flagged =
         inbox.values().filter(|m| m.get("flags") == Some(&json!(["\\Flagged", "\\Seen"])));
     assert_eq!(flagged.count(), 1, "{server:#}");
     let said = copy.run();
     assert_eq!(copy.server(), server, "and then it is quiet: {said}");
+}
+
+/// Flags set and taken at the server, and messages that another session moves there.
+fn comes_down(house: &House, copy: &Copy<'_>) {
+    let mut other = Client::connect(house.port("Imap")).expect("a session");
+    other.login(copy.account).expect("a login");
+    let commands = [
+        "SELECT Work",
+        "STORE 1 +FLAGS (\\Answered)",
+        "STORE 2 -FLAGS (\\Seen)",
+        "MOVE 4:5 Work/2026",
+    ];
+    for command in commands {
+        other.ok(command).expect("done");
+    }
+    copy.run();
+    let flags = |name: &str| {
+        let folder = copy.folder.join("mail").join(name);
+        let mut files = copy.files();
+        files.retain(|file| file.ancestors().nth(2) == Some(&folder));
+        let flags = |file: &PathBuf| {
+            let name = file.file_name().expect("a file").to_string_lossy().into_owned();
+            name.split_once(":2,").map(|(_, flags)| flags.to_owned()).unwrap_or_default()
+        };
+        let mut flags: Vec<String> = files.iter().map(flags).collect();
+        flags.sort();
+        flags
+    };
+    // Of five, the second and the fourth were seen.
+    assert_eq!(flags("Work"), ["", "", "R"]);
+    assert_eq!(flags("Work/2026"), ["", "", "", "S", "S"]);
 }
 
 /// A mailbox renamed at the server is here under its new name, whole.

@@ -5,7 +5,8 @@
 //!   recvfrom(… the message's last line …) ─▶ write to the journal, synced ─▶ sendto("250 2.0.0 …
 //! ```
 //! A write to the journal is synced when its file was opened so (`O_DSYNC`), or when a sync of the
-//! file that begins after it has returned. Not here: what a power cut leaves (`powercut`).
+//! file that begins after it has returned. So it is with the OK of every IMAP command that changes
+//! something. Not here: what a power cut leaves (`powercut`).
 
 #![cfg(target_os = "linux")]
 
@@ -30,6 +31,26 @@ const MESSAGES: usize = 5;
 /// Bytes of each.
 const BYTES: usize = 3_000;
 
+/// Commands of IMAP that change something, in an order in which each has something to change.
+const COMMANDS: &[&str] = &[
+    "CREATE Work",
+    "STORE 1 +FLAGS (\\Seen)",
+    "STORE 1 -FLAGS.SILENT (\\Seen)",
+    "COPY 1 Work",
+    "MOVE 2 Work",
+    "STORE 1 +FLAGS (\\Deleted)",
+    "UID EXPUNGE 1:*",
+    "STORE 1 +FLAGS (\\Deleted $One)",
+    "EXPUNGE",
+    "FETCH 1 BODY[]",
+    "STORE 1 +FLAGS (\\Deleted)",
+    "CLOSE",
+    "SUBSCRIBE Work",
+    "SETMETADATA Work (/private/comment \"x\")",
+    "RENAME Work Play",
+    "DELETE Play",
+];
+
 /// The last line of a message, by which its arrival is known.
 fn marker(number: usize) -> String {
     format!("the end of number {number}.")
@@ -43,6 +64,66 @@ fn direct_writes_are_on_disk_before_an_acknowledgment() {
 #[test]
 fn buffered_writes_are_on_disk_before_an_acknowledgment() {
     acknowledged_after_sync("buffered");
+}
+
+#[test]
+fn direct_writes_are_on_disk_before_an_ok() {
+    commands_done_after_sync("direct");
+}
+
+#[test]
+fn buffered_writes_are_on_disk_before_an_ok() {
+    commands_done_after_sync("buffered");
+}
+
+/// Runs every command of IMAP that changes something, and one APPEND more than there are messages.
+fn commands_done_after_sync(journal_io: &str) {
+    let house = House::start_with(&format!("[store]\njournal_io = \"{journal_io}\"\n"));
+    let ann = house.account("ann");
+    let mut wire = Wire::connect(house.port("Imap"));
+    let password = ann.password.replace('\\', "\\\\").replace('"', "\\\"");
+    said(&mut wire, "l", &format!("LOGIN {} \"{password}\"", ann.address));
+    said(&mut wire, "s", "SELECT INBOX");
+    let trace = house.folder().join("trace");
+    let mut watcher = match watch(house.id(), &trace) {
+        Ok(watcher) => watcher,
+        Err(why) => return skipped(&format!("the order of syncs and OKs: {why}")),
+    };
+    let mut watched = Vec::new();
+    for number in 0..MESSAGES {
+        let body = format!("{}\r\n{}\r\n", "x".repeat(BYTES), marker(number));
+        let (tag, size) = (format!("a{number}x"), body.len());
+        said(&mut wire, &tag, &format!("APPEND INBOX {{{size}+}}\r\n{body}"));
+        watched.push((marker(number), tag, BYTES));
+    }
+    for (number, command) in COMMANDS.iter().enumerate() {
+        let tag = format!("c{number}x");
+        said(&mut wire, &tag, command);
+        watched.push((format!("{tag} {}", command.escape_default()), tag, 1));
+    }
+    let (synced, rings) = look_at_files(house.id());
+    house::send_signal(watcher.id(), "INT");
+    house::wait(&mut watcher, grace_tests::log::PATIENCE);
+    assert_eq!(rings, 0, "what goes through a ring is not seen here");
+    let text = String::from_utf8_lossy(&fs::read(&trace).expect("strace wrote it")).into_owned();
+    for (arrives, tag, bytes_min) in &watched {
+        let judged = judge(&text, &synced, (arrives, &format!("{tag} OK ")), *bytes_min);
+        assert!(judged.is_ok(), "{journal_io}, {arrives:?}: {judged:?} in\n{text}");
+    }
+    let count = watched.len();
+    figure(&format!("{journal_io} journal: {count} of {count} IMAP commands synced before OK"));
+}
+
+/// Sends a command of IMAP and reads up to its OK.
+fn said(wire: &mut Wire, tag: &str, command: &str) {
+    wire.send(format!("{tag} {command}\r\n").as_bytes());
+    loop {
+        let line = wire.line();
+        assert!(!line.is_empty(), "{command} ended the connection");
+        if let Some(status) = line.strip_prefix(&format!("{tag} ")) {
+            return assert!(status.starts_with("OK"), "{command}: {line}");
+        }
+    }
 }
 
 fn acknowledged_after_sync(journal_io: &str) {
@@ -82,7 +163,7 @@ fn acknowledged_after_sync(journal_io: &str) {
     assert_eq!(rings, 0, "what goes through a ring is not seen here");
     let text = String::from_utf8_lossy(&fs::read(&trace).expect("strace wrote it")).into_owned();
     for number in 0..MESSAGES {
-        let judged = judge(&text, &synced, &marker(number), BYTES);
+        let judged = judge(&text, &synced, (&marker(number), "\"250 2.0.0"), BYTES);
         assert!(judged.is_ok(), "{journal_io}, message {number}: {judged:?} in\n{text}");
     }
     figure(&format!("{journal_io} journal: {MESSAGES} of {MESSAGES} messages synced before 250"));
@@ -154,11 +235,11 @@ fn call(line: &str) -> Option<Call<'_>> {
     Some(Call { thread, name, file: digits.parse().unwrap_or(0), text, begins: true, returned })
 }
 
-/// Looks whether what arrived with this marker was on disk when it was acknowledged.
+/// Looks whether what arrived with this marker was on disk when it was acknowledged by this answer.
 fn judge(
     trace: &str,
     synced: &BTreeSet<u32>,
-    marker: &str,
+    (marker, answer): (&str, &str),
     bytes_min: usize,
 ) -> Result<(), String> {
     let bytes_min = i64::try_from(bytes_min).unwrap_or(i64::MAX);
@@ -173,7 +254,7 @@ fn judge(
             has_arrived = call.text.contains(marker) && call.returned.is_some();
             continue;
         }
-        if call.begins && call.name.starts_with("send") && call.text.contains("\"250 2.0.0") {
+        if call.begins && call.name.starts_with("send") && call.text.contains(answer) {
             let told = format!("{synced_bytes} bytes synced, {unsynced_bytes} not");
             return if synced_bytes >= bytes_min { Ok(()) } else { Err(told) };
         }
@@ -217,8 +298,9 @@ fn traces_are_judged() {
     const RETURNS: &str = "8 <... pwrite64 resumed>) = 4096\n";
     const SYNCS: &str = "8 fdatasync(5</d/1.gj>) = 0\n";
     const ANSWERS: &str = "7 sendto(9<TCP:[1]>, \"250 2.0.0 ok\"..., 30) = 30\n";
+    const ANSWER: (&str, &str) = ("the end", "\"250 2.0.0");
     let judged = |lines: &[&str], synced: &[u32]| {
-        judge(&lines.concat(), &synced.iter().copied().collect(), "the end", 4_000).is_ok()
+        judge(&lines.concat(), &synced.iter().copied().collect(), ANSWER, 4_000).is_ok()
     };
     assert!(judged(&[ARRIVES, WRITES, ANSWERS], &[5]));
     assert!(judged(&[ARRIVES, BEGINS, RETURNS, ANSWERS], &[5]));

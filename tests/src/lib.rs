@@ -5,7 +5,8 @@
 //! holds a conversation with it line by line, [`script`] runs the Python programs of `scripts/`,
 //! [`usage`] reads what a process costs, [`display`] gives the console a screen; [`postfix`] and
 //! [`sink`] are servers to exchange mail with, [`killed`] is what
-//! happens in between. [`drill`] puts the database alone on a disk that fails, [`powercut`] on a
+//! happens in between; [`imap`] is a client of our own, of which [`stress`] has many, and
+//! which is cut off in [`resync`]. [`drill`] puts the database alone on a disk that fails, [`powercut`] on a
 //! drive that loses what was not synced.
 //!
 //! Invariants: nothing here looks inside the product, only at its doors; whatever a piece starts it
@@ -16,6 +17,7 @@ pub mod corpus;
 pub mod display;
 pub mod drill;
 pub mod house;
+pub mod imap;
 #[cfg(unix)]
 pub mod killed;
 pub mod log;
@@ -24,10 +26,12 @@ pub mod policy_host;
 pub mod postfix;
 pub mod powercut;
 pub mod program;
+pub mod resync;
 pub mod script;
 pub mod seed;
 #[cfg(unix)]
 pub mod sink;
+pub mod stress;
 pub mod submit;
 pub mod tap;
 pub mod usage;

@@ -4,15 +4,22 @@
 //!   grace-tests crash [--minutes N] [--from SEED] [--drill NAME]
 //!   grace-tests powercut [--cuts N] [--mode none|prefix|subset|tear] [--sector 512|4096]
 //!                        [--no-sync] [--seed S] [--image FILE]
+//!   grace-tests imap-idle [--sessions N] [--deliveries N]
+//!   grace-tests imap-resync [--seed S] [--cuts N]
+//!   grace-tests imap-stress [--seed S] [--sessions N] [--minutes M]
 //!   grace-tests smtp-kill [--messages N] [--kills N]
 //!   grace-tests smtp-load [--repetitions N] [--messages N]
 //! ```
 //! Not here: what they do ([`crash`], [`grace_tests::killed`], [`load`],
-//! [`grace_tests::powercut`]).
+//! [`grace_tests::powercut`], [`grace_tests::resync`], [`grace_tests::stress`]).
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "it says what it finds")]
 
 mod crash;
+#[cfg(target_os = "linux")]
+mod imap_idle;
+mod imap_resync;
+mod imap_stress;
 #[cfg(unix)]
 mod kill;
 #[cfg(unix)]
@@ -26,6 +33,10 @@ use grace_tests::powercut;
 const USAGES: &[&str] = &[
     crash::USAGE,
     powercut::USAGE,
+    #[cfg(target_os = "linux")]
+    imap_idle::USAGE,
+    imap_resync::USAGE,
+    imap_stress::USAGE,
     #[cfg(unix)]
     kill::USAGE,
     #[cfg(unix)]
@@ -51,6 +62,10 @@ fn run(arguments: &[String]) -> Result<(), String> {
     }
     let outcome = match word.as_str() {
         "crash" => crash::run(options),
+        #[cfg(target_os = "linux")]
+        "imap-idle" => imap_idle::run(options),
+        "imap-resync" => imap_resync::run(options),
+        "imap-stress" => imap_stress::run(options),
         #[cfg(unix)]
         "smtp-kill" => kill::run(options),
         #[cfg(unix)]

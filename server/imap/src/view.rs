@@ -64,6 +64,8 @@ pub struct View {
     told_count: usize,
     /// Everything up to here is in the picture.
     modseq: u64,
+    /// Everything up to here was told.
+    told_modseq: u64,
     keywords: BTreeSet<Keyword>,
     told_keywords: usize,
     /// Say MODSEQ beside flags (RFC 7162 3.1).
@@ -90,6 +92,7 @@ impl View {
             told_keywords: keywords.len(),
             rows,
             modseq,
+            told_modseq: modseq,
             keywords,
             ..Self::default()
         }
@@ -98,6 +101,11 @@ impl View {
     /// Everything up to this modification sequence is in the picture.
     pub fn modseq(&self) -> u64 {
         self.modseq
+    }
+
+    /// Everything up to this modification sequence was told; later changes may have been, too.
+    pub fn told_modseq(&self) -> u64 {
+        self.told_modseq
     }
 
     /// Every message, in the order of its number.
@@ -275,6 +283,9 @@ impl View {
         }
         for uid in std::mem::take(&mut self.dirty) {
             self.say_flags(uid, out);
+        }
+        if self.gone.is_empty() {
+            self.told_modseq = self.modseq;
         }
     }
 

@@ -102,7 +102,7 @@ impl Session {
         let before = std::mem::replace(&mut self.enabled.condstore, true);
         let Some(selected) = self.selected() else { return };
         selected.view.condstore = true;
-        let modseq = selected.view.modseq();
+        let modseq = selected.view.told_modseq();
         if !before {
             // RFC 7162 3.1.1: it learns from where on.
             self.out.status("OK", Some(&Code::HighestModSeq(modseq)), "the newest change");

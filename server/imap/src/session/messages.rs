@@ -81,7 +81,25 @@ impl Session {
         {
             finish.code = Some(Code::HighestModSeq(selected.view.modseq()));
         }
+        self.hold_modseq_back(&mut finish);
         self.say_finish(&finish);
+    }
+
+    /// RFC 7162 3.2.1, as its errata have it (EID 1810 of RFC 5162): while an EXPUNGE waits, changes
+    /// that came after it may be told. A client that is cut off now and comes back with the newest
+    /// MODSEQ it heard would never hear of what went, so it is told from where on to ask.
+    fn hold_modseq_back(&mut self, finish: &mut Finish) {
+        let qresync = self.enabled.qresync;
+        let Some(selected) = self.selected() else { return };
+        if !qresync || !selected.view.owes_expunge() {
+            return;
+        }
+        let code = Code::HighestModSeq(selected.view.told_modseq());
+        if finish.code.is_none() {
+            finish.code = Some(code);
+        } else {
+            self.out.status("OK", Some(&code), "from here on more is to be told");
+        }
     }
 
     fn say_finish(&mut self, finish: &Finish) {

@@ -160,6 +160,8 @@ pub(crate) struct Client {
     pub(crate) now: DateTime,
     /// So many seconds pass with every question to the store.
     pub(crate) waits: i64,
+    /// The next question that is about mailboxes or messages is answered so.
+    pub(crate) refuse_next: Option<Why>,
 }
 
 /// 2026-11-23 19:00:00 +0000.
@@ -193,6 +195,7 @@ impl Client {
             noted: Notes::new(),
             now: NOW,
             waits: 0,
+            refuse_next: None,
             compressed: false,
             output: Vec::new(),
             closed: false,
@@ -250,6 +253,9 @@ impl Client {
     }
 
     fn serve(&mut self, request: Request) -> Answer {
+        if let Some(why) = self.refuse_next.take() {
+            return Answer::Refused(why);
+        }
         match request {
             Request::Login { login, password, .. } => {
                 match login == "ann" && password.0 == "secret \"word\"" {

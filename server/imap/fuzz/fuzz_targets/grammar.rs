@@ -1,0 +1,7 @@
+//! Foreign bytes for `grace_imap_fuzz::Target::Grammar`.
+
+#![no_main]
+
+use grace_imap_fuzz::{Target, run};
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| run(Target::Grammar, input));
