@@ -5,7 +5,7 @@
 //! holds a conversation with it line by line, [`script`] runs the Python programs of `scripts/`,
 //! [`usage`] reads what a process costs, [`display`] gives the console a screen; [`postfix`] and
 //! [`sink`] are servers to exchange mail with, [`killed`] is what
-//! happens in between. [`drill`] puts the database alone on a disk that fails, [`powercut`] on a
+//! happens in between, [`dovecot`] one to be compared with. [`drill`] puts the database alone on a disk that fails, [`powercut`] on a
 //! drive that loses what was not synced.
 //!
 //! Invariants: nothing here looks inside the product, only at its doors; whatever a piece starts it
@@ -14,6 +14,8 @@
 
 pub mod corpus;
 pub mod display;
+#[cfg(unix)]
+pub mod dovecot;
 pub mod drill;
 pub mod house;
 #[cfg(unix)]
