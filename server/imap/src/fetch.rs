@@ -1,7 +1,7 @@
 //! What FETCH answers for one message (RFC 9051 7.5.2).
 //!
-//! Invariants: asks for no more of a message than its items need; a message that is fetched raw and
-//! whole is never held here, it goes from the store to the client.
+//! Invariants: asks for no more of a message than its items need, and for nothing that rows tell; a
+//! message that is fetched raw and whole is never held here, it goes from the store to the client.
 //! Not here: which messages, `\Seen`, and the tagged answer (`session`).
 
 use std::borrow::Cow;
@@ -12,7 +12,8 @@ use grace_mail::transfer;
 
 use crate::command::{FetchItem, SectionSpelling};
 use crate::date::DateTime;
-use crate::machine::{Message, Need};
+use crate::facts::{self, Shape};
+use crate::machine::{Message, Need, Wanted};
 use crate::preview;
 use crate::response::Out;
 use crate::structure;
@@ -38,6 +39,25 @@ fn item_need(item: &FetchItem) -> Option<Need> {
         },
         _ => Some(Need::Whole),
     }
+}
+
+/// What rows tell of all that these items need; `None`: it takes the message, or nothing at all.
+pub fn wanted(items: &[FetchItem]) -> Option<Wanted> {
+    need(items)?;
+    let mut wanted = Wanted::default();
+    for item in items {
+        match item {
+            FetchItem::Envelope | FetchItem::Body | FetchItem::BodyStructure => wanted.shape = true,
+            FetchItem::Section { section: Section { path, what: What::Fields(names) }, .. }
+                if path.is_empty() && names.iter().all(|name| facts::keeps(name)) =>
+            {
+                wanted.fields = true;
+            }
+            item if item_need(item) > Some(Need::Facts) => return None,
+            _ => {}
+        }
+    }
+    Some(wanted)
 }
 
 /// `BODY[]`: the message as it is.
@@ -71,7 +91,12 @@ pub fn response(
 ) -> Result<(), UnknownEncoding> {
     let message = message.unwrap_or(&NOTHING);
     let tree = match need(items) {
-        Some(Need::Header | Need::Start | Need::Whole) => Some(Tree::parse(&message.bytes)),
+        // What the shape tells needs no parts.
+        Some(Need::Header | Need::Start | Need::Whole)
+            if message.shape.is_none() || items.iter().any(is_section) =>
+        {
+            Some(Tree::parse(&message.bytes))
+        }
         _ => None,
     };
     let mut known = Ok(());
@@ -86,8 +111,29 @@ pub fn response(
 
 const NO_DATE: DateTime = DateTime { time_s: 0, zone_min: 0 };
 
-static NOTHING: Message =
-    Message { date: NO_DATE, saved: NO_DATE, email_id: String::new(), size: 0, bytes: Vec::new() };
+static NOTHING: Message = Message {
+    date: NO_DATE,
+    saved: NO_DATE,
+    email_id: String::new(),
+    size: 0,
+    bytes: Vec::new(),
+    shape: None,
+};
+
+fn is_section(item: &FetchItem) -> bool {
+    matches!(item, FetchItem::Section { .. })
+}
+
+/// Writes an item that the shape tells; false: it is another one.
+fn by_shape(out: &mut Out, item: &FetchItem, shape: &Shape) -> bool {
+    match item {
+        FetchItem::Envelope => out.raw("ENVELOPE ").raw_bytes(&shape.envelope),
+        FetchItem::Body => out.raw("BODY ").raw_bytes(&shape.body()),
+        FetchItem::BodyStructure => out.raw("BODYSTRUCTURE ").raw_bytes(&shape.structure),
+        _ => return false,
+    };
+    true
+}
 
 fn one_item(
     out: &mut Out,
@@ -96,6 +142,9 @@ fn one_item(
     message: &Message,
     tree: Option<&Tree>,
 ) -> Result<(), UnknownEncoding> {
+    if message.shape.as_ref().is_some_and(|shape| by_shape(out, item, shape)) {
+        return Ok(());
+    }
     let raw = message.bytes.as_slice();
     match (item, tree) {
         (FetchItem::Flags, _) => {

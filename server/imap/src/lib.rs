@@ -10,6 +10,7 @@
 pub mod command;
 pub mod cursor;
 pub mod date;
+pub mod facts;
 pub mod fetch;
 pub mod flags;
 pub mod framer;

@@ -11,6 +11,7 @@ use grace_mail::text::{self, Needle};
 
 use crate::command::{SearchKey, When};
 use crate::date::Day;
+use crate::facts;
 use crate::flags::{Keyword, SystemFlag};
 use crate::fuzzy::Fuzzy;
 use crate::machine::{Message, Need};
@@ -193,6 +194,29 @@ impl Program {
 }
 
 impl Program {
+    /// Whether rows tell what is needed: of the header they keep some fields.
+    pub fn is_told_by_rows(&self, need: Need) -> bool {
+        need <= Need::Header && self.every_field(&facts::keeps)
+    }
+
+    /// Whether header fields are looked at.
+    pub fn reads_fields(&self) -> bool {
+        !self.every_field(&|_| false)
+    }
+
+    /// Whether `holds` is true of the name of every header field that is looked at.
+    fn every_field(&self, holds: &dyn Fn(&[u8]) -> bool) -> bool {
+        match self {
+            Self::Sent(..) => holds(b"Date"),
+            Self::Header(name, _) | Self::Fuzzy(Within::Fields(name), _) => holds(name.as_bytes()),
+            Self::Not(program) => program.every_field(holds),
+            Self::Any(programs) | Self::All(programs) => {
+                programs.iter().all(|program| program.every_field(holds))
+            }
+            _ => true,
+        }
+    }
+
     /// How well a message fits that fits: 1 to 100, the mean over what was looked for with FUZZY
     /// and found (RFC 6203 4).
     ///

@@ -13,10 +13,11 @@ use std::rc::Rc;
 
 use grace_imap::command::SpecialUse;
 use grace_imap::date::DateTime;
+use grace_imap::facts::{self, Facts};
 use grace_imap::flags::{Flags, SystemFlag};
 use grace_imap::keys::Keys;
 use grace_imap::machine::{
-    Action, Answer, Listed, Message, Need, Opened, Quota, Request, Resource, Status, Why,
+    Action, Answer, Listed, Message, Need, Opened, Quota, Request, Resource, Status, Wanted, Why,
 };
 use grace_imap::metadata::{ENTRIES_MAX, Entry};
 use grace_imap::name::MailboxName;
@@ -275,6 +276,7 @@ impl Client {
             | Request::Vanished { .. }
             | Request::Keys { .. }
             | Request::Read { .. }
+            | Request::Facts { .. }
             | Request::Flags { .. }
             | Request::Expunge(_)
             | Request::Copy { .. } => self.on_messages(request),
@@ -511,6 +513,12 @@ impl Client {
             Request::Read { uid, need, origin } => {
                 Answer::Message(mailbox.mails.get(&uid).map(|mail| read(mail, need, origin)))
             }
+            Request::Facts { uids, wanted, origin } => {
+                let some = &uids[..uids.len().min(FACTS_MAX)];
+                let told = |uid: &u32| Some((*uid, told(mailbox.mails.get(uid)?, wanted, origin)));
+                let messages = some.iter().filter_map(told).collect();
+                Answer::Messages { looked_at: some.len(), messages }
+            }
             Request::Flags { uids, operation, flags, unchanged_since } => {
                 if refuses_flags {
                     return Answer::Refused(Why::Broken);
@@ -593,7 +601,24 @@ fn read(mail: &Mail, need: Need, origin: bool) -> Message {
         email_id: if origin { mail.email_id.clone() } else { String::new() },
         size: mail.bytes.len() as u64,
         bytes: mail.bytes[..end].to_vec(),
+        shape: None,
     }
+}
+
+/// Messages that one answer tells of: few, so that answers end amid a command.
+const FACTS_MAX: usize = 2;
+
+/// What rows tell of a message; where they keep nothing, the message itself.
+fn told(mail: &Mail, wanted: Wanted, origin: bool) -> Message {
+    let need = if wanted.fields { Need::Header } else { Need::Facts };
+    let mut message = read(mail, need, origin);
+    if wanted.fields
+        && let Some(fields) = Facts::of(&mail.bytes).fields
+    {
+        message.bytes = fields;
+    }
+    message.shape = wanted.shape.then(|| facts::shape(&mail.bytes, &Tree::parse(&mail.bytes)));
+    message
 }
 
 /// Does what a script says happens outside of the two clients: `deliver INBOX 3` puts three small
