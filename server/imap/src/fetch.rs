@@ -16,8 +16,8 @@ use crate::facts::{self, Shape};
 use crate::machine::{Message, Need, Wanted};
 use crate::preview;
 use crate::response::Out;
+use crate::rows::Row;
 use crate::structure;
-use crate::view::Row;
 
 /// How much of a message these items need; `None`: the view knows it all.
 pub fn need(items: &[FetchItem]) -> Option<Need> {
@@ -76,6 +76,8 @@ pub struct Place {
     pub sequence: u32,
     /// The client wants its UID instead (RFC 9586).
     pub uid_only: bool,
+    /// It is recent.
+    pub is_recent: bool,
 }
 
 /// Writes `* n FETCH (…)`. `message` holds what [`need`] asked for.
@@ -101,8 +103,12 @@ pub fn response(
     };
     let mut known = Ok(());
     out.fetch_head(place.uid_only, place.sequence, row.uid);
-    for (place, item) in items.iter().enumerate() {
-        out.raw(if place == 0 { "" } else { " " });
+    for (number, item) in items.iter().enumerate() {
+        out.raw(if number == 0 { "" } else { " " });
+        if *item == FetchItem::Flags {
+            out.raw("FLAGS ").flags(&row.flags, place.is_recent);
+            continue;
+        }
         known = known.and(one_item(out, row, item, message, tree.as_ref()));
     }
     out.say(")");
@@ -147,9 +153,6 @@ fn one_item(
     }
     let raw = message.bytes.as_slice();
     match (item, tree) {
-        (FetchItem::Flags, _) => {
-            out.raw("FLAGS ").flags(&row.flags, row.recent);
-        }
         (FetchItem::Uid, _) => {
             out.raw("UID ").number(u64::from(row.uid));
         }
@@ -215,8 +218,8 @@ fn one_item(
             out.raw("BINARY.SIZE").raw(&path(part)).raw(" ").number(size as u64);
             bytes?;
         }
-        // `need` asks for the bytes that these items are made of.
-        (_, None) => {}
+        // Flags were written; `need` asks for the bytes that the others are made of.
+        (FetchItem::Flags, _) | (_, None) => {}
     }
     Ok(())
 }

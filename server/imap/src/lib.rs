@@ -23,6 +23,7 @@ pub mod name;
 pub mod preview;
 pub mod response;
 pub mod rights;
+pub mod rows;
 pub mod search;
 pub mod session;
 pub mod set;

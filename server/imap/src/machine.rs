@@ -15,8 +15,9 @@ use crate::keys::Keys;
 use crate::metadata::Entry;
 use crate::name::MailboxName;
 use crate::rights::{Rights, RightsChange};
+use crate::rows::Rows;
 use crate::url::ImapUrl;
-use crate::view::{Changes, Row};
+use crate::view::Changes;
 
 /// What the driver is to do next.
 #[derive(Debug, PartialEq)]
@@ -396,8 +397,10 @@ pub struct Opened {
     pub uid_next: u32,
     /// The newest modification sequence.
     pub modseq: u64,
-    /// Its messages by ascending UID.
-    pub rows: Vec<Row>,
+    /// Messages with this UID or a higher one are the session's to see first (RFC 3501 2.3.2).
+    pub recent_from: u32,
+    /// Its messages.
+    pub rows: Rows,
 }
 
 /// A message's facts and as many of its bytes as were asked for.

@@ -15,8 +15,9 @@ use crate::facts;
 use crate::flags::{Keyword, SystemFlag};
 use crate::fuzzy::Fuzzy;
 use crate::machine::{Message, Need};
+use crate::rows::Row;
 use crate::set::{Ranges, SequenceSet};
-use crate::view::{Row, View};
+use crate::view::View;
 
 /// A search made ready for many messages.
 #[derive(Debug)]
@@ -87,6 +88,8 @@ pub struct Candidate<'a> {
     pub sequence: u32,
     /// Its row.
     pub row: &'a Row,
+    /// It is recent.
+    pub is_recent: bool,
     /// What was read of it, and how much that is.
     pub read: Option<(&'a Message, Need)>,
 }
@@ -151,7 +154,7 @@ impl Program {
             Self::Kept(uids) => uids.binary_search(&row.uid).is_ok(),
             Self::Flag(flag) => row.flags.has(*flag),
             Self::Keyword(keyword) => row.flags.has_keyword(keyword),
-            Self::Recent => row.recent,
+            Self::Recent => candidate.is_recent,
             Self::ModSeq(modseq) => row.modseq >= *modseq,
             Self::Internal(when, day) => {
                 let message = candidate.upto(Need::Facts)?;

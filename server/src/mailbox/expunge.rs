@@ -20,9 +20,10 @@ use grace_ipc::event::{EventKind, TraceId};
 use super::Mailboxes;
 use super::batch::Batch;
 use super::change::{count_flags, get_mailbox};
+use super::facts;
 use crate::store::accounts::Account;
 use crate::store::failure::Failure;
-use crate::store::messages::{MailboxRow, MessageRow, Origin, Vanished, flag};
+use crate::store::messages::{FactRow, MailboxRow, MessageRow, Origin, Vanished, flag};
 
 /// Rows looked at before other tasks have their turn: some milliseconds.
 const LOOKS_MAX: usize = 2_000;
@@ -246,6 +247,7 @@ impl Removal {
     fn take_everything(&mut self, tx: &mut WriteTx<'_>, all: &Everything) -> Result<(), Failure> {
         let id = self.mailbox.id;
         tx.delete_prefix::<MessageRow, _>(&(id,))?;
+        tx.delete_prefix::<FactRow, _>(&(id,))?;
         tx.delete_prefix::<Origin, _>(&(id,))?;
         tx.delete_prefix::<Vanished, _>(&(id,))?;
         let last = all.last_uid.max(self.mailbox.uid_next.saturating_sub(1));
@@ -267,6 +269,7 @@ impl Removal {
     ) -> Result<(), Failure> {
         let MessageRow { mailbox, uid, .. } = *message;
         tx.delete::<MessageRow>(&(mailbox, uid))?;
+        facts::forget(tx, mailbox, uid)?;
         if tx.get::<Origin>(&(mailbox, uid))?.is_some() {
             tx.delete::<Origin>(&(mailbox, uid))?;
         }

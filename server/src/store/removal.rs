@@ -3,11 +3,13 @@
 use gracedb::write::WriteTx;
 
 use super::failure::Failure;
-use super::messages::{MailboxRow, MessageRow, MetadataRow, Origin, Vanished};
+use super::messages::{FactRow, MailboxRow, MessageRow, MetadataRow, Origin, PictureRow, Vanished};
 
 /// Removes a mailbox with everything in it; it takes as long for one message as for a million.
 pub(crate) fn remove_mailbox(tx: &mut WriteTx<'_>, row: &MailboxRow) -> Result<(), Failure> {
     tx.delete_prefix::<MessageRow, _>(&(row.id,))?;
+    tx.delete_prefix::<FactRow, _>(&(row.id,))?;
+    tx.delete_prefix::<PictureRow, _>(&(row.id,))?;
     tx.delete_prefix::<Origin, _>(&(row.id,))?;
     tx.delete_prefix::<Vanished, _>(&(row.id,))?;
     tx.delete_prefix::<MetadataRow, _>(&(row.account, row.id))?;

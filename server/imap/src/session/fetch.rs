@@ -209,7 +209,7 @@ impl Session {
         let Some(sequence) = view.sequence_of(uid) else { return };
         let Some(row) = view.row(sequence) else { return };
         let becomes_seen = job.sets_seen && !row.flags.has(SystemFlag::Seen);
-        let mut row = row.clone();
+        let mut row = row;
         let mut items = job.items.as_slice();
         let with_flags: Vec<FetchItem>;
         if becomes_seen {
@@ -223,7 +223,8 @@ impl Session {
                 items = &with_flags;
             }
         }
-        let place = fetch::Place { sequence, uid_only: view.uid_only };
+        let (uid_only, is_recent) = (view.uid_only, view.is_recent(uid));
+        let place = fetch::Place { sequence, uid_only, is_recent };
         let written = fetch::response(&mut self.out, place, &row, items, message);
         job.unknown_encoding |= written.is_err();
     }

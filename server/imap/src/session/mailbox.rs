@@ -129,8 +129,8 @@ impl Session {
             Some(Answer::Opened(opened)) => opened,
             answer => return self.misanswered(&job.tag, answer),
         };
-        let Opened { mailbox_id, uid_validity, uid_next, modseq, rows } = opened;
-        let mut view = View::new(rows, modseq);
+        let Opened { mailbox_id, uid_validity, uid_next, modseq, recent_from, rows } = opened;
+        let mut view = View::new(rows, modseq, recent_from);
         self.enabled.shape(&mut view);
         let out = &mut self.out;
         let flags = view.flag_names();

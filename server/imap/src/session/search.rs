@@ -174,7 +174,7 @@ impl Session {
             (Asked::Peek, Some(Answer::Opened(opened))) => {
                 let now_s = self.now_s;
                 if let Some(multi) = &mut job.multi {
-                    let view = View::new(opened.rows, opened.modseq);
+                    let view = View::new(opened.rows, opened.modseq, opened.recent_from);
                     job.program = Program::new(&multi.key, &view, &[], now_s);
                     multi.view = Some(view);
                     if let Some((_, validity)) = &mut multi.present {
@@ -213,7 +213,8 @@ impl Session {
                 return self.search_ends(job);
             };
             let read = job.read.as_ref().map(|(message, need)| (message, *need));
-            let candidate = Candidate { sequence: job.sequence, row, read };
+            let is_recent = view.is_recent(row.uid);
+            let candidate = Candidate { sequence: job.sequence, row: &row, is_recent, read };
             let fits = job.program.fits(candidate).and_then(|fits| match fits {
                 true => job.program.relevancy(candidate).map(Some),
                 false => Ok(None),
@@ -457,7 +458,8 @@ impl Session {
 fn next_undecided(program: &Program, view: &View, from: u32) -> Vec<u32> {
     let rows = (from..).map_while(|sequence| Some((sequence, view.row(sequence)?)));
     let undecided = rows.filter(|(sequence, row)| {
-        program.fits(Candidate { sequence: *sequence, row, read: None }).is_err()
+        let is_recent = view.is_recent(row.uid);
+        program.fits(Candidate { sequence: *sequence, row, is_recent, read: None }).is_err()
     });
     undecided.take(FACTS_AT_ONCE).map(|(_, row)| row.uid).collect()
 }

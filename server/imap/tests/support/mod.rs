@@ -22,8 +22,9 @@ use grace_imap::machine::{
 use grace_imap::metadata::{ENTRIES_MAX, Entry};
 use grace_imap::name::MailboxName;
 use grace_imap::rights::Rights;
+use grace_imap::rows::Row;
 use grace_imap::session::{Session, Settings};
-use grace_imap::view::{Changes, Row};
+use grace_imap::view::Changes;
 use grace_mail::mime::Tree;
 
 /// A message in memory.
@@ -428,6 +429,7 @@ impl Client {
             uid_validity: mailbox.uid_validity,
             uid_next: mailbox.uid_next,
             modseq: mailbox.modseq,
+            recent_from: u32::MAX,
             rows: mailbox.mails.iter().map(|(uid, mail)| row(*uid, mail)).collect(),
         })
     }
@@ -496,6 +498,7 @@ impl Client {
                 Answer::Changes(Changes {
                     modseq: mailbox.modseq,
                     rows: mails.map(|(uid, mail)| row(*uid, mail)).collect(),
+                    recent_from: u32::MAX,
                     vanished: gone.map(|(_, uid)| *uid..=*uid).collect(),
                 })
             }
@@ -582,7 +585,7 @@ fn quota(root: String) -> Quota {
 }
 
 fn row(uid: u32, mail: &Mail) -> Row {
-    Row { uid, modseq: mail.modseq, flags: mail.flags.clone(), recent: false }
+    Row { uid, modseq: mail.modseq, flags: mail.flags.clone() }
 }
 
 /// What was not asked for is not there.
