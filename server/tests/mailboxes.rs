@@ -10,7 +10,7 @@ use gracedb::view::View as _;
 use tempfile::TempDir;
 use zeroize::Zeroizing;
 
-use grace_imap::facts::Facts;
+use grace_imap::facts::{Facts, header_end};
 use grace_ipc::event::{EventKind, TraceId};
 use grace_mail::address::{Charset, Mailbox as Address};
 
@@ -48,8 +48,9 @@ impl House {
     fn open_with(folder: TempDir, options: Options) -> Self {
         let db = Db::open(options, store::SCHEMA).expect("opens");
         let bus = Bus::new(100);
+        let limits = Limits { mailboxes_per_account_max: 100, ..Limits::default() };
         let directory = Directory::new(db.clone(), bus.clone(), &Limits::default());
-        let mailboxes = Mailboxes::new(db.clone(), bus, &Limits::default());
+        let mailboxes = Mailboxes::new(db.clone(), bus, &limits);
         Self { folder, db, directory, mailboxes }
     }
 
@@ -126,7 +127,8 @@ impl House {
             assert_eq!((known.uid, known.size), (row.uid, raw.len() as u64));
             assert_eq!(known.internal_date_s, row.internal_date_s);
             assert_eq!(known.shape, facts.shape);
-            assert_eq!(known.fields, facts.fields.unwrap_or(raw));
+            let header = raw[..header_end(&raw, 0).unwrap_or(raw.len())].to_vec();
+            assert_eq!(known.fields, facts.fields.unwrap_or(header));
         }
         let snapshot = self.db.snapshot();
         for fact in snapshot.prefix::<FactRow>(&(mailbox,)) {
@@ -568,7 +570,7 @@ async fn a_large_mailbox_is_opened_from_what_it_held_and_what_changed_since() {
         assert!(opened.messages.iter().eq(house.messages(inbox).iter().map(picture::row)));
         opened.mailbox.modseq
     };
-    assert_eq!(stored(&house), [], "nobody looked yet");
+    assert!(stored(&house).is_empty(), "nobody looked yet");
     let first = check(&house).await;
     house.flag(inbox, &[5], FlagVerb::Add, flag::SEEN).await;
     assert_eq!(stored(&house), [first; 4]);

@@ -6,6 +6,7 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -25,7 +26,8 @@ pub(crate) struct Daemon {
 
 impl Daemon {
     /// Starts one that listens as `listen` says, lines of that section, with `more` settings behind
-    /// a line of `[limits]`; returns when `port` is open and the domain is made.
+    /// a line of `[limits]`; returns when `port` and the admin's socket are open and the domain is
+    /// made.
     pub(crate) fn start(listen: &str, more: &str, port: u16) -> Result<Self, String> {
         let folder = Folder::new();
         let at = folder.path().to_string_lossy().into_owned();
@@ -65,7 +67,10 @@ impl Daemon {
 
     fn wait_open(&self, port: u16) -> Result<(), String> {
         let until = Instant::now() + log::PATIENCE;
-        while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
+        let admin = self.folder.path().join("admin.sock");
+        while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err()
+            || UnixStream::connect(&admin).is_err()
+        {
             if Instant::now() > until {
                 let said = fs::read_to_string(self.folder.path().join("log"));
                 return Err(format!("graced does not open: {}", said.unwrap_or_default()));

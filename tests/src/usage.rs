@@ -104,8 +104,8 @@ pub fn family_kib(id: u32) -> u64 {
     family(id).into_iter().map(kib).sum()
 }
 
-/// Waits until process `id` and all that it started use no processor any more, and returns what they
-/// have used, in milliseconds.
+/// Waits until process `id` and all that it started use no processor any more, and returns what
+/// they have used, in milliseconds.
 ///
 /// # Errors
 /// They do not rest within `patience`.

@@ -239,9 +239,13 @@ impl Rows {
 
     /// Takes rows with these UIDs out; says how many there were.
     pub fn remove(&mut self, uids: RangeInclusive<u32>) -> usize {
-        let before = self.count;
         let mut removed = 0;
-        for chunk in &mut self.chunks {
+        let ends = |chunk: &Arc<Chunk>| chunk.uids.last().is_some_and(|last| last < uids.start());
+        let first = self.chunks.partition_point(ends);
+        for chunk in self.chunks.get_mut(first..).unwrap_or_default() {
+            if chunk.uids.first().is_some_and(|first| first > uids.end()) {
+                break;
+            }
             let from = chunk.uids.partition_point(|uid| uid < uids.start());
             let to = chunk.uids.partition_point(|uid| uid <= uids.end());
             if from < to {
@@ -253,7 +257,7 @@ impl Rows {
             self.chunks.retain(|chunk| !chunk.uids.is_empty());
             self.count_again();
         }
-        before - self.count
+        removed
     }
 
     fn count_again(&mut self) {

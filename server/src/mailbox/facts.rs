@@ -153,20 +153,21 @@ impl<'a> Looking<'a> {
         let ends = uids.first().copied().zip(uids.last().copied());
         let ends = ends.filter(|(first, last)| {
             let places = last.checked_sub(*first).map_or(usize::MAX, |span| span as usize);
-            places / WALK_SPARSE_MAX <= uids.len()
+            places / WALK_SPARSE_MAX <= uids.len() && uids.is_sorted()
         });
-        let facts = |kind: FactKind| {
+        let facts = |kind: FactKind, is_wanted: bool| {
             let kind = kind as u8;
-            let rows = ends.map(|(first, last)| {
+            let rows = ends.filter(|_| is_wanted).map(|(first, last)| {
                 let keys = (mailbox, kind, first)..=(mailbox, kind, last);
                 snapshot.range::<FactRow>(keys).peekable()
             });
             Walk { rows }
         };
-        let messages = ends.map(|(first, last)| {
+        let fields = facts(FactKind::Fields, wanted.fields);
+        let shapes = facts(FactKind::Shape, wanted.shape);
+        let messages = ends.filter(|_| !wanted.fields && !wanted.shape).map(|(first, last)| {
             snapshot.range::<MessageRow>((mailbox, first)..=(mailbox, last)).peekable()
         });
-        let (fields, shapes) = (facts(FactKind::Fields), facts(FactKind::Shape));
         let messages = Walk { rows: messages };
         Self { snapshot, mailbox, wanted, messages, fields, shapes, made: Vec::new() }
     }
@@ -250,7 +251,7 @@ impl<'a> Looking<'a> {
             known.fields = facts.fields.clone().unwrap_or(block);
             facts
         };
-        if facts != Facts::default() {
+        if (fields && facts.fields.is_some()) || (shaped && facts.shape.is_some()) {
             self.made.push((message, facts));
         }
         Ok(())

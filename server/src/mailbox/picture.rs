@@ -66,9 +66,30 @@ pub(super) struct Pictures {
 
 #[derive(Debug, Default)]
 struct Kept {
-    by_mailbox: HashMap<u64, (Picture, u64)>,
+    by_mailbox: HashMap<u64, Entry>,
+    /// What they take.
+    bytes: usize,
     /// Grows with every use.
     turn: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    picture: Picture,
+    bytes: usize,
+    /// The turn of its last use.
+    used: u64,
+}
+
+/// Bytes of an entry beside its rows.
+const ENTRY_BYTES: usize = 256;
+
+impl Kept {
+    fn remove(&mut self, mailbox: u64) {
+        if let Some(entry) = self.by_mailbox.remove(&mailbox) {
+            self.bytes -= entry.bytes;
+        }
+    }
 }
 
 impl Pictures {
@@ -80,24 +101,36 @@ impl Pictures {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.turn += 1;
         let turn = kept.turn;
-        let (picture, used) = kept.by_mailbox.get_mut(&mailbox)?;
-        *used = turn;
-        Some(picture.clone())
+        let entry = kept.by_mailbox.get_mut(&mailbox)?;
+        entry.used = turn;
+        Some(entry.picture.clone())
     }
 
-    /// Keeps a picture; those that were not used for longest make room.
+    /// Keeps a picture; those that were not used for longest make room, some of them at once.
     fn put(&self, mailbox: u64, picture: Picture) {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = &mut *kept;
         kept.turn += 1;
-        let turn = kept.turn;
-        kept.by_mailbox.insert(mailbox, (picture, turn));
-        let bytes = |kept: &Kept| -> usize {
-            kept.by_mailbox.values().map(|(picture, _)| picture.rows.bytes() + 128).sum()
-        };
-        while bytes(&kept) > self.bytes_max {
-            let oldest = kept.by_mailbox.iter().min_by_key(|(_, (_, used))| *used);
-            let Some(oldest) = oldest.map(|(mailbox, _)| *mailbox) else { return };
-            kept.by_mailbox.remove(&oldest);
+        kept.remove(mailbox);
+        let bytes = picture.rows.bytes() + ENTRY_BYTES;
+        if bytes > self.bytes_max {
+            return;
+        }
+        kept.bytes += bytes;
+        kept.by_mailbox.insert(mailbox, Entry { picture, bytes, used: kept.turn });
+        if kept.bytes <= self.bytes_max {
+            return;
+        }
+        let mut oldest: Vec<(u64, u64)> =
+            kept.by_mailbox.iter().map(|(mailbox, entry)| (entry.used, *mailbox)).collect();
+        oldest.sort_unstable();
+        // The newest stays, whatever it takes.
+        oldest.pop();
+        for (_, mailbox) in oldest {
+            if kept.bytes <= self.bytes_max / 8 * 7 {
+                return;
+            }
+            kept.remove(mailbox);
         }
     }
 
@@ -232,7 +265,8 @@ fn store(db: &Db, mailbox: &MailboxRow, picture: &mut Picture) {
         Ok(_) => picture.unstored = Some(0),
         // The next one to look reads every row again.
         Err(error) => {
-            tracing::debug!(target: "grace", event = "PictureNotKept", mailbox = mailbox.id, %error);
+            let mailbox = mailbox.id;
+            tracing::debug!(target: "grace", event = "PictureNotKept", mailbox, %error);
         }
     }
 }
@@ -378,14 +412,15 @@ mod tests {
             rows: (1..=count).map(|uid| Row { uid, modseq: 1, flags: Flags::none() }).collect(),
             ..Picture::default()
         };
-        let pictures = Pictures::new(picture(1_000).rows.bytes() * 2 + 600);
-        pictures.put(1, picture(1_000));
-        pictures.put(2, picture(1_000));
+        let one = picture(1_000).rows.bytes() + ENTRY_BYTES;
+        let pictures = Pictures::new(one * 8);
+        (1..=8).for_each(|mailbox| pictures.put(mailbox, picture(1_000)));
         assert!(pictures.get(1).is_some());
-        pictures.put(3, picture(1_000));
-        assert!(pictures.get(1).is_some() && pictures.get(3).is_some());
-        assert!(pictures.get(2).is_none());
-        pictures.put(4, picture(100_000));
-        assert!(pictures.get(4).is_none());
+        pictures.put(9, picture(1_000));
+        let kept: Vec<u64> = (1..=9).filter(|one| pictures.get(*one).is_some()).collect();
+        assert_eq!(kept, [1, 4, 5, 6, 7, 8, 9]);
+        pictures.put(9, picture(100_000));
+        assert!(pictures.get(9).is_none(), "larger than all there is");
+        assert_eq!(pictures.kept.lock().unwrap().bytes, one * 6);
     }
 }

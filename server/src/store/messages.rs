@@ -129,8 +129,8 @@ pub struct FactRow {
     pub places: Vec<u32>,
 }
 
-/// What a large mailbox held at some time, so that whoever opens it reads what changed since and not
-/// every message's row. A part is some thousand messages.
+/// What a large mailbox held at some time, so that whoever opens it reads what changed since and
+/// not every message's row. A part is some thousand messages.
 #[derive(Debug, Clone, PartialEq, Eq, Table, Serialize, Deserialize)]
 #[table(id = 44, name = "picture")]
 pub struct PictureRow {

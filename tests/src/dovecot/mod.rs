@@ -1,7 +1,7 @@
 //! Debian's Dovecot in a folder of its own on a free loopback port: a mail store nobody here wrote.
 //!
 //! ```text
-//!   Dovecot::start() ─▶ folder/{dovecot.conf,mail,run,dovecot.log} ─▶ dovecot ─▶ imap-login, imap …
+//!   Dovecot::start() ─▶ folder/{dovecot.conf,mail,dovecot.log} ─▶ dovecot ─▶ imap-login, imap …
 //! ```
 //! Invariants: [`Dovecot::start`] returns when the port is open; nothing of the machine's own
 //! Dovecot is read or written; it ends when dropped, and with whoever started it.

@@ -125,9 +125,9 @@ impl Table {
         let memory = |kind| self.memory_kib.get(&(row, kind)).map_or(0, |kib| kib >> 10);
         let goal = row.goal();
         let met = if times >= goal { "met" } else { "**missed**" };
+        print!("| {} | {unit} ", row.name());
         println!(
-            "| {} | {unit} | {} | {} | {times:.2} | ≥ {goal:.1} | {met} | {:.2} | {:.2} | {} | {} |",
-            row.name(),
+            "| {} | {} | {times:.2} | ≥ {goal:.1} | {met} | {:.2} | {:.2} | {} | {} |",
             rate(Kind::Grace),
             rate(Kind::Dovecot),
             used(Kind::Grace),
