@@ -92,7 +92,7 @@ impl Services {
             authenticity: Authenticity::new(&config.authenticity, &config.hostname, &dns),
             directory: Directory::new(db.clone(), bus.clone(), &limits),
             guard: Guard::new(&config.door, &dns, db.clone(), &bus)?,
-            mailboxes: Mailboxes::new(db.clone(), bus.clone(), limits.mailboxes_per_account_max),
+            mailboxes: Mailboxes::new(db.clone(), bus.clone(), &limits),
             outgoing,
             router: Router::new(dns.validated(), &config, db.clone(), bus.clone())?,
             signing: Signing::new(db.clone(), bus, forgetful.clone()),

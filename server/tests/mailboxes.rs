@@ -10,6 +10,7 @@ use gracedb::view::View as _;
 use tempfile::TempDir;
 use zeroize::Zeroizing;
 
+use grace_imap::facts::{Facts, header_end};
 use grace_ipc::event::{EventKind, TraceId};
 use grace_mail::address::{Charset, Mailbox as Address};
 
@@ -20,10 +21,12 @@ use graced::mailbox::Mailboxes;
 use graced::mailbox::append::Birth;
 use graced::mailbox::change::{FlagChange, FlagMask, FlagVerb};
 use graced::mailbox::expunge::Expunged;
+use graced::mailbox::facts::Wanted;
+use graced::mailbox::picture;
 use graced::mailbox::read::{Changes, Opened};
 use graced::store::failure::Failure;
 use graced::store::logins::Scope;
-use graced::store::messages::{MailboxRow, MessageRow, Origin, flag};
+use graced::store::messages::{FactRow, MailboxRow, MessageRow, Origin, PictureRow, flag};
 use graced::store::{self, seed::INBOX};
 use graced::telemetry::bus::Bus;
 
@@ -45,8 +48,9 @@ impl House {
     fn open_with(folder: TempDir, options: Options) -> Self {
         let db = Db::open(options, store::SCHEMA).expect("opens");
         let bus = Bus::new(100);
+        let limits = Limits { mailboxes_per_account_max: 100, ..Limits::default() };
         let directory = Directory::new(db.clone(), bus.clone(), &Limits::default());
-        let mailboxes = Mailboxes::new(db.clone(), bus, 100);
+        let mailboxes = Mailboxes::new(db.clone(), bus, &limits);
         Self { folder, db, directory, mailboxes }
     }
 
@@ -96,9 +100,40 @@ impl House {
         self.mailboxes.find(person.id, INBOX).expect("reads").expect("there")
     }
 
-    async fn open_mailbox(&self, mailbox: u64) -> Opened<MessageRow> {
-        let whole = |_: &MailboxRow, message: &MessageRow| message.clone();
-        self.mailboxes.open(mailbox, false, whole).await.expect("opens")
+    /// A mailbox as sessions open it, which is what its rows say and what they say of each other.
+    async fn open_mailbox(&self, mailbox: u64) -> Opened {
+        let opened = self.mailboxes.open(mailbox, false).await.expect("opens");
+        let rows: Vec<MessageRow> = self.messages(mailbox);
+        assert!(opened.messages.iter().eq(rows.iter().map(picture::row)));
+        self.check_facts(mailbox, &rows);
+        opened
+    }
+
+    fn messages(&self, mailbox: u64) -> Vec<MessageRow> {
+        let snapshot = self.db.snapshot();
+        snapshot.prefix::<MessageRow>(&(mailbox,)).collect::<Result<_, _>>().expect("reads")
+    }
+
+    /// Facts of messages are what their bytes say, and there are none of others.
+    fn check_facts(&self, mailbox: u64, rows: &[MessageRow]) {
+        let uids: Vec<u32> = rows.iter().map(|row| row.uid).collect();
+        let wanted = Wanted { fields: true, shape: true };
+        let (looked_at, known) = self.mailboxes.facts(mailbox, &uids, wanted).expect("reads");
+        assert_eq!((looked_at, known.len()), (uids.len(), uids.len()));
+        for (row, known) in rows.iter().zip(&known) {
+            let (_, mut body) = self.mailboxes.message(mailbox, row.uid).expect("reads").expect("");
+            let raw = body.read_all(1 << 20).expect("reads");
+            let facts = Facts::of(&raw);
+            assert_eq!((known.uid, known.size), (row.uid, raw.len() as u64));
+            assert_eq!(known.internal_date_s, row.internal_date_s);
+            assert_eq!(known.shape, facts.shape);
+            let header = raw[..header_end(&raw, 0).unwrap_or(raw.len())].to_vec();
+            assert_eq!(known.fields, facts.fields.unwrap_or(header));
+        }
+        let snapshot = self.db.snapshot();
+        for fact in snapshot.prefix::<FactRow>(&(mailbox,)) {
+            assert!(uids.contains(&fact.expect("reads").uid), "a fact of no message");
+        }
     }
 
     fn changes_since(&self, mailbox: u64, modseq: u64) -> Changes<u32> {
@@ -109,13 +144,14 @@ impl House {
     async fn uids(&self, mailbox: u64) -> Vec<u32> {
         let opened = self.open_mailbox(mailbox).await;
         assert_eq!(opened.mailbox.messages as usize, opened.messages.len());
-        let unseen = opened.messages.iter().filter(|m| m.flags & flag::SEEN == 0).count();
+        let rows = self.messages(mailbox);
+        let unseen = rows.iter().filter(|m| m.flags & flag::SEEN == 0).count();
         assert_eq!(opened.mailbox.unseen as usize, unseen);
-        let deleted = opened.messages.iter().filter(|m| m.flags & flag::DELETED != 0).count();
+        let deleted = rows.iter().filter(|m| m.flags & flag::DELETED != 0).count();
         assert_eq!(opened.mailbox.deleted as usize, deleted);
-        let bytes: u64 = opened.messages.iter().map(MessageRow::size).sum();
+        let bytes: u64 = rows.iter().map(MessageRow::size).sum();
         assert_eq!(opened.mailbox.bytes, bytes);
-        opened.messages.iter().map(|m| m.uid).collect()
+        opened.messages.uids().collect()
     }
 
     async fn flag(&self, mailbox: u64, uids: &[u32], verb: FlagVerb, flags: u8) {
@@ -280,9 +316,8 @@ async fn a_mailbox_of_a_failed_database_can_be_read() {
     let refused = house.deliver_may_fail(&[ann], "lost").await;
     assert!(matches!(refused, Err(Failure::Store(_))), "{refused:?}");
     let inbox = house.inbox(ann);
-    let want = |_: &MailboxRow, message: &MessageRow| message.uid;
-    let opened = house.mailboxes.open(inbox.id, true, want).await.expect("is read");
-    assert_eq!(opened.messages, [uid]);
+    let opened = house.mailboxes.open(inbox.id, true).await.expect("is read");
+    assert_eq!(opened.messages.uids().collect::<Vec<_>>(), [uid]);
     assert_eq!(opened.mailbox.recent_from, inbox.recent_from, "nobody has claimed it");
 }
 
@@ -291,7 +326,7 @@ fn damage_that_readers_meet_is_told_once_for_each_place() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let db = Db::open(Options::new(folder.path()), store::SCHEMA).expect("opens");
     let bus = Bus::new(100);
-    let mailboxes = Mailboxes::new(db, bus.clone(), 100);
+    let mailboxes = Mailboxes::new(db, bus.clone(), &Limits::default());
     let at = |offset| {
         let (file, what) = ("0000000001.gj".to_owned(), "a wrong checksum".to_owned());
         StoreError::Corrupt { file, offset, what }
@@ -437,7 +472,8 @@ async fn a_copy_says_where_it_came_from_and_when() {
     let origin = |mailbox: u64, uid: u32| {
         let found = house.mailboxes.message(mailbox, uid).expect("reads");
         let (row, _) = found.expect("there");
-        let (saved_s, first) = house.mailboxes.origin(&row).expect("reads");
+        let origin = house.mailboxes.origin((mailbox, uid), row.internal_date_s);
+        let (saved_s, first) = origin.expect("reads");
         (saved_s > 1_000, row.internal_date_s, first.mailbox == inbox.id, first.uid)
     };
     let delivered = origin(inbox.id, 1);
@@ -479,4 +515,85 @@ async fn annotations_are_set_together_and_go_with_their_mailbox() {
     assert_eq!(values(0), []);
     let late = m.set_metadata(ann, 0, &[set("/private/a", Some("1"))]).await;
     assert!(matches!(late, Err(Failure::NoSuchMailbox)), "{late:?}");
+}
+
+#[tokio::test]
+async fn facts_that_are_not_there_are_made_when_they_are_asked_for() {
+    let (house, people) = House::with_people(&["ann"]).await;
+    let [ann] = people.as_slice() else { panic!("one person") };
+    let inbox = house.inbox(ann).id;
+    let text = "From: bob@example.org\r\nReceived: from x\r\nSubject: hi\r\n\r\nbody\r\n";
+    house.deliver(&[ann], text).await;
+    // Larger than what is still in memory when it ends.
+    house.deliver(&[ann], &format!("{text}{}", "a line of it\r\n".repeat(20_000))).await;
+    house.deliver(&[ann], "no field\r\nSubject: broken\r\n\r\nbody").await;
+    let facts = |kind: u8| {
+        let snapshot = house.db.snapshot();
+        let rows = snapshot.prefix::<FactRow>(&(inbox, kind));
+        rows.map(|row| row.expect("reads").uid).collect::<Vec<_>>()
+    };
+    assert_eq!((facts(1), facts(2)), (vec![1], vec![1, 3]));
+    // Those of an earlier program count no more.
+    let old = house.db.write(|tx| {
+        let row = tx.get::<FactRow>(&(inbox, 2, 1))?.expect("there");
+        let bytes = store::messages::Bytes(b"nonsense".to_vec());
+        tx.put(&FactRow { format: 0, bytes, ..row })
+    });
+    old.expect("written").await.expect("kept");
+    assert_eq!(house.uids(inbox).await, [1, 2, 3]);
+    // They are written by the way, and this waits for whatever was written before.
+    house.flag(inbox, &[1], FlagVerb::Add, flag::SEEN).await;
+    assert_eq!((facts(1), facts(2)), (vec![1, 2], vec![1, 2, 3]));
+    assert_eq!(house.uids(inbox).await, [1, 2, 3]);
+    house.flag(inbox, &[1, 2, 3], FlagVerb::Add, flag::DELETED).await;
+    house.mailboxes.expunge(NO_TRACE, inbox, None).await.expect("expunged");
+    assert_eq!((facts(1), facts(2)), (vec![], vec![]));
+}
+
+#[tokio::test]
+async fn a_large_mailbox_is_opened_from_what_it_held_and_what_changed_since() {
+    let (mut house, people) = House::with_people(&["ann"]).await;
+    let [ann] = people.as_slice() else { panic!("one person") };
+    let inbox = house.inbox(ann).id;
+    house.deliver(&[ann], "Subject: one of many\r\n\r\nhi").await;
+    let mut there = 1;
+    while there < 11_000 {
+        let uids: Vec<u32> = (1..=there).collect();
+        house.mailboxes.copy(inbox, &uids, inbox).await.expect("copied");
+        there *= 2;
+    }
+    let stored = |house: &House| {
+        let snapshot = house.db.snapshot();
+        let rows = snapshot.prefix::<PictureRow>(&(inbox,));
+        rows.map(|row| row.expect("reads").modseq).collect::<Vec<_>>()
+    };
+    let check = async |house: &House| {
+        let opened = house.mailboxes.open(inbox, false).await.expect("opens");
+        assert!(opened.messages.iter().eq(house.messages(inbox).iter().map(picture::row)));
+        opened.mailbox.modseq
+    };
+    assert!(stored(&house).is_empty(), "nobody looked yet");
+    let first = check(&house).await;
+    house.flag(inbox, &[5], FlagVerb::Add, flag::SEEN).await;
+    assert_eq!(stored(&house), [first; 4]);
+    house = house.reopen();
+    // Little changed: the stored one will do.
+    let some: Vec<u32> = (3_000..3_400).collect();
+    house.flag(inbox, &some, FlagVerb::Add, flag::DELETED).await;
+    house.mailboxes.expunge(NO_TRACE, inbox, None).await.expect("expunged");
+    house.deliver(&[ann], "Subject: a new one\r\n\r\nhi").await;
+    check(&house).await;
+    assert_eq!(stored(&house), [first; 4]);
+    // Much changed: it is stored anew, and what is in memory is kept up with.
+    for verb in [FlagVerb::Add, FlagVerb::Remove] {
+        let many: Vec<u32> = (4_000..6_500).collect();
+        house.flag(inbox, &many, verb, flag::FLAGGED).await;
+        check(&house).await;
+    }
+    house.flag(inbox, &[1], FlagVerb::Add, flag::SEEN).await;
+    let again = stored(&house);
+    assert!(again.iter().all(|modseq| *modseq > first) && again.len() == 4, "{again:?}");
+    house = house.reopen();
+    check(&house).await;
+    house.mailboxes.delete(NO_TRACE, ann.id, "INBOX").await.expect_err("INBOX stays");
 }

@@ -40,8 +40,9 @@ impl House {
         let db = Db::open(Options::new(folder.path()), store::SCHEMA).expect("opens");
         count_once(&db).expect("counted");
         let bus = Bus::new(100);
-        let directory = Directory::new(db.clone(), bus.clone(), &Limits::default());
-        let mailboxes = Mailboxes::new(db.clone(), bus.clone(), 100);
+        let limits = Limits { mailboxes_per_account_max: 100, ..Limits::default() };
+        let directory = Directory::new(db.clone(), bus.clone(), &limits);
+        let mailboxes = Mailboxes::new(db.clone(), bus.clone(), &limits);
         Self { folder, db, bus, directory, mailboxes }
     }
 

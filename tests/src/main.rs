@@ -9,21 +9,29 @@
 //!   grace-tests imap-stress [--seed S] [--sessions N] [--minutes M]
 //!   grace-tests smtp-kill [--messages N] [--kills N]
 //!   grace-tests smtp-load [--repetitions N] [--messages N]
+//!   grace-tests imap-load [--repetitions N] [--messages N] [--letters N] [--connections N,N…]
+//!                         [--only WORD] [--million]
 //! ```
 //! Not here: what they do ([`crash`], [`grace_tests::killed`], [`load`],
-//! [`grace_tests::powercut`], [`grace_tests::resync`], [`grace_tests::stress`]).
+//! [`imap_load`], [`grace_tests::powercut`], [`grace_tests::resync`], [`grace_tests::stress`]).
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "it says what it finds")]
 
 mod crash;
+#[cfg(unix)]
+mod daemon;
 #[cfg(target_os = "linux")]
 mod imap_idle;
+#[cfg(unix)]
+mod imap_load;
 mod imap_resync;
 mod imap_stress;
 #[cfg(unix)]
 mod kill;
 #[cfg(unix)]
 mod load;
+#[cfg(unix)]
+mod spread;
 
 use std::process::ExitCode;
 
@@ -41,6 +49,8 @@ const USAGES: &[&str] = &[
     kill::USAGE,
     #[cfg(unix)]
     load::USAGE,
+    #[cfg(unix)]
+    imap_load::USAGE,
 ];
 
 fn main() -> ExitCode {
@@ -70,6 +80,8 @@ fn run(arguments: &[String]) -> Result<(), String> {
         "smtp-kill" => kill::run(options),
         #[cfg(unix)]
         "smtp-load" => load::run(options),
+        #[cfg(unix)]
+        "imap-load" => imap_load::run(options),
         _ => None,
     };
     outcome.unwrap_or_else(|| Err(usage()))

@@ -38,6 +38,15 @@ pub fn repository() -> PathBuf {
     tests_folder().parent().expect("tests/ lies in the repository").to_path_buf()
 }
 
+/// A command for a server that ends with whoever started it, even if that one is killed: the kernel
+/// sends it the signal to stop.
+#[must_use]
+pub fn bound(program: impl AsRef<std::ffi::OsStr>) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "TERM", "--"]).arg(program);
+    command
+}
+
 /// Runs a tool to its end and returns what it said.
 ///
 /// # Panics

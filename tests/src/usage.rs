@@ -3,6 +3,7 @@
 //! Not here: what it did ([`crate::log`]).
 
 use std::fs;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// A look at one process.
@@ -109,6 +110,49 @@ pub fn family_kib(id: u32) -> u64 {
         field_kib(&rollup, "Pss:")
     };
     family(id).into_iter().map(kib).sum()
+}
+
+/// Waits until process `id` and all that it started use no processor any more, and returns what
+/// they have used, in milliseconds.
+///
+/// # Errors
+/// They do not rest within `patience`.
+pub fn rest(id: u32, patience: Duration) -> Result<u64, String> {
+    /// So long without work is rest.
+    const REST: Duration = Duration::from_millis(500);
+    let until = Instant::now() + patience;
+    let mut used_ms = family_processor_ms(id);
+    while Instant::now() < until {
+        // Resting is that time passes and nothing happens.
+        std::thread::sleep(REST);
+        let now_ms = family_processor_ms(id);
+        if now_ms <= used_ms + 10 {
+            return Ok(now_ms);
+        }
+        used_ms = now_ms;
+    }
+    Err(format!("process {id} does not rest within {patience:?}"))
+}
+
+/// The most memory process `id` and all that it started have while `work` is done, in KiB, and what
+/// `work` returned. Looking costs time: what is measured must not be measured meanwhile.
+pub fn peak_during<T>(id: u32, work: impl FnOnce() -> T) -> (T, u64) {
+    /// How often memory is looked at.
+    const LOOK_EVERY: Duration = Duration::from_millis(50);
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let looking = scope.spawn(|| {
+            let mut most = 0;
+            while !over.load(Ordering::Relaxed) {
+                most = family_kib(id).max(most);
+                std::thread::sleep(LOOK_EVERY);
+            }
+            most
+        });
+        let done = work();
+        over.store(true, Ordering::Relaxed);
+        (done, looking.join().unwrap_or_default())
+    })
 }
 
 /// What stands after the name in `/proc/<id>/stat`: the state, which is no number and 0 here, the

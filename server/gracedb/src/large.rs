@@ -148,6 +148,13 @@ impl LargeWriter {
         self.bytes == 0
     }
 
+    /// Every byte written so far, as long as none of them is on its way to the disk: a value of one
+    /// part, until it is finished.
+    #[must_use]
+    pub fn held(&self) -> Option<&[u8]> {
+        self.parts.is_empty().then_some(self.buffer.as_slice())
+    }
+
     /// Appends bytes. Waits when too many bytes are on their way to the disk.
     pub async fn write(&mut self, mut bytes: &[u8]) -> Result<(), Error> {
         while !bytes.is_empty() {

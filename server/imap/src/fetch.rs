@@ -1,7 +1,7 @@
 //! What FETCH answers for one message (RFC 9051 7.5.2).
 //!
-//! Invariants: asks for no more of a message than its items need; a message that is fetched raw and
-//! whole is never held here, it goes from the store to the client.
+//! Invariants: asks for no more of a message than its items need, and for nothing that rows tell; a
+//! message that is fetched raw and whole is never held here, it goes from the store to the client.
 //! Not here: which messages, `\Seen`, and the tagged answer (`session`).
 
 use std::borrow::Cow;
@@ -12,11 +12,12 @@ use grace_mail::transfer;
 
 use crate::command::{FetchItem, SectionSpelling};
 use crate::date::DateTime;
-use crate::machine::{Message, Need};
+use crate::facts::{self, Shape};
+use crate::machine::{Message, Need, Wanted};
 use crate::preview;
 use crate::response::Out;
+use crate::rows::Row;
 use crate::structure;
-use crate::view::Row;
 
 /// How much of a message these items need; `None`: the view knows it all.
 pub fn need(items: &[FetchItem]) -> Option<Need> {
@@ -40,6 +41,25 @@ fn item_need(item: &FetchItem) -> Option<Need> {
     }
 }
 
+/// What rows tell of all that these items need; `None`: it takes the message, or nothing at all.
+pub fn wanted(items: &[FetchItem]) -> Option<Wanted> {
+    need(items)?;
+    let mut wanted = Wanted::default();
+    for item in items {
+        match item {
+            FetchItem::Envelope | FetchItem::Body | FetchItem::BodyStructure => wanted.shape = true,
+            FetchItem::Section { section: Section { path, what: What::Fields(names) }, .. }
+                if path.is_empty() && names.iter().all(|name| facts::keeps(name)) =>
+            {
+                wanted.fields = true;
+            }
+            item if item_need(item) > Some(Need::Facts) => return None,
+            _ => {}
+        }
+    }
+    Some(wanted)
+}
+
 /// `BODY[]`: the message as it is.
 fn is_raw(section: &Section) -> bool {
     section.path.is_empty() && section.what == What::Whole
@@ -56,6 +76,8 @@ pub struct Place {
     pub sequence: u32,
     /// The client wants its UID instead (RFC 9586).
     pub uid_only: bool,
+    /// It is recent.
+    pub is_recent: bool,
 }
 
 /// Writes `* n FETCH (…)`. `message` holds what [`need`] asked for.
@@ -71,13 +93,22 @@ pub fn response(
 ) -> Result<(), UnknownEncoding> {
     let message = message.unwrap_or(&NOTHING);
     let tree = match need(items) {
-        Some(Need::Header | Need::Start | Need::Whole) => Some(Tree::parse(&message.bytes)),
+        // What the shape tells needs no parts.
+        Some(Need::Header | Need::Start | Need::Whole)
+            if message.shape.is_none() || items.iter().any(is_section) =>
+        {
+            Some(Tree::parse(&message.bytes))
+        }
         _ => None,
     };
     let mut known = Ok(());
     out.fetch_head(place.uid_only, place.sequence, row.uid);
-    for (place, item) in items.iter().enumerate() {
-        out.raw(if place == 0 { "" } else { " " });
+    for (number, item) in items.iter().enumerate() {
+        out.raw(if number == 0 { "" } else { " " });
+        if *item == FetchItem::Flags {
+            out.raw("FLAGS ").flags(&row.flags, place.is_recent);
+            continue;
+        }
         known = known.and(one_item(out, row, item, message, tree.as_ref()));
     }
     out.say(")");
@@ -86,8 +117,29 @@ pub fn response(
 
 const NO_DATE: DateTime = DateTime { time_s: 0, zone_min: 0 };
 
-static NOTHING: Message =
-    Message { date: NO_DATE, saved: NO_DATE, email_id: String::new(), size: 0, bytes: Vec::new() };
+static NOTHING: Message = Message {
+    date: NO_DATE,
+    saved: NO_DATE,
+    email_id: String::new(),
+    size: 0,
+    bytes: Vec::new(),
+    shape: None,
+};
+
+fn is_section(item: &FetchItem) -> bool {
+    matches!(item, FetchItem::Section { .. })
+}
+
+/// Writes an item that the shape tells; false: it is another one.
+fn by_shape(out: &mut Out, item: &FetchItem, shape: &Shape) -> bool {
+    match item {
+        FetchItem::Envelope => out.raw("ENVELOPE ").raw_bytes(&shape.envelope),
+        FetchItem::Body => out.raw("BODY ").raw_bytes(&shape.body()),
+        FetchItem::BodyStructure => out.raw("BODYSTRUCTURE ").raw_bytes(&shape.structure),
+        _ => return false,
+    };
+    true
+}
 
 fn one_item(
     out: &mut Out,
@@ -96,11 +148,11 @@ fn one_item(
     message: &Message,
     tree: Option<&Tree>,
 ) -> Result<(), UnknownEncoding> {
+    if message.shape.as_ref().is_some_and(|shape| by_shape(out, item, shape)) {
+        return Ok(());
+    }
     let raw = message.bytes.as_slice();
     match (item, tree) {
-        (FetchItem::Flags, _) => {
-            out.raw("FLAGS ").flags(&row.flags, row.recent);
-        }
         (FetchItem::Uid, _) => {
             out.raw("UID ").number(u64::from(row.uid));
         }
@@ -166,8 +218,8 @@ fn one_item(
             out.raw("BINARY.SIZE").raw(&path(part)).raw(" ").number(size as u64);
             bytes?;
         }
-        // `need` asks for the bytes that these items are made of.
-        (_, None) => {}
+        // Flags were written; `need` asks for the bytes that the others are made of.
+        (FetchItem::Flags, _) | (_, None) => {}
     }
     Ok(())
 }

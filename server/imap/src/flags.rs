@@ -134,6 +134,11 @@ impl Flags {
         flags
     }
 
+    /// The same from parts that flags were taken apart into before.
+    pub(crate) fn from_known(system: u8, keywords: Option<Vec<Keyword>>) -> Self {
+        Self { system, keywords: keywords.unwrap_or_default() }
+    }
+
     /// The system flags as bits.
     pub fn system_bits(&self) -> u8 {
         self.system

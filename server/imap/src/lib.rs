@@ -10,6 +10,7 @@
 pub mod command;
 pub mod cursor;
 pub mod date;
+pub mod facts;
 pub mod fetch;
 pub mod flags;
 pub mod framer;
@@ -22,6 +23,7 @@ pub mod name;
 pub mod preview;
 pub mod response;
 pub mod rights;
+pub mod rows;
 pub mod search;
 pub mod session;
 pub mod set;

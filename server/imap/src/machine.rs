@@ -9,13 +9,15 @@ use std::ops::RangeInclusive;
 
 use crate::command::{Secret, Source, SpecialUse};
 use crate::date::DateTime;
+use crate::facts::Shape;
 use crate::flags::{FlagOperation, Flags};
 use crate::keys::Keys;
 use crate::metadata::Entry;
 use crate::name::MailboxName;
 use crate::rights::{Rights, RightsChange};
+use crate::rows::Rows;
 use crate::url::ImapUrl;
-use crate::view::{Changes, Row};
+use crate::view::Changes;
 
 /// What the driver is to do next.
 #[derive(Debug, PartialEq)]
@@ -166,6 +168,16 @@ pub enum Request {
         /// Also where it came from: `saved` and `email_id` of the answer.
         origin: bool,
     },
+    /// What rows tell of messages of the selected mailbox, of as many as one answer takes, at least
+    /// one. Messages.
+    Facts {
+        /// Of these, ascending; at most [`FACTS_AT_ONCE`].
+        uids: Vec<u32>,
+        /// What.
+        wanted: Wanted,
+        /// Also where they came from.
+        origin: bool,
+    },
     /// Look into a mailbox without selecting it. Opened.
     Peek(MailboxName),
     /// The same of the mailbox last looked into, but for [`Need::Held`]. Message.
@@ -246,6 +258,20 @@ pub enum Need {
     Whole,
 }
 
+/// Messages that rows are asked about at once: some hundred kilobytes, and others have their turn
+/// in between.
+pub const FACTS_AT_ONCE: usize = 250;
+
+/// What rows are to tell of a message, beside date and size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Wanted {
+    /// The header fields of [`crate::facts::FIELDS`]: `bytes` of the answer is a header block that
+    /// holds them all.
+    pub fields: bool,
+    /// `shape` of the answer, whole.
+    pub shape: bool,
+}
+
 /// So much of a message is enough for what is made of its beginning: the text of nearly every
 /// letter begins within, even behind a picture or two.
 pub const START_BYTES: usize = 256 * 1024;
@@ -287,6 +313,13 @@ pub enum Answer {
     Vanished(Vec<RangeInclusive<u32>>),
     /// To [`Request::Read`]; `None`: the message is gone.
     Message(Option<Message>),
+    /// To [`Request::Facts`].
+    Messages {
+        /// So many of the UIDs that were asked were looked at.
+        looked_at: usize,
+        /// Those of them that are there, ascending.
+        messages: Vec<(u32, Message)>,
+    },
     /// To [`Request::Keys`], in the order asked; those that are gone are left out.
     Keys(Vec<Keys>),
     /// To [`Request::Flags`]: messages that were left alone because they changed meanwhile.
@@ -421,8 +454,10 @@ pub struct Opened {
     pub modseq: u64,
     /// What this one may do with it.
     pub rights: Rights,
-    /// Its messages by ascending UID.
-    pub rows: Vec<Row>,
+    /// Messages with this UID or a higher one are the session's to see first (RFC 3501 2.3.2).
+    pub recent_from: u32,
+    /// Its messages.
+    pub rows: Rows,
 }
 
 /// A message's facts and as many of its bytes as were asked for.
@@ -438,4 +473,6 @@ pub struct Message {
     pub size: u64,
     /// Nothing, the header, the beginning, or everything.
     pub bytes: Vec<u8>,
+    /// ENVELOPE and BODYSTRUCTURE, if they were asked for.
+    pub shape: Option<Shape>,
 }

@@ -216,6 +216,16 @@ impl Out {
         (!bytes.is_empty()).then_some(Piece::Bytes(bytes))
     }
 
+    /// Where the next byte goes, as long as no piece of a message was among them.
+    pub(crate) fn place(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Takes the bytes that wait behind the last whole piece.
+    pub(crate) fn take_bytes(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.bytes)
+    }
+
     /// Bytes of a message, as they are.
     pub fn message(&mut self, uid: u32, start: u64, length: u64) -> &mut Self {
         let bytes = std::mem::take(&mut self.bytes);

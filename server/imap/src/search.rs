@@ -11,11 +11,13 @@ use grace_mail::text::{self, Needle};
 
 use crate::command::{SearchKey, When};
 use crate::date::Day;
+use crate::facts;
 use crate::flags::{Keyword, SystemFlag};
 use crate::fuzzy::Fuzzy;
 use crate::machine::{Message, Need};
+use crate::rows::Row;
 use crate::set::{Ranges, SequenceSet};
-use crate::view::{Row, View};
+use crate::view::View;
 
 /// A search made ready for many messages.
 #[derive(Debug)]
@@ -86,6 +88,8 @@ pub struct Candidate<'a> {
     pub sequence: u32,
     /// Its row.
     pub row: &'a Row,
+    /// It is recent.
+    pub is_recent: bool,
     /// What was read of it, and how much that is.
     pub read: Option<(&'a Message, Need)>,
 }
@@ -150,7 +154,7 @@ impl Program {
             Self::Kept(uids) => uids.binary_search(&row.uid).is_ok(),
             Self::Flag(flag) => row.flags.has(*flag),
             Self::Keyword(keyword) => row.flags.has_keyword(keyword),
-            Self::Recent => row.recent,
+            Self::Recent => candidate.is_recent,
             Self::ModSeq(modseq) => row.modseq >= *modseq,
             Self::Internal(when, day) => {
                 let message = candidate.upto(Need::Facts)?;
@@ -193,6 +197,29 @@ impl Program {
 }
 
 impl Program {
+    /// Whether rows tell what is needed: of the header they keep some fields.
+    pub fn is_told_by_rows(&self, need: Need) -> bool {
+        need <= Need::Header && self.every_field(&facts::keeps)
+    }
+
+    /// Whether header fields are looked at.
+    pub fn reads_fields(&self) -> bool {
+        !self.every_field(&|_| false)
+    }
+
+    /// Whether `holds` is true of the name of every header field that is looked at.
+    fn every_field(&self, holds: &dyn Fn(&[u8]) -> bool) -> bool {
+        match self {
+            Self::Sent(..) => holds(b"Date"),
+            Self::Header(name, _) | Self::Fuzzy(Within::Fields(name), _) => holds(name.as_bytes()),
+            Self::Not(program) => program.every_field(holds),
+            Self::Any(programs) | Self::All(programs) => {
+                programs.iter().all(|program| program.every_field(holds))
+            }
+            _ => true,
+        }
+    }
+
     /// How well a message fits that fits: 1 to 100, the mean over what was looked for with FUZZY
     /// and found (RFC 6203 4).
     ///

@@ -2,7 +2,9 @@
 //!
 //! Invariants: every message has an answer, however broken it is; the recursion is bounded by
 //! `grace_mail::mime::DEPTH_MAX`.
-//! Not here: reading MIME (`grace-mail`).
+//! Not here: reading MIME (`grace-mail`), keeping what was written (`facts`).
+
+use std::ops::Range;
 
 use grace_mail::envelope::Envelope;
 use grace_mail::header;
@@ -57,23 +59,26 @@ fn addresses(out: &mut Out, list: &[Address]) {
     out.raw(")");
 }
 
-/// Writes BODY, or with `extended` BODYSTRUCTURE. `raw` is the message `tree` was made of.
-pub fn body(out: &mut Out, raw: &[u8], tree: &Tree, extended: bool) {
-    part_body(out, raw, tree, tree.root(), extended);
+/// Writes BODY, or with `extended` BODYSTRUCTURE. `raw` is the message `tree` was made of. Returns
+/// where extension data stands in what was written, which is all that makes the two differ.
+pub fn body(out: &mut Out, raw: &[u8], tree: &Tree, extended: bool) -> Vec<Range<usize>> {
+    let (start, mut extensions) = (out.place(), Vec::new());
+    part_body(out, raw, tree, tree.root(), extended.then_some((start, &mut extensions)));
+    extensions
 }
 
-fn part_body(out: &mut Out, raw: &[u8], tree: &Tree, part: &Part, extended: bool) {
+/// Where the structure starts, and the places of extension data in it; `None`: it is left out.
+type Extensions<'a> = Option<(usize, &'a mut Vec<Range<usize>>)>;
+
+fn part_body(out: &mut Out, raw: &[u8], tree: &Tree, part: &Part, mut extensions: Extensions<'_>) {
     out.raw("(");
     if part.kind == Kind::Multipart {
         for child in tree.children(part) {
-            part_body(out, raw, tree, child, extended);
+            let inner = extensions.as_mut().map(|(start, places)| (*start, &mut **places));
+            part_body(out, raw, tree, child, inner);
         }
         out.raw(" ").string(&upper(&part.media.subtype));
-        if extended {
-            out.raw(" ");
-            params(out, &part.media.params);
-            extension(out, part);
-        }
+        extension(out, part, extensions);
         out.raw(")");
         return;
     }
@@ -89,21 +94,27 @@ fn part_body(out: &mut Out, raw: &[u8], tree: &Tree, part: &Part, extended: bool
         out.raw(" ");
         envelope(out, raw.get(inner.header.clone()).unwrap_or_default());
         out.raw(" ");
-        part_body(out, raw, tree, inner, extended);
+        let again = extensions.as_mut().map(|(start, places)| (*start, &mut **places));
+        part_body(out, raw, tree, inner, again);
         out.raw(" ").number(part.lines as u64);
     } else if media.is_kind(b"text") {
         out.raw(" ").number(part.lines as u64);
     }
-    if extended {
-        out.raw(" ").nstring(media.md5.as_deref());
-        extension(out, part);
-    }
+    extension(out, part, extensions);
     out.raw(")");
 }
 
-/// Disposition, language and location, which end every BODYSTRUCTURE.
-fn extension(out: &mut Out, part: &Part) {
-    let media = &part.media;
+/// What ends every BODYSTRUCTURE: parameters of a multipart or the digest of another part,
+/// disposition, language and location.
+fn extension(out: &mut Out, part: &Part, extensions: Extensions<'_>) {
+    let Some((start, places)) = extensions else { return };
+    let (media, from) = (&part.media, out.place());
+    out.raw(" ");
+    if part.kind == Kind::Multipart {
+        params(out, &media.params);
+    } else {
+        out.nstring(media.md5.as_deref());
+    }
     out.raw(" ");
     match &media.disposition {
         Some(Disposition { kind, params: list }) => {
@@ -129,6 +140,7 @@ fn extension(out: &mut Out, part: &Part) {
         }
     }
     out.raw(" ").nstring(media.location.as_deref());
+    places.push(from - start..out.place() - start);
 }
 
 fn params(out: &mut Out, params: &[Param]) {

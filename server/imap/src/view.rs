@@ -15,20 +15,8 @@ use std::ops::RangeInclusive;
 use crate::flags::{Flags, Keyword, SystemFlag};
 use crate::response::Out;
 use crate::rights::Rights;
+use crate::rows::{Row, Rows};
 use crate::set::{Ranges, SequenceSet};
-
-/// A message as a session sees it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Row {
-    /// Its UID.
-    pub uid: u32,
-    /// The modification sequence of its last change.
-    pub modseq: u64,
-    /// Its flags.
-    pub flags: Flags,
-    /// This session is the first to see it (RFC 3501 2.3.2).
-    pub recent: bool,
-}
 
 /// What the store knows that the view does not.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -37,6 +25,8 @@ pub struct Changes {
     pub modseq: u64,
     /// New and changed messages, in any order.
     pub rows: Vec<Row>,
+    /// New ones with this UID or a higher one are seen by no other session first (RFC 3501 2.3.2).
+    pub recent_from: u32,
     /// UIDs that are gone, in any order; unknown ones are passed over.
     pub vanished: Vec<RangeInclusive<u32>>,
     /// What this one may do with the mailbox from now on, if that has changed.
@@ -55,7 +45,10 @@ pub enum Allowed {
 /// The picture.
 #[derive(Debug, Clone, Default)]
 pub struct View {
-    rows: Vec<Row>,
+    rows: Rows,
+    /// UIDs that this session is the first to see (RFC 3501 2.3.2), as first and last of each run,
+    /// ascending; those that went stay in their run.
+    recent: Vec<(u32, u32)>,
     /// UIDs whose EXPUNGE is owed.
     gone: BTreeSet<u32>,
     /// UIDs whose flags are owed.
@@ -83,13 +76,17 @@ pub struct View {
 }
 
 impl View {
-    /// A mailbox just selected; `rows` sorted by UID.
-    pub fn new(rows: Vec<Row>, modseq: u64) -> Self {
-        let keywords: BTreeSet<Keyword> =
-            rows.iter().flat_map(|row| row.flags.keywords()).cloned().collect();
+    /// A mailbox just selected; messages from `recent_from` on are this session's to see first.
+    pub fn new(rows: Rows, modseq: u64, recent_from: u32) -> Self {
+        let (keywords, told_count) = (rows.keywords(), rows.len());
+        let last = rows.last().map_or(0, |row| row.uid);
         Self {
-            told_count: rows.len(),
+            told_count,
             told_keywords: keywords.len(),
+            recent: Some((recent_from, last))
+                .filter(|(first, last)| first <= last)
+                .into_iter()
+                .collect(),
             rows,
             modseq,
             told_modseq: modseq,
@@ -109,19 +106,18 @@ impl View {
     }
 
     /// Every message, in the order of its number.
-    pub fn rows(&self) -> &[Row] {
+    pub fn rows(&self) -> &Rows {
         &self.rows
     }
 
     /// The message with this sequence number.
-    pub fn row(&self, sequence: u32) -> Option<&Row> {
+    pub fn row(&self, sequence: u32) -> Option<Row> {
         self.rows.get(usize::try_from(sequence).ok()?.checked_sub(1)?)
     }
 
     /// The sequence number of a UID.
     pub fn sequence_of(&self, uid: u32) -> Option<u32> {
-        let place = self.rows.binary_search_by_key(&uid, |row| row.uid).ok()?;
-        u32::try_from(place + 1).ok()
+        u32::try_from(self.rows.find(uid).ok()? + 1).ok()
     }
 
     /// How many messages there are.
@@ -131,17 +127,26 @@ impl View {
 
     /// The largest UID, 0 for an empty mailbox.
     pub fn last_uid(&self) -> u32 {
-        self.rows.last().map_or(0, |row| row.uid)
+        self.rows.last_uid().unwrap_or(0)
+    }
+
+    /// Whether a message is recent.
+    pub fn is_recent(&self, uid: u32) -> bool {
+        let run = self.recent.partition_point(|(_, last)| *last < uid);
+        self.recent.get(run).is_some_and(|(first, _)| *first <= uid)
     }
 
     /// How many messages are recent.
     pub fn recent_count(&self) -> usize {
-        self.rows.iter().filter(|row| row.recent).count()
+        let run = |(first, last): &(u32, u32)| {
+            self.rows.below(last.saturating_add(1)).saturating_sub(self.rows.below(*first))
+        };
+        self.recent.iter().map(run).sum()
     }
 
     /// Sequence number of the first message without `\Seen`.
     pub fn first_unseen(&self) -> Option<u32> {
-        let place = self.rows.iter().position(|row| !row.flags.has(SystemFlag::Seen))?;
+        let place = self.rows.first_without(SystemFlag::Seen)?;
         u32::try_from(place + 1).ok()
     }
 
@@ -181,8 +186,11 @@ impl View {
             let (first, last) = match uid {
                 false => (first, last.min(self.count())),
                 true => {
-                    let before = self.rows.partition_point(|row| row.uid < first);
-                    let until = self.rows.partition_point(|row| row.uid <= last);
+                    let before = self.rows.below(first);
+                    let until = match self.rows.find(last) {
+                        Ok(place) => place + 1,
+                        Err(place) => place,
+                    };
                     let number = |place: usize| u32::try_from(place).unwrap_or(u32::MAX);
                     (number(before + 1), number(until))
                 }
@@ -195,11 +203,11 @@ impl View {
     /// The client will believe these flags without being told, for it asked for them in silence, or
     /// the answer under way says them.
     pub fn believe(&mut self, uid: u32, flags: Flags) {
-        if let Ok(place) = self.rows.binary_search_by_key(&uid, |row| row.uid)
-            && let Some(row) = self.rows.get_mut(place)
+        if let Ok(place) = self.rows.find(uid)
+            && let Some(row) = self.rows.get(place)
         {
             self.keywords.extend(flags.keywords().iter().cloned());
-            row.flags = flags;
+            self.rows.replace(place, &Row { flags, ..row });
         }
     }
 
@@ -213,27 +221,29 @@ impl View {
         changes.rows.sort_unstable_by_key(|row| row.uid);
         for row in changes.rows {
             self.keywords.extend(row.flags.keywords().iter().cloned());
-            match self.rows.binary_search_by_key(&row.uid, |row| row.uid) {
+            match self.rows.find(row.uid) {
                 Ok(place) => {
-                    let Some(known) = self.rows.get_mut(place) else { continue };
+                    let Some(known) = self.rows.get(place) else { continue };
                     let news =
                         known.flags != row.flags || (self.condstore && known.modseq != row.modseq);
                     if news && !self.hides_flags {
                         self.dirty.insert(row.uid);
                     }
-                    known.flags = row.flags;
-                    known.modseq = row.modseq;
+                    self.rows.replace(place, &row);
                 }
                 // Only what is above every known UID can be new; anything else was expunged here.
                 Err(place) if place == self.rows.len() && !self.hides_messages => {
-                    self.rows.push(row);
+                    if row.uid >= changes.recent_from {
+                        self.is_first_to_see(row.uid);
+                    }
+                    self.rows.push(&row);
                 }
                 Err(_) => {}
             }
         }
         for gone in changes.vanished {
-            let first = self.rows.partition_point(|row| row.uid < *gone.start());
-            let known = self.rows.get(first..).unwrap_or_default().iter().map(|row| row.uid);
+            let places = self.rows.below(*gone.start())..;
+            let known = places.map_while(|place| self.rows.uid(place));
             self.gone.extend(known.take_while(|uid| uid <= gone.end()));
         }
         if !self.hides_messages {
@@ -244,8 +254,17 @@ impl View {
 
     /// Messages that the next `announce` tells of for the first time.
     pub fn untold(&self) -> Vec<u32> {
-        let news = self.rows.get(self.told_count..).unwrap_or_default();
-        news.iter().map(|row| row.uid).collect()
+        self.rows.iter_from(self.told_count).map(|row| row.uid).collect()
+    }
+
+    /// Notes a UID above all others as recent.
+    fn is_first_to_see(&mut self, uid: u32) {
+        let before = self.last_uid();
+        match self.recent.last_mut() {
+            // Nothing is in between.
+            Some((_, last)) if *last >= before => *last = uid,
+            _ => self.recent.push((uid, uid)),
+        }
     }
 
     /// UIDs whose EXPUNGE is owed.
@@ -269,11 +288,11 @@ impl View {
             out.say(&format!("* FLAGS ({})", self.flag_names()));
         }
         if self.rows.len() > self.told_count {
-            let news = self.rows.get(self.told_count..).unwrap_or_default();
-            recent_changed |= news.iter().any(|row| row.recent);
-            // What is new is fetched by the client; its flags need no announcement.
-            for row in news {
-                self.dirty.remove(&row.uid);
+            for place in self.told_count..self.rows.len() {
+                let Some(uid) = self.rows.uid(place) else { continue };
+                recent_changed |= self.is_recent(uid);
+                // What is new is fetched by the client; its flags need no announcement.
+                self.dirty.remove(&uid);
             }
             self.told_count = self.rows.len();
             out.say(&format!("* {} EXISTS", self.rows.len()));
@@ -297,7 +316,7 @@ impl View {
         if !self.uid_only {
             out.raw("UID ").number(u64::from(uid)).raw(" ");
         }
-        out.raw("FLAGS ").flags(&row.flags, row.recent);
+        out.raw("FLAGS ").flags(&row.flags, self.is_recent(uid));
         if self.condstore {
             out.raw(" MODSEQ (").number(row.modseq).raw(")");
         }
@@ -306,7 +325,7 @@ impl View {
 
     /// Those of some UIDs that are in the picture no more and that the client may believe in.
     pub fn missing(&self, uids: &Ranges) -> Ranges {
-        let known: Vec<u32> = self.rows.iter().map(|row| row.uid).collect();
+        let known: Vec<u32> = self.rows.uids().collect();
         uids.without(&known)
     }
 
@@ -316,11 +335,12 @@ impl View {
         let gone = std::mem::take(&mut self.gone);
         let mut recent_went = false;
         let mut told_went = Vec::new();
-        for (place, row) in self.rows.iter().enumerate().rev() {
+        for uid in gone.iter().rev().copied() {
             // A message that came and went between two announcements was never told of.
-            if gone.contains(&row.uid) && place < self.told_count {
-                told_went.push(row.uid);
-                recent_went |= row.recent;
+            let place = self.rows.find(uid).ok().filter(|place| *place < self.told_count);
+            if let Some(place) = place {
+                told_went.push(uid);
+                recent_went |= self.is_recent(uid);
                 if !self.says_vanished && !self.uid_only {
                     out.say(&format!("* {} EXPUNGE", place + 1));
                 }
@@ -330,7 +350,9 @@ impl View {
             out.vanished("", &Ranges::of(told_went.iter().map(|uid| *uid..=*uid)));
         }
         self.told_count -= told_went.len();
-        self.rows.retain(|row| !gone.contains(&row.uid));
+        for (first, last) in Ranges::of(gone.iter().map(|uid| *uid..=*uid)).iter() {
+            self.rows.remove(first..=last);
+        }
         self.dirty.retain(|uid| !gone.contains(uid));
         recent_went
     }

@@ -20,7 +20,9 @@ use grace_imap::command::{Secret, Source};
 use grace_imap::date::DateTime;
 use grace_imap::flags::{FlagOperation, Flags};
 use grace_imap::keys::Keys;
-use grace_imap::machine::{Answer, Figures, Listed, Message, Need, Request, START_BYTES, Why};
+use grace_imap::machine::{
+    Answer, Figures, Listed, Message, Need, Request, START_BYTES, Wanted, Why,
+};
 use grace_imap::metadata::Entry;
 use grace_imap::name::MailboxName;
 use grace_imap::rights::{Rights, RightsChange};
@@ -36,15 +38,13 @@ use crate::directory::guest::{Guest, Verdict};
 use crate::directory::tickets::{Ticket, revoked};
 use crate::mailbox::append::{Birth, Upload, Uploaded};
 use crate::mailbox::change::{FlagChange, FlagMask, Target};
-use crate::mailbox::metadata;
+use crate::mailbox::facts::{self, read_header};
 use crate::mailbox::rights::{Known, Who};
+use crate::mailbox::{metadata, picture};
 use crate::net::sessions::Live;
 use crate::services::Services;
 use crate::store::failure::Failure;
 use crate::store::messages::MailboxRow;
-
-/// So many bytes of a header are read at first; nearly all headers fit.
-const HEADER_BYTES: usize = 16 * 1024;
 
 /// The desk of one session.
 pub(super) struct Desk {
@@ -196,6 +196,7 @@ impl Desk {
             }
             Request::Peek(mailbox) => self.peek(&mailbox).await,
             Request::ReadPeeked { uid, need, origin } => self.read(self.peeked, uid, need, origin),
+            Request::Facts { uids, wanted, origin } => self.facts(&uids, wanted, origin),
             Request::Keys { uids, need } => self.keys(&uids, need),
             Request::Changes { since } => self.changes(since),
             Request::Vanished { since } => self.vanished(since),
@@ -501,7 +502,7 @@ impl Desk {
         let watch_rights = mailboxes.watch_rights(mailbox);
         let known = self.permitted(name, "r")?;
         let claims = !read_only && known.rights.has_any("swite");
-        let opened = mailboxes.open(mailbox, claims, translate::row).await?;
+        let opened = mailboxes.open(mailbox, claims).await?;
         self.selected = Some(May::new(&known, watch_rights));
         self.live.selected(&opened.mailbox.name);
         self.watch = Some(watch);
@@ -521,7 +522,10 @@ impl Desk {
         if let Some(watch) = &mut self.watch {
             watch.take();
         }
-        let changes = self.services.mailboxes.changes_since(mailbox, since, translate::row)?;
+        let changes = self
+            .services
+            .mailboxes
+            .changes_since(mailbox, since, |_, message| picture::row(message))?;
         Ok(Answer::Changes(translate::changes(changes, rights)))
     }
 
@@ -533,7 +537,7 @@ impl Desk {
 
     async fn peek(&mut self, name: &MailboxName) -> Served {
         let Known { mailbox, rights } = self.permitted(name, "r")?;
-        let opened = self.services.mailboxes.open(mailbox.id, false, translate::row).await?;
+        let opened = self.services.mailboxes.open(mailbox.id, false).await?;
         self.peeked = Some(mailbox.id);
         Ok(Answer::Opened(translate::opened(opened, rights)))
     }
@@ -545,11 +549,10 @@ impl Desk {
         };
         let date = translate::date(&row);
         let (size, bytes) = (row.size(), Vec::new());
-        let mut message = Message { date, saved: date, email_id: String::new(), size, bytes };
+        let email_id = String::new();
+        let mut message = Message { date, saved: date, email_id, size, bytes, shape: None };
         if origin {
-            let (saved_s, first) = self.services.mailboxes.origin(&row)?;
-            message.saved = DateTime { time_s: saved_s, zone_min: 0 };
-            message.email_id = translate::email_id(&first);
+            self.add_origin(&mut message, (mailbox, uid))?;
         }
         if need > Need::Facts {
             message.bytes = match need {
@@ -566,17 +569,40 @@ impl Desk {
         Ok(Answer::Message(Some(message)))
     }
 
+    /// Adds where a message came from.
+    fn add_origin(&self, message: &mut Message, place: (u64, u32)) -> Result<(), Failure> {
+        let (saved_s, first) = self.services.mailboxes.origin(place, message.date.time_s)?;
+        message.saved = DateTime { time_s: saved_s, zone_min: 0 };
+        message.email_id = translate::email_id(&first);
+        Ok(())
+    }
+
+    fn facts(&mut self, uids: &[u32], wanted: Wanted, origin: bool) -> Served {
+        let (mailbox, _) = self.selected()?;
+        let wanted = facts::Wanted { fields: wanted.fields, shape: wanted.shape };
+        let (looked_at, known) = self.services.mailboxes.facts(mailbox, uids, wanted)?;
+        let mut messages = Vec::with_capacity(known.len());
+        for one in known {
+            let uid = one.uid;
+            let mut message = translate::known(one);
+            if origin {
+                self.add_origin(&mut message, (mailbox, uid))?;
+            }
+            messages.push((uid, message));
+        }
+        Ok(Answer::Messages { looked_at, messages })
+    }
+
     fn keys(&mut self, uids: &[u32], need: Need) -> Served {
         let (mailbox, _) = self.selected()?;
-        let mut all = Vec::with_capacity(uids.len());
-        for &uid in uids {
-            let found = self.services.mailboxes.message(mailbox, uid)?;
-            let Some((row, mut reader)) = found else { continue };
-            let header = match need {
-                Need::Facts => Vec::new(),
-                _ => read_header(&mut reader)?,
-            };
-            all.push(Keys::of(uid, row.internal_date_s, row.size(), &header));
+        let wanted = facts::Wanted { fields: need > Need::Facts, shape: false };
+        let (mut rest, mut all) = (uids, Vec::with_capacity(uids.len()));
+        while !rest.is_empty() {
+            let (looked_at, known) = self.services.mailboxes.facts(mailbox, rest, wanted)?;
+            let keys =
+                |one: facts::Known| Keys::of(one.uid, one.internal_date_s, one.size, &one.fields);
+            all.extend(known.into_iter().map(keys));
+            rest = rest.get(looked_at.max(1)..).unwrap_or_default();
         }
         Ok(Answer::Keys(all))
     }
@@ -705,27 +731,6 @@ impl Desk {
 /// The machine begins a message before it sends or ends one.
 const NO_MESSAGE: Failure = Failure::NotAllowed("there is no message");
 
-/// Everything up to and with the first empty line.
-fn read_header(reader: &mut LargeReader) -> Result<Vec<u8>, Failure> {
-    let mut header: Vec<u8> = Vec::new();
-    let mut searched = 0;
-    loop {
-        let mut piece = vec![0; HEADER_BYTES];
-        let count = reader.read_at(header.len() as u64, &mut piece)?;
-        piece.truncate(count);
-        header.extend_from_slice(&piece);
-        if let Some(end) = header_end(&header, searched) {
-            header.truncate(end);
-            return Ok(header);
-        }
-        if count == 0 {
-            return Ok(header);
-        }
-        // The line ends of an empty line may be cut apart.
-        searched = header.len().saturating_sub(4);
-    }
-}
-
 /// The header, and whatever else is in the first [`START_BYTES`].
 fn read_start(reader: &mut LargeReader) -> Result<Vec<u8>, Failure> {
     let mut start = read_header(reader)?;
@@ -739,41 +744,4 @@ fn read_start(reader: &mut LargeReader) -> Result<Vec<u8>, Failure> {
         start.extend_from_slice(piece.get(..count).unwrap_or_default());
     }
     Ok(start)
-}
-
-/// Where the first empty line ends, which is also at the very start if that is empty.
-fn header_end(bytes: &[u8], from: usize) -> Option<usize> {
-    for start in [b"\r\n".as_slice(), b"\n"] {
-        if from == 0 && bytes.starts_with(start) {
-            return Some(start.len());
-        }
-    }
-    let rest = bytes.get(from..)?;
-    for (at, byte) in rest.iter().enumerate() {
-        if *byte != b'\n' {
-            continue;
-        }
-        let after = rest.get(at + 1..).unwrap_or_default();
-        for end in [b"\n".as_slice(), b"\r\n"] {
-            if after.starts_with(end) {
-                return Some(from + at + 1 + end.len());
-            }
-        }
-    }
-    None
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn headers_end_at_the_first_empty_line() {
-        let check = |bytes: &[u8], end: Option<usize>| assert_eq!(header_end(bytes, 0), end);
-        check(b"a: b\r\n\r\nbody", Some(8));
-        check(b"a: b\n\nbody\r\n\r\n", Some(6));
-        check(b"\r\nbody", Some(2));
-        check(b"a: b\r\n c\r\n", None);
-        check(b"", None);
-    }
 }

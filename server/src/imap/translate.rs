@@ -5,11 +5,13 @@
 use grace_imap::command;
 use grace_imap::date::DateTime;
 use grace_imap::flags::{FlagOperation, Flags, SystemFlag};
-use grace_imap::machine::{Opened, Quota, Resource, Status, Why};
+use grace_imap::machine::{Message, Opened, Quota, Resource, Status, Why};
 use grace_imap::rights::Rights;
-use grace_imap::view::{Changes, Row};
+use grace_imap::rows::Row;
+use grace_imap::view::Changes;
 
 use crate::mailbox::change::FlagVerb;
+use crate::mailbox::facts::Known;
 use crate::mailbox::{metadata, read};
 use crate::store::failure::Failure;
 use crate::store::messages::{FirstPlace, MailboxRow, MessageRow, SpecialUse, flag};
@@ -24,22 +26,19 @@ const _: () = assert!(
 );
 const _: () = assert!(metadata::ENTRIES_MAX == grace_imap::metadata::ENTRIES_MAX);
 
-pub(super) fn row(mailbox: &MailboxRow, message: &MessageRow) -> Row {
-    let keywords = message.keywords.iter().map(String::as_str);
-    Row {
-        uid: message.uid,
-        modseq: message.modseq,
-        flags: Flags::from_parts(message.flags, keywords),
-        recent: message.uid >= mailbox.recent_from,
-    }
-}
-
 pub(super) fn keywords(flags: &Flags) -> Vec<String> {
     flags.keywords().iter().map(|keyword| keyword.as_str().to_owned()).collect()
 }
 
 pub(super) fn date(message: &MessageRow) -> DateTime {
     DateTime { time_s: message.internal_date_s, zone_min: message.internal_zone_min }
+}
+
+/// What rows tell of a message; the times beyond INTERNALDATE are not among it.
+pub(super) fn known(known: Known) -> Message {
+    let Known { internal_date_s, internal_zone_min, size, fields, shape, .. } = known;
+    let date = DateTime { time_s: internal_date_s, zone_min: internal_zone_min };
+    Message { date, saved: date, email_id: String::new(), size, bytes: fields, shape }
 }
 
 /// MAILBOXID (RFC 8474 4): the number of a mailbox is never used again.
@@ -63,16 +62,17 @@ pub(super) fn verb(operation: FlagOperation) -> FlagVerb {
 
 pub(super) fn changes(changes: read::Changes<Row>, rights: Option<Rights>) -> Changes {
     let read::Changes { mailbox, changed: rows, vanished } = changes;
-    Changes { modseq: mailbox.modseq, rows, vanished, rights }
+    Changes { modseq: mailbox.modseq, rows, recent_from: mailbox.recent_from, vanished, rights }
 }
 
-pub(super) fn opened(opened: read::Opened<Row>, rights: Rights) -> Opened {
+pub(super) fn opened(opened: read::Opened, rights: Rights) -> Opened {
     Opened {
         mailbox_id: mailbox_id(&opened.mailbox),
         uid_validity: opened.mailbox.uid_validity,
         uid_next: opened.mailbox.uid_next,
         modseq: opened.mailbox.modseq,
         rights,
+        recent_from: opened.mailbox.recent_from,
         rows: opened.messages,
     }
 }

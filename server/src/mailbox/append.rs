@@ -3,18 +3,24 @@
 //! ```text
 //!   upload ──▶ pieces in the journal ──▶ finish ──▶ ONE transaction: rows, counts ──▶ sync
 //! ```
+//! What clients will ask of it again and again (`facts`) is made of what is still in memory when it
+//! ends, which is the whole of nearly every letter.
 //! Invariants: a message stands in all its mailboxes or in none; its bytes are written once,
 //! however many there are; an upload given up leaves nothing but garbage for the cleaner.
+
+use std::sync::Arc;
 
 use gracedb::large::{Large, LargeWriter};
 use gracedb::view::View as _;
 use gracedb::write::WriteTx;
 
+use grace_imap::facts::{Facts, header_end};
 use grace_ipc::event::{EventKind, TraceId};
 
 use super::Mailboxes;
 use super::change::get_mailbox;
 use super::expunge::Removal;
+use super::facts;
 use crate::store::accounts::Account;
 use crate::store::failure::Failure;
 use crate::store::messages::{FirstPlace, MailboxRow, MessageRow, Origin, flag};
@@ -26,6 +32,9 @@ use crate::store::shares::owner_name;
 /// Keywords one message may have: enough for any client, and a row stays small.
 const KEYWORDS_MAX: usize = 128;
 
+/// Bytes of facts in one transaction that puts messages in: those of a thousand letters.
+const FACTS_BYTES_MAX: usize = 2 << 20;
+
 /// A message on its way into the journal.
 pub struct Upload {
     writer: LargeWriter,
@@ -35,6 +44,8 @@ pub struct Upload {
 #[derive(Debug, Clone)]
 pub struct Uploaded {
     bytes: Large,
+    /// What is known of it without reading it again.
+    facts: Arc<Facts>,
 }
 
 /// What a new message starts with.
@@ -96,7 +107,9 @@ impl Upload {
     /// # Errors
     /// The database failed.
     pub async fn finish_before(self, rest: &Uploaded) -> Result<Uploaded, Failure> {
-        Ok(Uploaded { bytes: self.writer.finish_before(&rest.bytes).await? })
+        let bytes = self.writer.finish_before(&rest.bytes).await?;
+        // Some lines on top: the shape would count others. It is made when it is asked for.
+        Ok(Uploaded { bytes, facts: Arc::default() })
     }
 
     /// Ends the message with `head` in front of all that was written.
@@ -104,7 +117,15 @@ impl Upload {
     /// # Errors
     /// The database failed.
     pub async fn finish_behind(self, head: &[u8]) -> Result<Uploaded, Failure> {
-        Ok(Uploaded { bytes: self.writer.finish_behind(head).await? })
+        let facts = match self.writer.held() {
+            Some(rest) if head.is_empty() => Facts::of(rest),
+            Some(rest) => Facts::of(&[head, rest].concat()),
+            // Of a large message the end may be all that is left, and the head is whole.
+            None if header_end(head, 0).is_some() => Facts::of_header(head),
+            None => Facts::default(),
+        };
+        let bytes = self.writer.finish_behind(head).await?;
+        Ok(Uploaded { bytes, facts: Arc::new(facts) })
     }
 }
 
@@ -253,10 +274,14 @@ fn append_all(
     ledger: &mut Ledger,
 ) -> Result<Vec<Placed>, Failure> {
     let mut all = Vec::with_capacity(messages.len());
+    let (none, mut facts_bytes) = (Facts::default(), 0);
     for (birth, message) in messages {
         let row = get_mailbox(tx, mailbox)?;
         let owner = owner_name(tx, row.account)?.ok_or(Failure::NoSuchMailbox)?;
-        let placed = place(tx, message, vec![(owner, row)], birth, ledger)?;
+        // Very many at once leave some for later: a transaction has room for so much.
+        let facts = if facts_bytes < FACTS_BYTES_MAX { &*message.facts } else { &none };
+        facts_bytes += facts::bytes_of(facts);
+        let placed = place(tx, message, facts, vec![(owner, row)], birth, ledger)?;
         if birth.internal_date_s.is_some() {
             for Placed { mailbox, uid_validity, uid, .. } in &placed {
                 let (mailbox, uid, uid_validity) = (*mailbox, *uid, *uid_validity);
@@ -299,7 +324,7 @@ fn deliver_into(
         targets.push((account.address, mailbox(tx, id)?));
     }
     let mut ledger = Ledger::default();
-    let placed = place(tx, message, targets, &Birth::default(), &mut ledger)?;
+    let placed = place(tx, message, &message.facts, targets, &Birth::default(), &mut ledger)?;
     Ok((placed, ledger.settle(tx, hold)?))
 }
 
@@ -307,6 +332,7 @@ fn deliver_into(
 fn place(
     tx: &mut WriteTx<'_>,
     message: &Uploaded,
+    facts: &Facts,
     targets: Vec<(String, MailboxRow)>,
     birth: &Birth,
     ledger: &mut Ledger,
@@ -324,6 +350,7 @@ fn place(
             body: message.bytes.clone(),
         };
         admit(tx, &mut mailbox, &message)?;
+        facts::keep(tx, &message, facts)?;
         tx.put(&mailbox)?;
         ledger.comes(&account, 1, message.size());
         placed.push(Placed {

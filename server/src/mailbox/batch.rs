@@ -40,6 +40,11 @@ impl Batch {
         self.messages >= MESSAGES_MAX || self.bytes >= BYTES_MAX
     }
 
+    /// Counts bytes of other rows.
+    pub(super) fn add_bytes(&mut self, bytes: usize) {
+        self.bytes += bytes;
+    }
+
     /// Counts a message.
     pub(super) fn add(&mut self, message: &MessageRow) {
         let keywords = message.keywords.iter().map(String::len).sum::<usize>();
@@ -58,6 +63,11 @@ pub(super) struct Listed<'a> {
 }
 
 impl Listed<'_> {
+    /// Counts bytes of other rows that the command writes.
+    pub(super) fn add_bytes(&mut self, bytes: usize) {
+        self.batch.add_bytes(bytes);
+    }
+
     /// The next one that exists; `None`: there is none, or it belongs to the next transaction.
     pub(super) fn next(&mut self, tx: &WriteTx<'_>) -> Result<Option<MessageRow>, Failure> {
         while !self.batch.is_full()

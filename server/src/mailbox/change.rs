@@ -11,6 +11,7 @@ use super::Mailboxes;
 use super::append::{admit, check_keywords};
 use super::batch::Listed;
 use super::expunge::{Expunged, Removal};
+use super::facts;
 use crate::store::failure::Failure;
 use crate::store::messages::{FirstPlace, MailboxRow, MessageRow, Origin, flag};
 use crate::store::quota::{Hold, Ledger};
@@ -301,6 +302,7 @@ fn copy_some(
         admit(tx, &mut target, &copy)?;
         let first = first_place(tx, &source, message.uid)?;
         tx.put(&Origin { mailbox: to, uid, saved_s, first })?;
+        listed.add_bytes(facts::copy(tx, (from, message.uid), (to, uid))?);
         copied.uids.push((message.uid, uid));
         messages.push(message);
     }

@@ -20,8 +20,9 @@ use grace_ipc::event::{EventKind, TraceId};
 use super::Mailboxes;
 use super::batch::Batch;
 use super::change::{count_flags, get_mailbox};
+use super::facts;
 use crate::store::failure::Failure;
-use crate::store::messages::{MailboxRow, MessageRow, Origin, Vanished, flag};
+use crate::store::messages::{FactRow, MailboxRow, MessageRow, Origin, Vanished, flag};
 use crate::store::quota::{Hold, Ledger};
 use crate::store::shares::owner_name;
 
@@ -250,6 +251,7 @@ impl Removal {
     fn take_everything(&mut self, tx: &mut WriteTx<'_>, all: &Everything) -> Result<(), Failure> {
         let id = self.mailbox.id;
         tx.delete_prefix::<MessageRow, _>(&(id,))?;
+        tx.delete_prefix::<FactRow, _>(&(id,))?;
         tx.delete_prefix::<Origin, _>(&(id,))?;
         tx.delete_prefix::<Vanished, _>(&(id,))?;
         let last = all.last_uid.max(self.mailbox.uid_next.saturating_sub(1));
@@ -272,6 +274,7 @@ impl Removal {
     ) -> Result<(), Failure> {
         let MessageRow { mailbox, uid, .. } = *message;
         tx.delete::<MessageRow>(&(mailbox, uid))?;
+        facts::forget(tx, mailbox, uid)?;
         if tx.get::<Origin>(&(mailbox, uid))?.is_some() {
             tx.delete::<Origin>(&(mailbox, uid))?;
         }

@@ -11,8 +11,10 @@ pub mod append;
 mod batch;
 pub mod change;
 pub mod expunge;
+pub mod facts;
 pub mod metadata;
 pub mod names;
+pub mod picture;
 pub mod public;
 pub mod quota;
 pub mod read;
@@ -28,6 +30,8 @@ use gracedb::error::Error as StoreError;
 
 use grace_ipc::event::{EventKind, TraceId};
 
+use self::picture::Pictures;
+use crate::config::limits::Limits;
 use crate::telemetry::bus::Bus;
 
 /// The level separator in mailbox names.
@@ -39,6 +43,8 @@ pub struct Mailboxes {
     db: Db,
     bus: Bus,
     mailboxes_per_account_max: u64,
+    /// What mailboxes hold, for those who open them next.
+    pictures: Arc<Pictures>,
     /// Damage that readers met and that was told.
     damage: Arc<Mutex<BTreeSet<String>>>,
 }
@@ -49,8 +55,12 @@ const DAMAGE_TOLD_MAX: usize = 1_000;
 impl Mailboxes {
     /// The mailboxes kept in `db`.
     #[must_use]
-    pub fn new(db: Db, bus: Bus, mailboxes_per_account_max: u64) -> Self {
-        Self { db, bus, mailboxes_per_account_max, damage: Arc::default() }
+    pub fn new(db: Db, bus: Bus, limits: &Limits) -> Self {
+        let mailboxes_per_account_max = limits.mailboxes_per_account_max;
+        let pictures_bytes = limits.mailbox_pictures_mib.saturating_mul(1 << 20);
+        let pictures = Pictures::new(usize::try_from(pictures_bytes).unwrap_or(usize::MAX));
+        let pictures = Arc::new(pictures);
+        Self { db, bus, mailboxes_per_account_max, pictures, damage: Arc::default() }
     }
 
     /// Tells of damage that a reader of a message met, of each place once.

@@ -166,7 +166,7 @@ impl Mailboxes {
     async fn rename_inbox(&self, trace: TraceId, account: u64, to: &str) -> Result<(), Failure> {
         let inbox = self.find(account, INBOX)?.ok_or(Failure::NoSuchMailbox)?;
         let target = self.create(trace, account, to, None).await?;
-        let uids = self.open(inbox.id, false, |_, message| message.uid).await?.messages;
+        let uids: Vec<u32> = self.open(inbox.id, false).await?.messages.uids().collect();
         self.move_messages(inbox.id, &uids, target.id).await?;
         Ok(())
     }

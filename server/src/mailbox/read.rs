@@ -8,6 +8,7 @@ use gracedb::large::LargeReader;
 use gracedb::view::{Snapshot, View as _};
 use gracedb::watch::Watch;
 
+use grace_imap::rows::Rows;
 use grace_ipc::event::{EventKind, TraceId};
 
 use super::Mailboxes;
@@ -18,13 +19,13 @@ use crate::store::messages::{
     Subscription, Vanished,
 };
 
-/// A mailbox and its messages at one moment, each as much of it as was wanted.
+/// A mailbox and its messages at one moment.
 #[derive(Debug, Clone)]
-pub struct Opened<T> {
+pub struct Opened {
     /// The mailbox.
     pub mailbox: MailboxRow,
-    /// Its messages by ascending UID.
-    pub messages: Vec<T>,
+    /// Its messages.
+    pub messages: Rows,
 }
 
 /// What changed after a mod-sequence.
@@ -73,36 +74,30 @@ impl Mailboxes {
         Ok(totals)
     }
 
-    /// A mailbox and all its messages, of each what `want` makes of it. With `claim_recent`, the
-    /// messages that are `\Recent` now are no longer so for anyone else (RFC 3501 2.3.2); they are
-    /// those from the returned row's `recent_from`. While nothing can be written they stay
-    /// `\Recent` for the next one, too; that is told, and no reason not to read.
+    /// A mailbox and all its messages. With `claim_recent`, the messages that are `\Recent` now are
+    /// no longer so for anyone else (RFC 3501 2.3.2); they are those from the returned row's
+    /// `recent_from`. While nothing can be written they stay `\Recent` for the next one, too; that
+    /// is told, and no reason not to read.
     ///
     /// # Errors
     /// The mailbox is gone, or the database cannot be read.
-    pub async fn open<T>(
-        &self,
-        mailbox: u64,
-        claim_recent: bool,
-        want: impl Fn(&MailboxRow, &MessageRow) -> T,
-    ) -> Result<Opened<T>, Failure> {
-        let snapshot = self.db.snapshot();
-        let row = find(&snapshot, mailbox)?;
-        if !claim_recent || row.recent_from == row.uid_next {
-            return look(&snapshot, row, want);
+    pub async fn open(&self, mailbox: u64, claim_recent: bool) -> Result<Opened, Failure> {
+        let row = find(&self.db.snapshot(), mailbox)?;
+        let mut recent_from = None;
+        if claim_recent && row.recent_from != row.uid_next {
+            recent_from = Some(match self.claim_recent(mailbox).await {
+                Ok(recent_from) => recent_from,
+                Err(failure @ (Failure::Full(_) | Failure::Store(_))) => {
+                    let reason = failure.to_string();
+                    self.bus.emit(TraceId(0), EventKind::StoreFailed { reason });
+                    row.recent_from
+                }
+                Err(failure) => return Err(failure),
+            });
         }
-        let recent_from = match self.claim_recent(mailbox).await {
-            Ok(recent_from) => recent_from,
-            Err(failure @ (Failure::Full(_) | Failure::Store(_))) => {
-                let reason = failure.to_string();
-                self.bus.emit(TraceId(0), EventKind::StoreFailed { reason });
-                row.recent_from
-            }
-            Err(failure) => return Err(failure),
-        };
-        let snapshot = self.db.snapshot();
-        let row = MailboxRow { recent_from, ..find(&snapshot, mailbox)? };
-        look(&snapshot, row, want)
+        let (row, messages) = self.pictures.look(&self.db, mailbox).await?;
+        let recent_from = recent_from.unwrap_or(row.recent_from);
+        Ok(Opened { mailbox: MailboxRow { recent_from, ..row }, messages })
     }
 
     /// Makes messages `\Recent` for one session alone; returns the first one's UID.
@@ -159,19 +154,22 @@ impl Mailboxes {
         Ok(gone.map(|gone| gone.map(|gone| gone.first..=gone.last)).collect::<Result<_, _>>()?)
     }
 
-    /// When a message was put into its mailbox, in seconds since 1970 UTC, and where it first
-    /// stood.
+    /// When the message at a place was put there, in seconds since 1970 UTC, and where it first
+    /// stood. `internal_date_s` is its INTERNALDATE.
     ///
     /// # Errors
     /// The mailbox is gone, or the database failed.
-    pub fn origin(&self, message: &MessageRow) -> Result<(i64, FirstPlace), Failure> {
+    pub fn origin(
+        &self,
+        (mailbox, uid): (u64, u32),
+        internal_date_s: i64,
+    ) -> Result<(i64, FirstPlace), Failure> {
         let snapshot = self.db.snapshot();
-        if let Some(origin) = snapshot.get::<Origin>(&(message.mailbox, message.uid))? {
+        if let Some(origin) = snapshot.get::<Origin>(&(mailbox, uid))? {
             return Ok((origin.saved_s, origin.first));
         }
-        let MailboxRow { id: mailbox, uid_validity, .. } = find(&snapshot, message.mailbox)?;
-        let first = FirstPlace { mailbox, uid_validity, uid: message.uid };
-        Ok((message.internal_date_s, first))
+        let uid_validity = find(&snapshot, mailbox)?.uid_validity;
+        Ok((internal_date_s, FirstPlace { mailbox, uid_validity, uid }))
     }
 
     /// One message's row, and a reader of its bytes, which stay as long as the reader is held.
@@ -215,16 +213,4 @@ impl Mailboxes {
 
 fn find(snapshot: &Snapshot, mailbox: u64) -> Result<MailboxRow, Failure> {
     snapshot.get::<MailboxRow>(&mailbox)?.ok_or(Failure::NoSuchMailbox)
-}
-
-/// A mailbox and all its messages, from one snapshot.
-fn look<T>(
-    snapshot: &Snapshot,
-    mailbox: MailboxRow,
-    want: impl Fn(&MailboxRow, &MessageRow) -> T,
-) -> Result<Opened<T>, Failure> {
-    let rows = snapshot.prefix::<MessageRow>(&(mailbox.id,));
-    let messages = rows.map(|message| message.map(|message| want(&mailbox, &message)));
-    let messages = messages.collect::<Result<_, _>>()?;
-    Ok(Opened { mailbox, messages })
 }

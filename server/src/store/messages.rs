@@ -2,6 +2,8 @@
 //!
 //! ```text
 //!   mailbox ──▶ message (mailbox, uid) ──▶ bytes in the journal, written once
+//!          ├──▶ fact (mailbox, kind, uid), made of those bytes
+//!          ├──▶ picture (mailbox, part), of what it held at some time
 //!          ├──▶ origin (mailbox, uid), beside copies
 //!          └──▶ vanished (mailbox, modseq, first UID)
 //! ```
@@ -93,6 +95,102 @@ impl MessageRow {
     #[must_use]
     pub fn is_deleted(&self) -> bool {
         self.flags & flag::DELETED != 0
+    }
+}
+
+/// Something that was made of a message's bytes once, so that they need not be read again
+/// (`grace_imap::facts`). It goes with its message; one that is missing, or of another format, is
+/// made when it is asked for. Rows of one kind stand together, for clients ask for them of very
+/// many messages at once.
+#[derive(Debug, Clone, PartialEq, Eq, Table, Serialize, Deserialize)]
+#[table(id = 43, name = "fact")]
+pub struct FactRow {
+    /// The mailbox the message is in.
+    #[key]
+    pub mailbox: u64,
+    /// What it is, as a number of [`FactKind`].
+    #[key]
+    pub kind: u8,
+    /// The message's UID.
+    #[key]
+    pub uid: u32,
+    /// Which program made it.
+    pub format: u8,
+    /// INTERNALDATE, as the message's row says, so that it need not be read.
+    pub internal_date_s: i64,
+    /// Likewise.
+    pub internal_zone_min: i16,
+    /// The message's size in bytes.
+    pub size: u64,
+    /// What was made; of a shape ENVELOPE and BODYSTRUCTURE.
+    pub bytes: Bytes,
+    /// Of a shape: where in the bytes the structure begins, then start and end of each place in the
+    /// structure that BODY leaves out.
+    pub places: Vec<u32>,
+}
+
+/// What a large mailbox held at some time, so that whoever opens it reads what changed since and
+/// not every message's row. A part is some thousand messages.
+#[derive(Debug, Clone, PartialEq, Eq, Table, Serialize, Deserialize)]
+#[table(id = 44, name = "picture")]
+pub struct PictureRow {
+    /// The mailbox.
+    #[key]
+    pub mailbox: u64,
+    /// Which part, counted from 0.
+    #[key]
+    pub part: u32,
+    /// How many there are.
+    pub parts: u32,
+    /// The mailbox's UIDVALIDITY then.
+    pub uid_validity: u32,
+    /// Its mod-sequence then.
+    pub modseq: u64,
+    /// UIDs, mod-sequences and flags.
+    pub bytes: Bytes,
+}
+
+/// What a fact is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum FactKind {
+    /// Header fields that clients show in lists.
+    Fields = 1,
+    /// ENVELOPE and BODYSTRUCTURE.
+    Shape = 2,
+}
+
+/// Bytes of a row, which are copied as a whole and not one by one.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Bytes(pub Vec<u8>);
+
+impl Serialize for Bytes {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Bytes {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+
+        impl serde::de::Visitor<'_> for Visitor {
+            type Value = Bytes;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("bytes")
+            }
+
+            fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Bytes, E> {
+                Ok(Bytes(bytes.to_vec()))
+            }
+
+            fn visit_byte_buf<E>(self, bytes: Vec<u8>) -> Result<Bytes, E> {
+                Ok(Bytes(bytes))
+            }
+        }
+
+        deserializer.deserialize_byte_buf(Visitor)
     }
 }
 

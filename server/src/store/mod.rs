@@ -12,7 +12,7 @@
 //!  25 grey_waiting  26 grey_known  27 grey_secret
 //!  30 alias_target  31 forward  32 srs_key
 //!  20 sts_policy 21 tls_result  23 route      24 deliver_by
-//!  40 origin       42 metadata
+//!  40 origin       42 metadata   43 fact       44 picture
 //!  48 acl          49 quota          50 public   51 url_key
 //! ```
 //! Invariant: a table's id and name never change meaning; a table that is given up keeps its id:
@@ -55,7 +55,8 @@ use self::forwards::{AliasTargets, ForwardRow, SrsKeyRow};
 use self::greylist::{GreyKnownRow, GreySecretRow, GreyWaitingRow};
 use self::logins::{AppPasswordRow, ScramKeyRow};
 use self::messages::{
-    MailboxRow, MessageRow, MetadataRow, Origin, Subscription, UidValidity, Vanished,
+    FactRow, MailboxRow, MessageRow, MetadataRow, Origin, PictureRow, Subscription, UidValidity,
+    Vanished,
 };
 use self::outgoing::{DeliverByRow, OutgoingRecipientRow, OutgoingRow};
 use self::routes::RouteRow;
@@ -99,6 +100,8 @@ pub const SCHEMA: Schema = Schema::new(&[
     DeliverByRow::DEF,
     Origin::DEF,
     MetadataRow::DEF,
+    FactRow::DEF,
+    PictureRow::DEF,
     StsPolicyRow::DEF,
     TlsResultRow::DEF,
     AclRow::DEF,

@@ -3,7 +3,7 @@
 use gracedb::write::WriteTx;
 
 use super::failure::Failure;
-use super::messages::{MailboxRow, MessageRow, MetadataRow, Origin, Vanished};
+use super::messages::{FactRow, MailboxRow, MessageRow, MetadataRow, Origin, PictureRow, Vanished};
 use super::urls::UrlKeyRow;
 use super::{quota, shares};
 
@@ -11,6 +11,8 @@ use super::{quota, shares};
 /// as for a million.
 pub(crate) fn remove_mailbox(tx: &mut WriteTx<'_>, row: &MailboxRow) -> Result<(), Failure> {
     tx.delete_prefix::<MessageRow, _>(&(row.id,))?;
+    tx.delete_prefix::<FactRow, _>(&(row.id,))?;
+    tx.delete_prefix::<PictureRow, _>(&(row.id,))?;
     tx.delete_prefix::<Origin, _>(&(row.id,))?;
     tx.delete_prefix::<Vanished, _>(&(row.id,))?;
     tx.delete_prefix::<MetadataRow, _>(&(row.account, row.id))?;

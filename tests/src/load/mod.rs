@@ -16,8 +16,6 @@ mod table;
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use grace_tests::house;
@@ -48,11 +46,7 @@ const UNHEARD_MAX: usize = 20;
 const WARM: usize = 300;
 /// Longest time one load may take.
 const LOAD_PATIENCE: Duration = Duration::from_secs(600);
-/// How often memory is looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
-/// A server rests when it uses no processor for so long.
-const REST: Duration = Duration::from_millis(500);
-/// How long it may take to get there.
+/// How long a server may take until it rests.
 const REST_PATIENCE: Duration = Duration::from_secs(120);
 
 /// What is to be done.
@@ -122,11 +116,11 @@ fn in_turn(kinds: &[Kind], repetition: u32) -> Vec<Kind> {
 fn accept(kind: Kind, sessions: u32, bytes: usize, messages: usize) -> Result<Cost, String> {
     let sink = Sink::start(&[]);
     let server = warmed(kind, sessions, bytes, sink.port())?;
-    let before_ms = rest(server.id())?;
+    let before_ms = usage::rest(server.id(), REST_PATIENCE)?;
     let begun = Instant::now();
     source(&server, sessions, bytes, messages)?;
     let took = begun.elapsed();
-    let used_ms = rest(server.id())? - before_ms;
+    let used_ms = usage::rest(server.id(), REST_PATIENCE)? - before_ms;
     server.check_accepted(WARM + messages)?;
     Ok(cost(messages, took, used_ms))
 }
@@ -135,21 +129,9 @@ fn accept(kind: Kind, sessions: u32, bytes: usize, messages: usize) -> Result<Co
 fn peak(kind: Kind, sessions: u32, bytes: usize, messages: usize) -> Result<u64, String> {
     let sink = Sink::start(&[]);
     let server = warmed(kind, sessions, bytes, sink.port())?;
-    let (id, over) = (server.id(), AtomicBool::new(false));
-    thread::scope(|scope| {
-        let looking = scope.spawn(|| {
-            let mut most = 0;
-            while !over.load(Ordering::Relaxed) {
-                most = usage::family_kib(id).max(most);
-                thread::sleep(LOOK_EVERY);
-            }
-            most
-        });
-        let sent = source(&server, sessions, bytes, messages);
-        over.store(true, Ordering::Relaxed);
-        let most = looking.join().map_err(|_| "looking at memory failed".to_owned())?;
-        sent.map(|()| most)
-    })
+    let (sent, most) =
+        usage::peak_during(server.id(), || source(&server, sessions, bytes, messages));
+    sent.map(|()| most)
 }
 
 /// Has a server hand over messages that it already has, and says what that cost.
@@ -161,12 +143,12 @@ fn outbound(kind: Kind, messages: usize) -> Result<Cost, String> {
     // Whoever connects now waits for a greeting: the queue fills, and begins when the sink does.
     sink.pause();
     server.fill(messages, OUTBOUND_BYTES)?;
-    let before_ms = rest(server.id())?;
+    let before_ms = usage::rest(server.id(), REST_PATIENCE)?;
     let begun = Instant::now();
     sink.resume();
     sink.wait_end(LOAD_PATIENCE);
     let took = begun.elapsed();
-    let used_ms = rest(server.id())? - before_ms;
+    let used_ms = usage::rest(server.id(), REST_PATIENCE)? - before_ms;
     let left = server.waiting()?;
     if left > UNHEARD_MAX {
         return Err(format!("the sink has {messages} messages, and {left} still wait"));
@@ -193,23 +175,6 @@ fn source(server: &Server, sessions: u32, bytes: usize, messages: usize) -> Resu
     let status = house::wait(&mut child, LOAD_PATIENCE);
     let words = std::fs::read_to_string(&said).unwrap_or_default();
     if status.success() { Ok(()) } else { Err(format!("smtp-source: {status}: {words}")) }
-}
-
-/// Waits until a server and all its processes rest, and returns what they have used, in
-/// milliseconds.
-fn rest(id: u32) -> Result<u64, String> {
-    let until = Instant::now() + REST_PATIENCE;
-    let mut used_ms = usage::family_processor_ms(id);
-    while Instant::now() < until {
-        // Resting is that time passes and nothing happens.
-        thread::sleep(REST);
-        let now_ms = usage::family_processor_ms(id);
-        if now_ms <= used_ms + 10 {
-            return Ok(now_ms);
-        }
-        used_ms = now_ms;
-    }
-    Err(format!("process {id} does not rest within {REST_PATIENCE:?}"))
 }
 
 #[expect(clippy::cast_precision_loss, reason = "some thousand messages, some minutes")]

@@ -1,23 +1,15 @@
 //! The servers that are compared, and how each is asked what it has.
 //!
-//! Invariant: settings are those of a fresh installation, but for ports, and for limits that keep
-//! strangers and stolen passwords from doing what a load does: connections from one address, mail
-//! of one account in an hour.
-//! Not here: the load.
+//! Not here: the load, how a daemon is started ([`crate::daemon`]).
 
-use std::fs;
-use std::net::{Ipv4Addr, TcpStream};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
 
-use serde_json::Value;
-
-use grace_tests::house::{self, Account, DOMAIN, Folder, HOSTNAME};
+use grace_tests::house::Account;
+use grace_tests::log;
 use grace_tests::postfix::{self, Postfix};
 use grace_tests::submit::{self, Load};
-use grace_tests::{log, program};
+
+use crate::daemon::Daemon;
 
 /// Connections over which mail is put into a queue.
 const FILLING: u32 = 8;
@@ -72,7 +64,7 @@ impl Server {
 
     pub(super) fn id(&self) -> u32 {
         match self {
-            Self::Grace(grace) => grace.child.id(),
+            Self::Grace(grace) => grace.daemon.id(),
             Self::Postfix { postfix, .. } => postfix.id(),
         }
     }
@@ -86,7 +78,7 @@ impl Server {
 
     pub(super) fn folder(&self) -> &Path {
         match self {
-            Self::Grace(grace) => grace.folder.path(),
+            Self::Grace(grace) => grace.daemon.folder(),
             Self::Postfix { postfix, .. } => postfix.folder(),
         }
     }
@@ -119,7 +111,7 @@ impl Server {
     /// How many messages wait for other servers.
     pub(super) fn waiting(&self) -> Result<usize, String> {
         match self {
-            Self::Grace(grace) => Ok(grace.rows(&["queue", "list", "--most", "100"])?.len()),
+            Self::Grace(grace) => Ok(grace.daemon.rows(&["queue", "list", "--most", "100"])?.len()),
             Self::Postfix { postfix, .. } => Ok(postfix.waiting()),
         }
     }
@@ -139,11 +131,10 @@ impl Server {
     }
 }
 
-/// A daemon whose log goes to a file, as a service's does.
+/// A daemon that takes mail and has mail to send.
 #[derive(Debug)]
 pub(super) struct Grace {
-    folder: Folder,
-    child: Child,
+    daemon: Daemon,
     smtp: u16,
     submission: u16,
     account: Account,
@@ -151,76 +142,25 @@ pub(super) struct Grace {
 
 impl Grace {
     fn start(sink: u16) -> Result<Self, String> {
-        let (folder, smtp, submission) =
-            (Folder::new(), postfix::free_port(), postfix::free_port());
-        let at = folder.path().to_string_lossy().into_owned();
-        let configuration = format!(
-            "hostname = \"{HOSTNAME}\"\ndata = \"{at}/data\"\n\
-             [listen]\nsmtp = [\"127.0.0.1:{smtp}\"]\n\
-             submission = [\"127.0.0.1:{submission}\"]\nsubmissions = []\nimap = []\nimaps = []\n\
-             admin = \"{at}/admin.sock\"\n\
-             [limits]\nconnections_per_address_max = 1000\n\
-             [door]\nmessages_per_hour_account = 0\nrecipients_per_hour_account = 0\n\
-             [queue]\nsmart_host = \"127.0.0.1:{sink}\"\n"
+        let (smtp, submission) = (postfix::free_port(), postfix::free_port());
+        let listen = format!(
+            "smtp = [\"127.0.0.1:{smtp}\"]\nsubmission = [\"127.0.0.1:{submission}\"]\n\
+             submissions = []\nimap = []\nimaps = []"
         );
-        let file = folder.path().join("graced.toml");
-        fs::write(&file, configuration).map_err(|error| error.to_string())?;
-        let child = Command::new(program::ours("graced"))
-            .arg("--config")
-            .arg(&file)
-            .env_remove("RUST_LOG")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(house::output_file(&folder.path().join("log")))
-            .spawn()
-            .map_err(|error| format!("graced: {error}"))?;
+        let queue = format!(
+            "[door]\nmessages_per_hour_account = 0\nrecipients_per_hour_account = 0\n\
+             [queue]\nsmart_host = \"127.0.0.1:{sink}\""
+        );
+        let daemon = Daemon::start(&listen, &queue, submission)?;
         let account =
             Account { address: RECIPIENT.to_owned(), password: "a load of mail".to_owned() };
-        let grace = Self { folder, child, smtp, submission, account };
-        grace.furnish()?;
-        Ok(grace)
-    }
-
-    /// Waits until it is open, and makes the domain and the account.
-    fn furnish(&self) -> Result<(), String> {
-        let until = Instant::now() + log::PATIENCE;
-        while TcpStream::connect((Ipv4Addr::LOCALHOST, self.submission)).is_err() {
-            if Instant::now() > until {
-                let said = fs::read_to_string(self.folder.path().join("log"));
-                return Err(format!("graced does not open: {}", said.unwrap_or_default()));
-            }
-            thread::sleep(Duration::from_millis(5));
-        }
-        let file = self.folder.path().join("password");
-        fs::write(&file, &self.account.password).map_err(|error| error.to_string())?;
-        self.ctl(&["domain", "create", DOMAIN]);
-        let file = file.to_string_lossy();
-        self.ctl(&["account", "create", RECIPIENT, "--password-file", &file]);
-        Ok(())
-    }
-
-    fn ctl(&self, arguments: &[&str]) -> String {
-        let mut command = Command::new(program::ours("gracectl"));
-        command.arg("--socket").arg(self.folder.path().join("admin.sock"));
-        program::run_ok(command.args(arguments))
-    }
-
-    fn rows(&self, arguments: &[&str]) -> Result<Vec<Value>, String> {
-        let text = self.ctl(&[arguments, &["--json"]].concat());
-        serde_json::from_str(&text).map_err(|error| format!("{error}: {text}"))
+        daemon.create(&account)?;
+        Ok(Self { daemon, smtp, submission, account })
     }
 
     fn messages(&self) -> Result<usize, String> {
-        let rows = self.rows(&["account", "list"])?;
+        let rows = self.daemon.rows(&["account", "list"])?;
         let count = rows.first().map(|row| log::number(row, "messages"));
         usize::try_from(count.unwrap_or_default()).map_err(|error| error.to_string())
-    }
-}
-
-impl Drop for Grace {
-    fn drop(&mut self) {
-        // Both fail only when it has ended, which is what is wanted.
-        drop(self.child.kill());
-        drop(self.child.wait());
     }
 }

@@ -10,6 +10,7 @@ use grace_tests::program;
 
 use super::server::Kind;
 use super::{Cost, OUTBOUND_TIMES};
+use crate::spread::Spread;
 
 /// What a figure is of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -45,27 +46,6 @@ pub(super) struct Table {
     messages: usize,
     costs: BTreeMap<(Row, Kind), Vec<Cost>>,
     memory_kib: BTreeMap<(Row, Kind), u64>,
-}
-
-/// The least, the middle and the most of some figures.
-struct Spread {
-    least: f64,
-    middle: f64,
-    most: f64,
-}
-
-impl Spread {
-    fn of(mut figures: Vec<f64>) -> Self {
-        figures.sort_by(f64::total_cmp);
-        let at = |place: usize| figures.get(place).copied().unwrap_or(f64::NAN);
-        let last = figures.len().saturating_sub(1);
-        Self { least: at(0), middle: at(last / 2), most: at(last) }
-    }
-
-    fn text(&self, digits: usize) -> String {
-        let Self { least, middle, most } = self;
-        format!("{middle:.digits$} [{least:.digits$}–{most:.digits$}]")
-    }
 }
 
 impl Table {
@@ -137,16 +117,5 @@ impl Table {
             let met = if times >= goal { "met" } else { "**missed**" };
             println!("| {} | ≥ {goal:.1} × Postfix | {times:.2} × | {met} |", row.name());
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_middle_stands_between_the_ends() {
-        assert_eq!(Spread::of(vec![3.0, 1.0, 2.0]).text(1), "2.0 [1.0–3.0]");
-        assert_eq!(Spread::of(vec![4.0]).text(0), "4 [4–4]");
     }
 }

@@ -103,7 +103,10 @@ fn report(settings: &Settings, samples: &samples::Samples) -> Outcome<()> {
     let verdicts = goals::judge(samples);
     print!("{}", table::text(samples, &verdicts));
     if let Some(page) = &settings.page {
-        std::fs::write(page, page::markdown(samples, &verdicts))?;
+        // What others measured stands behind it and stays.
+        let before = std::fs::read_to_string(page).unwrap_or_default();
+        let others = before.find(page::OTHERS).and_then(|at| before.get(at..)).unwrap_or_default();
+        std::fs::write(page, page::markdown(samples, &verdicts) + others)?;
         println!("written: {}", page.display());
     }
     Ok(())

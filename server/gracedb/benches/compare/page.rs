@@ -10,12 +10,16 @@ use crate::plan::{WRITERS, ways};
 use crate::samples::Samples;
 use crate::table::{columns, failures, figure, losses, number, raw};
 
+/// Where what others measured begins, which this comparison leaves as it is.
+pub(crate) const OTHERS: &str = "\n# Mailboxes beside Dovecot\n";
+
 const HEAD: &str = "\
 # Benchmarks of GraceDb
 
 GraceDb beside the embedded engines one would take instead, measured in one run on one disk with the
-same data. This page is written by the comparison itself; `server/gracedb/benches/compare` is the
-whole of it.
+same data. This part of the page is written by the comparison itself;
+`server/gracedb/benches/compare` is the whole of it. At the end stand
+[mailboxes beside Dovecot](#mailboxes-beside-dovecot).
 
 ```sh
 cargo bench -p gracedb                                          # parts of GraceDb, some minutes

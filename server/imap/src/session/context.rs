@@ -230,7 +230,9 @@ impl Session {
                 continue;
             };
             let read = job.read.as_ref().map(|(message, need)| (message, *need));
-            match (program.fits(Candidate { sequence, row, read }), context.uids.contains(&uid)) {
+            let is_recent = view.is_recent(uid);
+            let candidate = Candidate { sequence, row: &row, is_recent, read };
+            match (program.fits(candidate), context.uids.contains(&uid)) {
                 (Ok(true), false) if context.criteria.is_empty() => {
                     job.added.push((job.context, None, uid));
                 }

@@ -1,16 +1,23 @@
 //! FETCH under way: message after message, then `\Seen`, then the end.
 //!
+//! ```text
+//!   flags, UIDs            the view knows them                      ─▶ one answer after the other
+//!   ENVELOPE, fields …     rows of some messages are asked for      ─▶ answers for all of them
+//!   bodies                 each message is opened by itself         ─▶ its answer
+//! ```
 //! Invariants: nothing is read of a message beyond what its items need; `\Seen` is set for what was
 //! really given, in one request at the end, and the answers already say so (RFC 9051 6.4.5); if it
 //! cannot be set, what was given stands, and the true flags are told.
 //! Not here: what an answer looks like (`crate::fetch`).
+
+use std::collections::VecDeque;
 
 use super::messages::Finish;
 use super::{Job, Session, Stage};
 use crate::command::{Fetch, FetchItem};
 use crate::fetch;
 use crate::flags::{FlagOperation, Flags, SystemFlag};
-use crate::machine::{Answer, Message, Need, Request, Why};
+use crate::machine::{Answer, FACTS_AT_ONCE, Message, Need, Request, Wanted, Why};
 use crate::response::Code;
 use crate::set::{Ranges, SequenceSet};
 use crate::view::Allowed;
@@ -22,9 +29,15 @@ pub(super) struct FetchJob {
     uid: bool,
     items: Vec<FetchItem>,
     need: Option<Need>,
+    /// What rows tell of it all.
+    wanted: Option<Wanted>,
     origin: bool,
     /// The messages still to give, last first.
     left: Vec<u32>,
+    /// So many of them rows were asked about.
+    looked_at: usize,
+    /// What they told of those that are there.
+    told: VecDeque<(u32, Message)>,
     sets_seen: bool,
     /// UIDs that were given and had no `\Seen`.
     seen: Vec<u32>,
@@ -45,6 +58,7 @@ enum Asked {
     Nothing,
     Vanished,
     Message,
+    Facts,
     Seen,
 }
 
@@ -91,9 +105,12 @@ impl Session {
             tag,
             uid,
             need: fetch::need(&items),
+            wanted: fetch::wanted(&items),
             origin: items.iter().any(FetchItem::needs_origin),
             items,
             left,
+            looked_at: 0,
+            told: VecDeque::new(),
             sets_seen,
             seen: Vec::new(),
             unmarked: false,
@@ -117,6 +134,9 @@ impl Session {
             }
             (Asked::Message, Some(Answer::Message(Some(message)))) => {
                 self.give(&mut job, Some(&message));
+            }
+            (Asked::Facts, Some(Answer::Messages { looked_at, messages })) => {
+                (job.looked_at, job.told) = (looked_at.max(1), messages.into());
             }
             (Asked::Message, Some(Answer::Message(None))) => {
                 job.left.pop();
@@ -152,14 +172,39 @@ impl Session {
             self.job = Some(Job::Fetch(job));
             return;
         };
-        match job.need {
-            Some(need) => {
+        match (job.need, job.wanted) {
+            (Some(_), Some(wanted)) if job.looked_at == 0 => {
+                let next = job.left.iter().rev().take(FACTS_AT_ONCE).copied().collect();
+                self.ask = Some(Request::Facts { uids: next, wanted, origin: job.origin });
+                job.asked = Asked::Facts;
+            }
+            (Some(_), Some(_)) => self.give_told(&mut job),
+            (Some(need), None) => {
                 self.ask = Some(Request::Read { uid, need, origin: job.origin });
                 job.asked = Asked::Message;
             }
-            None => self.give(&mut job, None),
+            (None, _) => {
+                while !self.out.is_full() && !job.left.is_empty() {
+                    self.give(&mut job, None);
+                }
+            }
         }
         self.job = Some(Job::Fetch(job));
+    }
+
+    /// Writes answers from what rows told, as many as fit.
+    fn give_told(&mut self, job: &mut FetchJob) {
+        while job.looked_at > 0 && !self.out.is_full() {
+            let Some(uid) = job.left.last() else { return };
+            job.looked_at -= 1;
+            match job.told.pop_front_if(|(told, _)| told == uid) {
+                Some((_, message)) => self.give(job, Some(&message)),
+                None => {
+                    job.left.pop();
+                    job.missing = true;
+                }
+            }
+        }
     }
 
     /// Writes the answer for the next message.
@@ -171,7 +216,7 @@ impl Session {
         let Some(sequence) = view.sequence_of(uid) else { return };
         let Some(row) = view.row(sequence) else { return };
         let becomes_seen = job.sets_seen && !row.flags.has(SystemFlag::Seen);
-        let mut row = row.clone();
+        let mut row = row;
         let mut items = job.items.as_slice();
         let with_flags: Vec<FetchItem>;
         if becomes_seen {
@@ -185,7 +230,8 @@ impl Session {
                 items = &with_flags;
             }
         }
-        let place = fetch::Place { sequence, uid_only: view.uid_only };
+        let (uid_only, is_recent) = (view.uid_only, view.is_recent(uid));
+        let place = fetch::Place { sequence, uid_only, is_recent };
         let written = fetch::response(&mut self.out, place, &row, items, message);
         job.unknown_encoding |= written.is_err();
     }

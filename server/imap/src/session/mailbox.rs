@@ -139,8 +139,9 @@ impl Session {
             Some(Answer::Opened(opened)) => opened,
             answer => return self.misanswered(&job.tag, answer),
         };
-        let Opened { mailbox_id, uid_validity, uid_next, modseq, rights, rows } = opened;
-        let mut view = View::new(rows, modseq);
+        let Opened { mailbox_id, uid_validity, uid_next, modseq, rights, recent_from, rows } =
+            opened;
+        let mut view = View::new(rows, modseq, recent_from);
         self.enabled.shape(&mut view);
         if let Some(notified) = &self.notified {
             notified.shape(&mut view);

@@ -148,8 +148,9 @@ impl Session {
             return None;
         }
         let sequences = selected.view.resolve(set, uid, &selected.saved);
-        let row = |sequence: &u32| selected.view.row(*sequence).map(|row| row.uid);
-        Some(sequences.iter().filter_map(row).collect())
+        let rows = selected.view.rows();
+        let uid = |sequence: &u32| rows.uid(usize::try_from(*sequence).ok()?.checked_sub(1)?);
+        Some(sequences.iter().filter_map(uid).collect())
     }
 
     pub(super) fn is_read_only(&mut self) -> bool {

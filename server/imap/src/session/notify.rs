@@ -288,9 +288,10 @@ impl Session {
         let view = &selected.view;
         let Some(sequence) = view.sequence_of(uid) else { return };
         let Some(row) = view.row(sequence) else { return };
-        let place = Place { sequence, uid_only: view.uid_only };
+        let is_recent = view.is_recent(uid);
+        let place = Place { sequence, uid_only: view.uid_only, is_recent };
         // What has an encoding nobody knows stands there as NIL.
-        fetch::response(&mut self.out, place, row, items, message).ok();
+        fetch::response(&mut self.out, place, &row, items, message).ok();
     }
 }
 

@@ -3,7 +3,8 @@
 //!
 //! ```text
 //!   does it fit? ──▶ the next one … ──▶ SEARCH: the result
-//!        └──▶ read a message            SORT, THREAD: keys of some messages … ──▶ the result
+//!        ├──▶ rows of some messages     SORT, THREAD: keys of some messages … ──▶ the result
+//!        └──▶ read a message
 //! ```
 //! Not here: whether a message fits (`crate::search`), in which order they stand (`crate::sort`,
 //! `crate::thread`).
@@ -13,7 +14,7 @@ use std::collections::VecDeque;
 use super::{Job, Session, Stage, sources};
 use crate::command::{Order, Search, SearchKey, SearchReturn, Source};
 use crate::keys::Keys;
-use crate::machine::{Action, Answer, Message, Need, Request, Why};
+use crate::machine::{Action, Answer, FACTS_AT_ONCE, Message, Need, Request, Wanted, Why};
 use crate::name::MailboxName;
 use crate::response::Code;
 use crate::search::{Candidate, Program};
@@ -44,6 +45,9 @@ pub(super) struct SearchJob {
     sequence: u32,
     /// What was read of the next message.
     read: Option<(Message, Need)>,
+    /// What rows told of messages from the next one on, and the last UID they were asked about.
+    told: VecDeque<(u32, Message)>,
+    told_upto: u32,
     asked: Asked,
     /// What fits, ascending; SORT changes that at the end.
     found: Vec<Found>,
@@ -70,12 +74,14 @@ struct Multi {
 }
 
 /// What the store was asked last.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Asked {
     Nothing,
     Mailboxes,
     Peek,
     Message(Need),
+    /// Rows of these messages.
+    Facts(Vec<u32>),
     Keys,
 }
 
@@ -133,6 +139,8 @@ impl Session {
             multi,
             sequence: 1,
             read: None,
+            told: VecDeque::new(),
+            told_upto: 0,
             asked: if is_multi { Asked::Mailboxes } else { Asked::Nothing },
             found: Vec::new(),
             ranks: Vec::new(),
@@ -148,6 +156,11 @@ impl Session {
             (Asked::Message(need), Some(Answer::Message(Some(message)))) => {
                 job.read = Some((message, need));
             }
+            (Asked::Facts(uids), Some(Answer::Messages { looked_at, messages })) => {
+                let last = uids.get(looked_at.max(1) - 1).or(uids.last());
+                job.told_upto = last.copied().unwrap_or_default();
+                job.told = messages.into();
+            }
             // A message that is gone fits nothing.
             (Asked::Message(_), Some(Answer::Message(None))) => job.sequence += 1,
             (Asked::Keys, Some(Answer::Keys(keys))) => return self.search_keys(job, &keys),
@@ -161,7 +174,7 @@ impl Session {
             (Asked::Peek, Some(Answer::Opened(opened))) => {
                 let now_s = self.now_s;
                 if let Some(multi) = &mut job.multi {
-                    let view = View::new(opened.rows, opened.modseq);
+                    let view = View::new(opened.rows, opened.modseq, opened.recent_from);
                     job.program = Program::new(&multi.key, &view, &[], now_s);
                     multi.view = Some(view);
                     if let Some((_, validity)) = &mut multi.present {
@@ -203,7 +216,8 @@ impl Session {
                 return self.search_ends(job);
             };
             let read = job.read.as_ref().map(|(message, need)| (message, *need));
-            let candidate = Candidate { sequence: job.sequence, row, read };
+            let is_recent = view.is_recent(row.uid);
+            let candidate = Candidate { sequence: job.sequence, row: &row, is_recent, read };
             let fits = job.program.fits(candidate).and_then(|fits| match fits {
                 true => job.program.relevancy(candidate).map(Some),
                 false => Ok(None),
@@ -215,6 +229,23 @@ impl Session {
                     job.found.extend(relevancy.map(found));
                     job.sequence += 1;
                     job.read = None;
+                }
+                Err(need) if !is_peeked && job.program.is_told_by_rows(need) => {
+                    while job.told.pop_front_if(|(uid, _)| *uid < row.uid).is_some() {}
+                    match job.told.pop_front_if(|(uid, _)| *uid == row.uid) {
+                        Some((_, message)) => job.read = Some((message, Need::Header)),
+                        // A message that is gone fits nothing.
+                        None if row.uid <= job.told_upto => job.sequence += 1,
+                        None => {
+                            let uids = next_undecided(&job.program, view, job.sequence);
+                            let wanted =
+                                Wanted { fields: job.program.reads_fields(), shape: false };
+                            let (asked, origin) = (uids.clone(), job.origin);
+                            self.ask = Some(Request::Facts { uids, wanted, origin });
+                            job.asked = Asked::Facts(asked);
+                            break;
+                        }
+                    }
                 }
                 Err(need) => {
                     let (uid, origin) = (row.uid, job.origin);
@@ -243,6 +274,7 @@ impl Session {
             return self.finish(&job.tag, "ESEARCH done", Allowed::Everything);
         };
         (job.sequence, job.read) = (1, None);
+        (job.told, job.told_upto) = (VecDeque::new(), 0);
         job.found.clear();
         multi.present = Some((name.clone(), 0));
         let now_s = self.now_s;
@@ -423,6 +455,16 @@ impl Session {
         }
         self.out.line();
     }
+}
+
+/// The next messages about which the view alone does not say whether they fit.
+fn next_undecided(program: &Program, view: &View, from: u32) -> Vec<u32> {
+    let rows = (from..).map_while(|sequence| Some((sequence, view.row(sequence)?)));
+    let undecided = rows.filter(|(sequence, row)| {
+        let is_recent = view.is_recent(row.uid);
+        program.fits(Candidate { sequence: *sequence, row, is_recent, read: None }).is_err()
+    });
+    undecided.take(FACTS_AT_ONCE).map(|(_, row)| row.uid).collect()
 }
 
 /// The results that were asked for when neither all of them nor their number was: the first, the

@@ -13,18 +13,20 @@ use std::rc::Rc;
 
 use grace_imap::command::{Source, SpecialUse};
 use grace_imap::date::DateTime;
+use grace_imap::facts::{self, Facts};
 use grace_imap::flags::{FlagOperation, Flags, SystemFlag};
 use grace_imap::keys::Keys;
 use grace_imap::machine::{
     Action, Answer, Figures, Listed, Message, Need, Opened, Overheard, Quota, Request, Resource,
-    Status, Why,
+    Status, Wanted, Why,
 };
 use grace_imap::metadata::{ENTRIES_MAX, Entry};
 use grace_imap::name::MailboxName;
 use grace_imap::rights::Rights;
+use grace_imap::rows::Row;
 use grace_imap::session::{Session, Settings};
 use grace_imap::url::{ImapUrl, Reader};
-use grace_imap::view::{Changes, Row};
+use grace_imap::view::Changes;
 use grace_mail::mime::Tree;
 
 /// A message in memory.
@@ -330,6 +332,7 @@ impl Client {
             | Request::Vanished { .. }
             | Request::Keys { .. }
             | Request::Read { .. }
+            | Request::Facts { .. }
             | Request::Flags { .. }
             | Request::Expunge(_)
             | Request::Copy { .. } => self.on_messages(request),
@@ -566,6 +569,7 @@ impl Client {
             uid_next: mailbox.uid_next,
             modseq: mailbox.modseq,
             rights: store.rights(name.as_str()),
+            recent_from: u32::MAX,
             rows: mailbox.mails.iter().map(|(uid, mail)| row(*uid, mail)).collect(),
         })
     }
@@ -650,6 +654,7 @@ impl Client {
                 Answer::Changes(Changes {
                     modseq: mailbox.modseq,
                     rows: mails.map(|(uid, mail)| row(*uid, mail)).collect(),
+                    recent_from: u32::MAX,
                     vanished: gone.map(|(_, uid)| *uid..=*uid).collect(),
                     rights: Some(rights),
                 })
@@ -667,6 +672,12 @@ impl Client {
             }
             Request::Read { uid, need, origin } => {
                 Answer::Message(mailbox.mails.get(&uid).map(|mail| read(mail, need, origin)))
+            }
+            Request::Facts { uids, wanted, origin } => {
+                let some = &uids[..uids.len().min(FACTS_MAX)];
+                let told = |uid: &u32| Some((*uid, told(mailbox.mails.get(uid)?, wanted, origin)));
+                let messages = some.iter().filter_map(told).collect();
+                Answer::Messages { looked_at: some.len(), messages }
             }
             request @ Request::Flags { .. } => match refuses_flags {
                 true => Answer::Refused(Why::Broken),
@@ -786,7 +797,7 @@ fn quota(root: String) -> Quota {
 }
 
 fn row(uid: u32, mail: &Mail) -> Row {
-    Row { uid, modseq: mail.modseq, flags: mail.flags.clone(), recent: false }
+    Row { uid, modseq: mail.modseq, flags: mail.flags.clone() }
 }
 
 /// What was not asked for is not there.
@@ -805,7 +816,24 @@ fn read(mail: &Mail, need: Need, origin: bool) -> Message {
         email_id: if origin { mail.email_id.clone() } else { String::new() },
         size: mail.bytes.len() as u64,
         bytes: mail.bytes[..end].to_vec(),
+        shape: None,
     }
+}
+
+/// Messages that one answer tells of: few, so that answers end amid a command.
+const FACTS_MAX: usize = 2;
+
+/// What rows tell of a message; where they keep nothing, the message itself.
+fn told(mail: &Mail, wanted: Wanted, origin: bool) -> Message {
+    let need = if wanted.fields { Need::Header } else { Need::Facts };
+    let mut message = read(mail, need, origin);
+    if wanted.fields
+        && let Some(fields) = Facts::of(&mail.bytes).fields
+    {
+        message.bytes = fields;
+    }
+    message.shape = wanted.shape.then(|| facts::shape(&mail.bytes, &Tree::parse(&mail.bytes)));
+    message
 }
 
 /// Does what a script says happens outside of the two clients: `deliver INBOX 3` puts three small

@@ -1,0 +1,378 @@
+//! What was made of messages once, as rows: header fields, ENVELOPE and BODYSTRUCTURE.
+//!
+//! ```text
+//!   delivery, APPEND ─▶ made of what is in memory ─┐
+//!   COPY, MOVE       ─▶ copied                     ├─▶ one row a kind, in the transaction that
+//!   asked for and    ─▶ made of the message's bytes┘   writes the message; those made later in one
+//!   not there                                          of their own
+//! ```
+//! Asked for very many messages it is one walk over rows that lie side by side; nobody opens a
+//! message. Invariants: a row goes with its message; what is answered is what the message itself
+//! would give, whether there was a row or not; losing such rows loses nothing.
+//! Not here: what they hold (`grace_imap::facts`), asking for them (`imap::desk`).
+
+use std::iter::Peekable;
+
+use gracedb::engine::Durability;
+use gracedb::error::Error as StoreError;
+use gracedb::large::LargeReader;
+use gracedb::table::Table;
+use gracedb::view::{Rows, Snapshot, View};
+use gracedb::write::WriteTx;
+
+use grace_imap::facts::{FORMAT, Facts, Shape, header_end, shape};
+use grace_mail::mime::Tree;
+
+use super::Mailboxes;
+use crate::store::failure::Failure;
+use crate::store::messages::{Bytes, FactKind, FactRow, MessageRow};
+
+/// So many bytes of a header are read at first; nearly all headers fit.
+const HEADER_BYTES: usize = 16 * 1024;
+
+/// Answers to one question stop short of this many bytes, after one message at least: rows of 250
+/// letters fit, and a header of many megabytes stands alone.
+const ANSWER_BYTES_MAX: usize = 1 << 20;
+
+/// UIDs are walked over, and not looked for one by one, while there is one message asked for among
+/// so many places: a step costs a tenth of a search.
+const WALK_SPARSE_MAX: usize = 8;
+
+/// What is known of one message.
+#[derive(Debug, Clone)]
+pub struct Known {
+    /// Its UID.
+    pub uid: u32,
+    /// INTERNALDATE, seconds since 1970 UTC.
+    pub internal_date_s: i64,
+    /// Offset from UTC to show it with, in minutes.
+    pub internal_zone_min: i16,
+    /// Its size in bytes.
+    pub size: u64,
+    /// A header block with the fields of `grace_imap::facts::FIELDS`, if that was asked for.
+    pub fields: Vec<u8>,
+    /// ENVELOPE and BODYSTRUCTURE, if that was asked for.
+    pub shape: Option<Shape>,
+}
+
+/// What is asked of each message, beside date and size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wanted {
+    /// Header fields.
+    pub fields: bool,
+    /// ENVELOPE and BODYSTRUCTURE.
+    pub shape: bool,
+}
+
+impl Mailboxes {
+    /// What is known of messages, by ascending UID, of those that are there; and how many of the
+    /// UIDs were looked at, which may be fewer than all where there is much to say.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn facts(
+        &self,
+        mailbox: u64,
+        uids: &[u32],
+        wanted: Wanted,
+    ) -> Result<(usize, Vec<Known>), Failure> {
+        let snapshot = self.db.snapshot();
+        let mut looking = Looking::new(&snapshot, mailbox, uids, wanted);
+        let (mut known, mut bytes) = (Vec::with_capacity(uids.len()), 0);
+        let mut looked_at = 0;
+        for &uid in uids {
+            if bytes >= ANSWER_BYTES_MAX {
+                break;
+            }
+            looked_at += 1;
+            if let Some(one) = looking.at(uid)? {
+                bytes += one.fields.len() + one.shape.as_ref().map_or(0, Shape::bytes);
+                known.push(one);
+            }
+        }
+        self.keep_later(looking.made);
+        Ok((looked_at, known))
+    }
+
+    /// Keeps what had to be made of messages' bytes, for the next time.
+    fn keep_later(&self, made: Vec<(MessageRow, Facts)>) {
+        if made.is_empty() {
+            return;
+        }
+        let kept = self.db.write_with(Durability::Buffered, |tx| {
+            for (message, facts) in &made {
+                // It may be gone since.
+                if tx.contains::<MessageRow>(&(message.mailbox, message.uid))? {
+                    add(tx, message, facts)?;
+                }
+            }
+            Ok::<_, Failure>(())
+        });
+        // Whoever cannot write reads the message again.
+        if let Err(error) = kept {
+            tracing::debug!(target: "grace", event = "FactsNotKept", %error);
+        }
+    }
+}
+
+/// Rows of one table that are asked for in ascending order.
+struct Walk<T: Table> {
+    rows: Option<Peekable<Rows<T>>>,
+}
+
+impl<T: Table> Walk<T> {
+    /// The row at `uid`: by walking there, or else as `get` finds it.
+    fn at(
+        &mut self,
+        uid: u32,
+        uid_of: impl Fn(&T) -> u32,
+        get: impl FnOnce() -> Result<Option<T>, StoreError>,
+    ) -> Result<Option<T>, StoreError> {
+        let Some(rows) = &mut self.rows else { return get() };
+        let is_before =
+            |row: &Result<T, StoreError>| row.as_ref().is_ok_and(|row| uid_of(row) < uid);
+        while rows.next_if(is_before).is_some() {}
+        rows.next_if(|row| row.as_ref().map_or(true, |row| uid_of(row) == uid)).transpose()
+    }
+}
+
+/// Looks for messages, one after the other.
+struct Looking<'a> {
+    snapshot: &'a Snapshot,
+    mailbox: u64,
+    wanted: Wanted,
+    messages: Walk<MessageRow>,
+    fields: Walk<FactRow>,
+    shapes: Walk<FactRow>,
+    /// What had to be made.
+    made: Vec<(MessageRow, Facts)>,
+}
+
+impl<'a> Looking<'a> {
+    fn new(snapshot: &'a Snapshot, mailbox: u64, uids: &[u32], wanted: Wanted) -> Self {
+        let ends = uids.first().copied().zip(uids.last().copied());
+        let ends = ends.filter(|(first, last)| {
+            let places = last.checked_sub(*first).map_or(usize::MAX, |span| span as usize);
+            places / WALK_SPARSE_MAX <= uids.len() && uids.is_sorted()
+        });
+        let facts = |kind: FactKind, is_wanted: bool| {
+            let kind = kind as u8;
+            let rows = ends.filter(|_| is_wanted).map(|(first, last)| {
+                let keys = (mailbox, kind, first)..=(mailbox, kind, last);
+                snapshot.range::<FactRow>(keys).peekable()
+            });
+            Walk { rows }
+        };
+        let fields = facts(FactKind::Fields, wanted.fields);
+        let shapes = facts(FactKind::Shape, wanted.shape);
+        let messages = ends.filter(|_| !wanted.fields && !wanted.shape).map(|(first, last)| {
+            snapshot.range::<MessageRow>((mailbox, first)..=(mailbox, last)).peekable()
+        });
+        let messages = Walk { rows: messages };
+        Self { snapshot, mailbox, wanted, messages, fields, shapes, made: Vec::new() }
+    }
+
+    /// What is wanted of a message; `None`: it is gone.
+    fn at(&mut self, uid: u32) -> Result<Option<Known>, Failure> {
+        let fields = match self.wanted.fields {
+            true => self.fact(FactKind::Fields, uid)?,
+            false => None,
+        };
+        let shape = match self.wanted.shape {
+            true => self.fact(FactKind::Shape, uid)?,
+            false => None,
+        };
+        let shape = shape.and_then(|row| Some((shape_of(&row)?, row)));
+        let lacks = (self.wanted.fields && fields.is_none(), self.wanted.shape && shape.is_none());
+        let row = fields.as_ref().or(shape.as_ref().map(|(_, row)| row));
+        if let (Some(row), (false, false)) = (row, lacks) {
+            let (internal_date_s, internal_zone_min) = (row.internal_date_s, row.internal_zone_min);
+            let size = row.size;
+            let fields = fields.map_or_else(Vec::new, |row| row.bytes.0);
+            let shape = shape.map(|(shape, _)| shape);
+            let known = Known { uid, internal_date_s, internal_zone_min, size, fields, shape };
+            return Ok(Some(known));
+        }
+        let (snapshot, mailbox) = (self.snapshot, self.mailbox);
+        let get = || snapshot.get::<MessageRow>(&(mailbox, uid));
+        let message = match lacks {
+            (false, false) => self.messages.at(uid, |row| row.uid, get)?,
+            _ => get()?,
+        };
+        let Some(message) = message else { return Ok(None) };
+        let mut known = Known {
+            uid,
+            internal_date_s: message.internal_date_s,
+            internal_zone_min: message.internal_zone_min,
+            size: message.size(),
+            fields: fields.map_or_else(Vec::new, |row| row.bytes.0),
+            shape: shape.map(|(shape, _)| shape),
+        };
+        if lacks != (false, false) {
+            self.make(&mut known, message, lacks)?;
+        }
+        Ok(Some(known))
+    }
+
+    /// A row that still counts.
+    fn fact(&mut self, kind: FactKind, uid: u32) -> Result<Option<FactRow>, Failure> {
+        let (snapshot, mailbox) = (self.snapshot, self.mailbox);
+        let get = || snapshot.get::<FactRow>(&(mailbox, kind as u8, uid));
+        let walk = match kind {
+            FactKind::Fields => &mut self.fields,
+            FactKind::Shape => &mut self.shapes,
+        };
+        let row = walk.at(uid, |row| row.uid, get)?;
+        Ok(row.filter(|row| row.format == FORMAT))
+    }
+
+    /// Makes what is lacking of the message's bytes, and remembers what can be kept of it.
+    fn make(
+        &mut self,
+        known: &mut Known,
+        message: MessageRow,
+        (fields, shaped): (bool, bool),
+    ) -> Result<(), Failure> {
+        let mut reader = self.snapshot.open_large(&message.body);
+        let facts = if shaped {
+            let raw = reader.read_all(usize::try_from(message.size()).unwrap_or(usize::MAX))?;
+            let facts = Facts::of(&raw);
+            let shape = facts.shape.clone().unwrap_or_else(|| shape(&raw, &Tree::parse(&raw)));
+            known.shape = Some(shape);
+            if fields {
+                let end = header_end(&raw, 0).unwrap_or(raw.len());
+                let block = || raw.get(..end).unwrap_or_default().to_vec();
+                known.fields = facts.fields.clone().unwrap_or_else(block);
+            }
+            facts
+        } else {
+            let block = read_header(&mut reader)?;
+            let facts = Facts::of_header(&block);
+            known.fields = facts.fields.clone().unwrap_or(block);
+            facts
+        };
+        if (fields && facts.fields.is_some()) || (shaped && facts.shape.is_some()) {
+            self.made.push((message, facts));
+        }
+        Ok(())
+    }
+}
+
+/// The shape a row holds.
+fn shape_of(row: &FactRow) -> Option<Shape> {
+    let (middle, holes) = row.places.split_first()?;
+    let middle = usize::try_from(*middle).ok()?;
+    let (envelope, structure) = row.bytes.0.split_at_checked(middle)?;
+    let extensions = holes.chunks_exact(2).filter_map(|hole| match hole {
+        [start, end] => Some((*start, *end)),
+        _ => None,
+    });
+    let extensions = extensions.collect();
+    Some(Shape { envelope: envelope.to_vec(), structure: structure.to_vec(), extensions })
+}
+
+/// Bytes that facts take in a transaction, roughly.
+pub(super) fn bytes_of(facts: &Facts) -> usize {
+    let fields = facts.fields.as_ref().map_or(0, Vec::len);
+    fields + facts.shape.as_ref().map_or(0, Shape::bytes) + 2 * ROW_BYTES
+}
+
+/// Bytes of a row beside what it holds.
+const ROW_BYTES: usize = 48;
+
+/// Keeps facts of a new message, and none of another one that had its place before a repair.
+pub(super) fn keep(
+    tx: &mut WriteTx<'_>,
+    message: &MessageRow,
+    facts: &Facts,
+) -> Result<(), Failure> {
+    if facts.fields.is_none() {
+        forget_kind(tx, message.mailbox, FactKind::Fields, message.uid)?;
+    }
+    if facts.shape.is_none() {
+        forget_kind(tx, message.mailbox, FactKind::Shape, message.uid)?;
+    }
+    add(tx, message, facts)
+}
+
+/// Writes facts of a message beside those that are there.
+fn add(tx: &mut WriteTx<'_>, message: &MessageRow, facts: &Facts) -> Result<(), Failure> {
+    let row = |kind: FactKind, bytes: Vec<u8>, places: Vec<u32>| FactRow {
+        mailbox: message.mailbox,
+        kind: kind as u8,
+        uid: message.uid,
+        format: FORMAT,
+        internal_date_s: message.internal_date_s,
+        internal_zone_min: message.internal_zone_min,
+        size: message.size(),
+        bytes: Bytes(bytes),
+        places,
+    };
+    if let Some(fields) = &facts.fields {
+        tx.put(&row(FactKind::Fields, fields.clone(), Vec::new()))?;
+    }
+    if let Some(shape) = &facts.shape {
+        let middle = u32::try_from(shape.envelope.len()).unwrap_or(u32::MAX);
+        let holes = shape.extensions.iter().flat_map(|(start, end)| [*start, *end]);
+        let places = std::iter::once(middle).chain(holes).collect();
+        let bytes = [shape.envelope.as_slice(), &shape.structure].concat();
+        tx.put(&row(FactKind::Shape, bytes, places))?;
+    }
+    Ok(())
+}
+
+/// Forgets the facts of a message that goes.
+pub(super) fn forget(tx: &mut WriteTx<'_>, mailbox: u64, uid: u32) -> Result<(), Failure> {
+    forget_kind(tx, mailbox, FactKind::Fields, uid)?;
+    forget_kind(tx, mailbox, FactKind::Shape, uid)
+}
+
+fn forget_kind(
+    tx: &mut WriteTx<'_>,
+    mailbox: u64,
+    kind: FactKind,
+    uid: u32,
+) -> Result<(), Failure> {
+    tx.delete::<FactRow>(&(mailbox, kind as u8, uid))?;
+    Ok(())
+}
+
+/// Copies the facts of a message to those of its copy; says how many bytes that took.
+pub(super) fn copy(
+    tx: &mut WriteTx<'_>,
+    from: (u64, u32),
+    to: (u64, u32),
+) -> Result<usize, Failure> {
+    let mut bytes = 0;
+    for kind in [FactKind::Fields, FactKind::Shape] {
+        match tx.get::<FactRow>(&(from.0, kind as u8, from.1))? {
+            Some(row) => {
+                bytes += row.bytes.0.len() + ROW_BYTES;
+                tx.put(&FactRow { mailbox: to.0, uid: to.1, ..row })?;
+            }
+            None => forget_kind(tx, to.0, kind, to.1)?,
+        }
+    }
+    Ok(bytes)
+}
+
+/// Everything up to and with the first empty line.
+pub(crate) fn read_header(reader: &mut LargeReader) -> Result<Vec<u8>, Failure> {
+    let mut header: Vec<u8> = Vec::new();
+    let mut searched = 0;
+    loop {
+        let mut piece = vec![0; HEADER_BYTES];
+        let count = reader.read_at(header.len() as u64, &mut piece)?;
+        piece.truncate(count);
+        header.extend_from_slice(&piece);
+        if let Some(end) = header_end(&header, searched) {
+            header.truncate(end);
+            return Ok(header);
+        }
+        if count == 0 {
+            return Ok(header);
+        }
+        // The line ends of an empty line may be cut apart.
+        searched = header.len().saturating_sub(4);
+    }
+}
