@@ -5,8 +5,8 @@
 //!             EXISTS, EXPUNGE, FETCH          STATUS, LIST, METADATA
 //! ```
 //! Invariants: of a mailbox the first group speaks that covers it, of the selected one only its
-//! own; a client that asked for nothing is told nothing unasked; only mailboxes that are told of are
-//! remembered, no more than the driver watches.
+//! own; a client that asked for nothing is told nothing unasked; only mailboxes that are told of
+//! are remembered, no more than the driver watches.
 //! Not here: the grammar (`grammar::notify`), noticing changes (the driver).
 
 use std::collections::{BTreeMap, BTreeSet};
