@@ -127,7 +127,8 @@ impl House {
             assert_eq!((known.uid, known.size), (row.uid, raw.len() as u64));
             assert_eq!(known.internal_date_s, row.internal_date_s);
             assert_eq!(known.shape, facts.shape);
-            let header = raw[..header_end(&raw, 0).unwrap_or(raw.len())].to_vec();
+            let header =
+                raw.get(..header_end(&raw, 0).unwrap_or(raw.len())).expect("within").to_vec();
             assert_eq!(known.fields, facts.fields.unwrap_or(header));
         }
         let snapshot = self.db.snapshot();

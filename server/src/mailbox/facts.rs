@@ -90,17 +90,17 @@ impl Mailboxes {
                 known.push(one);
             }
         }
-        self.keep_later(looking.made);
+        self.keep_later(&looking.made);
         Ok((looked_at, known))
     }
 
     /// Keeps what had to be made of messages' bytes, for the next time.
-    fn keep_later(&self, made: Vec<(MessageRow, Facts)>) {
+    fn keep_later(&self, made: &[(MessageRow, Facts)]) {
         if made.is_empty() {
             return;
         }
         let kept = self.db.write_with(Durability::Buffered, |tx| {
-            for (message, facts) in &made {
+            for (message, facts) in made {
                 // It may be gone since.
                 if tx.contains::<MessageRow>(&(message.mailbox, message.uid))? {
                     add(tx, message, facts)?;
