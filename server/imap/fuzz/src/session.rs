@@ -16,8 +16,9 @@ use crate::support::{Client, NOW, Store, settings};
 const ESCAPE: u8 = 0xF5;
 /// How a client of the conversations begins.
 const LOGIN: &[u8] = b"in LOGIN ann \"secret \\\"word\\\"\"\r\nse SELECT INBOX\r\n";
-/// What forgets bytes that came too early, so that it matters when they came.
-const FORGETS: [&[u8]; 3] = [b"starttls", b"compress", b"unauthenticate"];
+/// Where it matters when bytes came: what comes too early behind the first three is forgotten, and
+/// IDLE tells news only if its end has not come yet.
+const TIMED: [&[u8]; 4] = [b"starttls", b"compress", b"unauthenticate", b"idle"];
 
 const LETTER: &[u8] = b"From: a@b.example\r\nSubject: one\r\nMIME-Version: 1.0\r\n\
     Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\none\r\n--b\r\n\
@@ -28,8 +29,8 @@ pub(crate) fn sessions(input: &[u8]) {
     let Some((&choice, input)) = input.split_first() else { return };
     let whole = session(choice, input, usize::MAX);
     let lower = input.to_ascii_lowercase();
-    let forgets = |word: &&[u8]| lower.windows(word.len()).any(|window| window == *word);
-    if !FORGETS.iter().any(forgets) {
+    let is_there = |word: &&[u8]| lower.windows(word.len()).any(|window| window == *word);
+    if !TIMED.iter().any(is_there) {
         let alone = session(choice, input, 1);
         let [whole, alone] = [whole, alone].map(|said| said.escape_ascii().to_string());
         assert_eq!(whole, alone, "bytes that come alone say the same");
