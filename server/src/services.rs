@@ -27,6 +27,7 @@ use crate::signing::Signing;
 use crate::telemetry::bus::Bus;
 use crate::telemetry::stop::Stop;
 use crate::transport::Transport;
+use crate::words::Words;
 
 /// What a session may use.
 #[derive(Clone)]
@@ -47,6 +48,8 @@ pub struct Services {
     pub directory: Directory,
     /// Mailboxes and messages.
     pub mailboxes: Mailboxes,
+    /// Which texts are in which messages.
+    pub words: Words,
     /// Mail for other servers.
     pub outgoing: Outgoing,
     /// Where it goes.
@@ -91,6 +94,7 @@ impl Services {
             directory: Directory::new(db.clone(), bus.clone(), &limits),
             guard: Guard::new(&config.door, &dns, db.clone(), &bus)?,
             mailboxes: Mailboxes::new(db.clone(), bus.clone(), limits.mailboxes_per_account_max),
+            words: Words::new(db.clone(), &config.search),
             outgoing,
             router: Router::new(dns.validated(), &config, db.clone(), bus.clone())?,
             signing: Signing::new(db.clone(), bus, forgetful.clone()),

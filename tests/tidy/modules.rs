@@ -18,6 +18,7 @@ const LEVELS: &[&[&str]] = &[
         "route",
         "signing",
         "transport",
+        "words",
     ],
     &["services"],
     &["domain_dns"],

@@ -17,7 +17,7 @@ use grace_imap::command::Secret;
 use grace_imap::date::DateTime;
 use grace_imap::flags::{FlagOperation, Flags};
 use grace_imap::keys::Keys;
-use grace_imap::machine::{Answer, Listed, Message, Need, Request, START_BYTES, Why};
+use grace_imap::machine::{Answer, Listed, Message, Need, Request, START_BYTES, Sought, Why};
 use grace_imap::metadata::Entry;
 use grace_imap::name::MailboxName;
 use grace_imap::rights::Rights;
@@ -176,6 +176,7 @@ impl Desk {
             }
             Request::Peek(mailbox) => self.peek(&mailbox).await,
             Request::ReadPeeked { uid, need, origin } => self.read(self.peeked, uid, need, origin),
+            Request::Find { texts, peeked } => self.places(texts, peeked).await,
             Request::Keys { uids, need } => self.keys(&uids, need),
             Request::Changes { since } => self.changes(since),
             Request::Vanished { since } => self.vanished(since),
@@ -379,6 +380,14 @@ impl Desk {
             self.held = Some((uid, reader));
         }
         Ok(Answer::Message(Some(message)))
+    }
+
+    async fn places(&self, texts: Vec<Sought>, peeked: bool) -> Served {
+        let mailbox = if peeked { self.peeked } else { self.selected };
+        let texts = texts.into_iter().map(translate::text).collect();
+        let mailbox = mailbox.ok_or(Failure::NoSuchMailbox)?;
+        let found = self.services.words.find(mailbox, texts).await?;
+        Ok(Answer::Found(found.into_iter().map(translate::hits).collect()))
     }
 
     fn keys(&self, uids: &[u32], need: Need) -> Served {

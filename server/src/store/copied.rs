@@ -21,6 +21,7 @@ use super::accounts::Account;
 use super::failure::Failure;
 use super::messages::{MailboxRow, MessageRow, UidValidity, Vanished, flag};
 use super::seed;
+use super::words::remove_all_words;
 
 /// Mailboxes changed in one transaction.
 const MAILBOXES_AT_ONCE: usize = 500;
@@ -71,6 +72,8 @@ pub fn renew(db: &Db) -> Result<Option<Renewed>, Failure> {
     renewed.stray = tell_strays(&snapshot)?;
     // Nobody asks for them under a new UIDVALIDITY, and a message that came back may be among them.
     db.write(|tx| tx.delete_range::<Vanished>(..))?.wait()?;
+    // What came back may have had other words.
+    db.write(remove_all_words)?.wait()?;
     db.settle_copy()?;
     let Renewed { mailboxes, without_account, messages, stray } = renewed;
     tracing::warn!(

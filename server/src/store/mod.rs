@@ -13,6 +13,7 @@
 //!  30 alias_target  31 forward  32 srs_key
 //!  20 sts_policy 21 tls_result  23 route      24 deliver_by
 //!  40 origin       42 metadata
+//!  45 word_segment 46 word_slab
 //! ```
 //! Invariant: a table's id and name never change meaning; a table that is given up keeps its id:
 //! 6, `body`.
@@ -41,6 +42,7 @@ pub mod statistics;
 pub mod target;
 pub mod traces;
 pub mod transport;
+pub mod words;
 
 use gracedb::schema::Schema;
 use gracedb::table::Table as _;
@@ -59,6 +61,7 @@ use self::settings::{AddressSettings, DomainSettings};
 use self::statistics::StatisticRow;
 use self::traces::{TraceLaterRow, TracePage, TraceRow, TraceWordRow, TracedRow};
 use self::transport::{StsPolicyRow, TlsResultRow};
+use self::words::{WordSegmentRow, WordSlabRow};
 
 /// Every table of the daemon.
 pub const SCHEMA: Schema = Schema::new(&[
@@ -95,4 +98,6 @@ pub const SCHEMA: Schema = Schema::new(&[
     MetadataRow::DEF,
     StsPolicyRow::DEF,
     TlsResultRow::DEF,
+    WordSegmentRow::DEF,
+    WordSlabRow::DEF,
 ]);
