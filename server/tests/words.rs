@@ -340,23 +340,30 @@ async fn an_index_that_is_lost_with_the_power_is_missing_and_not_wrong() {
     let needles = random.needles(&house.letters(inbox).await, 20);
     house.db.close();
     drop(house);
-    let mut lost = 0;
+    let (mut kept, mut lost) = (0, 0);
     for operation in 1..60 {
         let disk = disk.fork(operation);
         disk.plan(operation, Fault::PowerCut);
         if let Ok(db) = Db::open(options(&disk), store::SCHEMA) {
             let words = Words::new(db.clone(), &settings);
-            lost += usize::from(words.catch_up().await.is_err() || db.check().is_err());
+            // It ends well, or with the power.
+            drop(words.catch_up().await);
             db.close();
         }
         disk.cut_power();
         let house = House::open(options(&disk), &settings);
         house.check(inbox, &needles).await;
+        match house.db.snapshot().scan::<WordSegmentRow>().count() {
+            1 => kept += 1,
+            3 | 4 => lost += 1,
+            others => panic!("{others} segments"),
+        }
         house.words.catch_up().await.expect("made");
+        assert_eq!(house.db.snapshot().scan::<WordSegmentRow>().count(), 1);
         house.check(inbox, &needles).await;
         house.db.close();
     }
-    assert!(lost > 5, "{lost}: the power never went");
+    assert!(kept > 0 && lost > 0, "{kept} kept, {lost} lost");
 }
 
 #[tokio::test]
@@ -511,7 +518,7 @@ async fn look_through(name: &str, each: usize) {
     let needles = Random(11).needles(&letters, 300);
     let tally = house.check(inbox, &needles).await;
     println!("{name}: {} letters, {} needles: {tally:?}", letters.len(), needles.len());
-    assert!(tally.sure > 0 && tally.doubt * 10 < tally.all, "{tally:?}");
+    assert!(tally.sure * 20 > tally.all && tally.idle * 6 < tally.all, "{tally:?}");
 }
 
 #[tokio::test]

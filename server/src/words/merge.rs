@@ -63,7 +63,7 @@ impl Merge {
         let unsure = self.segments.iter().flat_map(|segment| segment.unsure.iter().copied());
         Some(WordSegmentRow {
             last: *self.range.end(),
-            messages: u32::try_from(self.live.iter().count()).unwrap_or(u32::MAX),
+            messages: self.live.count(),
             unsure: unsure.filter(|uid| self.live.contains(*uid)).collect(),
             ..first
         })

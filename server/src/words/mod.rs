@@ -32,7 +32,7 @@ use grace_mail::terms::{Plan, Sought};
 use grace_mail::text::Needle;
 
 use self::bits::Bits;
-use self::slab::{Slab, Unread, read_uids};
+use self::slab::{Enough, Slab, Unread, read_uids};
 use crate::config::limits::Search;
 use crate::store::failure::Failure;
 use crate::store::messages::MailboxRow;
@@ -210,14 +210,15 @@ fn push(ranges: &mut Vec<RangeInclusive<u32>>, uid: u32) {
 struct Slabs<'a> {
     snapshot: &'a Snapshot,
     range: RangeInclusive<u32>,
+    messages: u32,
     head: Vec<Large>,
     body: Vec<Large>,
 }
 
 impl<'a> Slabs<'a> {
     fn of(snapshot: &'a Snapshot, segment: &WordSegmentRow) -> Result<Self, StoreError> {
-        let range = segment.first..=segment.last;
-        let mut slabs = Self { snapshot, range, head: Vec::new(), body: Vec::new() };
+        let (range, messages) = (segment.first..=segment.last, segment.messages);
+        let mut slabs = Self { snapshot, range, messages, head: Vec::new(), body: Vec::new() };
         for slab in snapshot.prefix::<WordSlabRow>(&(segment.mailbox, segment.first)) {
             let WordSlabRow { field, bytes, .. } = slab?;
             if field == Field::Head as u8 { slabs.head.push(bytes) } else { slabs.body.push(bytes) }
@@ -228,7 +229,7 @@ impl<'a> Slabs<'a> {
     /// The messages whose terms contain what a plan looks for, in one of the fields.
     fn find(&self, plan: &Plan, in_head: bool) -> Result<Bits, Unread> {
         let mut found = self.with_all(&self.body, &plan.sought)?;
-        if in_head {
+        if in_head && found.count() < self.messages {
             found.add(&self.with_all(&self.head, &plan.sought)?);
         }
         Ok(found)
@@ -240,15 +241,21 @@ impl<'a> Slabs<'a> {
             let mut bits = Bits::none(&self.range);
             for slab in slabs {
                 let mut slab = Slab::open(self.snapshot.open_large(slab))?;
-                slab.find(one, |uids| {
-                    read_uids(uids, *self.range.start(), |uid| bits.insert(uid))
+                let first = *self.range.start();
+                let enough = slab.find(one, |uids| {
+                    read_uids(uids, first, |uid| bits.insert(uid))?;
+                    // A common piece of a word is in all of them before long.
+                    Ok(Enough(bits.count() >= self.messages))
                 })?;
+                if enough.0 {
+                    break;
+                }
             }
             match &mut common {
                 None => common = Some(bits),
                 Some(common) => common.keep(&bits),
             }
-            if common.as_ref().is_some_and(Bits::is_empty) {
+            if common.as_ref().is_some_and(|common| common.count() == 0) {
                 break;
             }
         }

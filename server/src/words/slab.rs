@@ -62,6 +62,10 @@ impl From<Error> for Unread {
     }
 }
 
+/// Whether what was found is all there can be.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Enough(pub(super) bool);
+
 /// Where the bytes of a slab come from.
 pub(super) trait Source {
     /// Bytes from an offset on; fewer only at the end.
@@ -236,12 +240,13 @@ impl<S: Source> Slab<S> {
         self.starts.len().saturating_sub(1)
     }
 
-    /// Calls `take` with the messages of each term that a text is in, as they are written.
+    /// Calls `take` with the messages of each term that a text is in, as they are written, until
+    /// it says that it has enough.
     pub(super) fn find(
         &mut self,
         sought: &Sought,
-        mut take: impl FnMut(&[u8]) -> Result<(), Unread>,
-    ) -> Result<(), Unread> {
+        mut take: impl FnMut(&[u8]) -> Result<Enough, Unread>,
+    ) -> Result<Enough, Unread> {
         let text = between_line_ends(sought);
         for place in self.blocks_with(&text)? {
             let block = self.block(place)?;
@@ -251,12 +256,12 @@ impl<S: Source> Slab<S> {
                 continue;
             }
             for (term, messages) in entries(terms, rest)? {
-                if sought.is_in(term) {
-                    take(messages)?;
+                if sought.is_in(term) && take(messages)?.0 {
+                    return Ok(Enough(true));
                 }
             }
         }
-        Ok(())
+        Ok(Enough(false))
     }
 
     /// The terms of a block, and the messages of each.
@@ -468,7 +473,10 @@ mod tests {
 
     fn found(slab: &[u8], sought: &Sought) -> Result<Vec<u32>, Unread> {
         let mut uids = Vec::new();
-        Slab::open(slab)?.find(sought, |bytes| read_uids(bytes, 10, |uid| uids.push(uid)))?;
+        Slab::open(slab)?.find(sought, |bytes| {
+            read_uids(bytes, 10, |uid| uids.push(uid))?;
+            Ok(Enough(false))
+        })?;
         uids.sort_unstable();
         uids.dedup();
         Ok(uids)
@@ -503,6 +511,18 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn looking_ends_when_there_is_enough() {
+        let terms = made(600);
+        let (slab, mut calls) = (slab(&terms), 0);
+        let sought = Sought { text: "a".to_owned(), place: Place::Within };
+        let enough = Slab::open(slab.as_slice()).unwrap().find(&sought, |_| {
+            calls += 1;
+            Ok(Enough(calls == 3))
+        });
+        assert!(enough.unwrap().0 && calls == 3);
     }
 
     #[test]
