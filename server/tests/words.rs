@@ -15,16 +15,22 @@ use gracedb::db::Db;
 use gracedb::disk::sim::{Fault, SimDisk, next_random};
 use gracedb::options::Options;
 use gracedb::view::View as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
 use zeroize::Zeroizing;
 
-use grace_ipc::event::TraceId;
+use grace_ipc::event::{Service, TraceId};
 use grace_mail::mime::Tree;
 use grace_mail::text::{self, Needle};
 
+use graced::config::Config;
 use graced::config::limits::{Limits, Search};
 use graced::directory::{Directory, Person};
+use graced::imap::session;
 use graced::mailbox::Mailboxes;
 use graced::mailbox::change::{FlagChange, FlagVerb};
+use graced::net::listener;
+use graced::services::Services;
 use graced::store::messages::{MailboxRow, MessageRow, flag};
 use graced::store::words::{WordSegmentRow, WordSlabRow};
 use graced::store::{self, seed::INBOX};
@@ -469,6 +475,117 @@ async fn the_keeper_follows_what_comes_until_it_is_stopped() {
     }
     stop.say();
     keeping.await.expect("ends");
+}
+
+/// A mail program that writes several commands at once.
+struct Client {
+    stream: TcpStream,
+    tag: u32,
+}
+
+impl Client {
+    /// Logs in where nothing but IMAP is spoken.
+    async fn connect(services: &Services) -> Self {
+        let socket = TcpListener::bind("127.0.0.1:0").await.expect("loopback has a free port");
+        let address = socket.local_addr().expect("a bound socket");
+        let given = services.clone();
+        let run = move |visit| session::run(given.clone(), visit);
+        tokio::spawn(listener::serve(services.porter.clone(), Service::Imap, socket, run));
+        let stream = TcpStream::connect(address).await.expect("the door is open");
+        let mut client = Self { stream, tag: 0 };
+        client.ask(&["LOGIN ann@example.org \"correct horse\"", "SELECT INBOX"]).await;
+        client
+    }
+
+    /// What is answered to commands that are written at once; all must be done.
+    async fn ask(&mut self, commands: &[&str]) -> String {
+        let mut written = String::new();
+        for command in commands {
+            self.tag += 1;
+            written.push_str(&format!("a{} {command}\r\n", self.tag));
+        }
+        self.stream.write_all(written.as_bytes()).await.expect("it is read");
+        let (mut answer, mut piece) = (Vec::new(), vec![0; 4_096]);
+        let last = format!("a{} ", self.tag);
+        loop {
+            let text = String::from_utf8_lossy(&answer).into_owned();
+            assert!(!text.contains(" NO ") && !text.contains(" BAD "), "{commands:?}: {text}");
+            if text.ends_with("\r\n") && text.lines().any(|line| line.starts_with(&last)) {
+                return text;
+            }
+            let count = self.stream.read(&mut piece).await.expect("it goes on");
+            assert!(count > 0, "{commands:?}: {text}");
+            answer.extend_from_slice(&piece[..count]);
+        }
+    }
+}
+
+fn services(folder: &Path) -> Services {
+    let text = "hostname = \"mx.grace.test\"\n[dns]\nresolvers = [\"127.0.0.1:9\"]\n\
+                [search]\nindex_wait_messages = 1\n";
+    let file = folder.join("c.toml");
+    std::fs::write(&file, text).expect("a writable folder");
+    let config = Config::load(Some(&file), Some(folder)).expect("a valid configuration");
+    let db = Db::open(Options::new(folder.join("store")), store::SCHEMA).expect("opens");
+    Services::new(Arc::new(config), Bus::new(1_000), db).expect("settings that fit").0
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_acknowledged_is_found_at_once_with_the_index_behind_or_under_way() {
+    const ROUNDS: usize = 40;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let services = services(folder.path());
+    services.directory.create_domain("example.org", "test").await.expect("made");
+    let password = Zeroizing::new("correct horse".to_owned());
+    services.directory.create_account("ann@example.org", password, "test").await.expect("made");
+    let mut client = Client::connect(&services).await;
+    let (stop, mut making) = (Stop::default(), None);
+    for round in 1..=2 * ROUNDS {
+        if round == ROUNDS {
+            // Until now there was none.
+            let (words, stop) = (services.words.clone(), stop.clone());
+            making = Some(tokio::spawn(async move {
+                while !stop.is_said() {
+                    words.catch_up().await.expect("made");
+                }
+            }));
+        }
+        let letter = format!("Subject: letter\r\n\r\nall of them, and this is no{round}x\r\n");
+        let append = format!("APPEND INBOX {{{}+}}\r\n{letter}", letter.len());
+        let (one, not) = (format!("SEARCH BODY no{round}X"), format!("SEARCH NOT BODY no{round}x"));
+        let moved = format!("UID MOVE {round} Archive");
+        let answer = client
+            .ask(&[
+                &append,
+                &one,
+                "SEARCH RETURN (COUNT) BODY \"of them\"",
+                "SEARCH RETURN (COUNT) NOT TEXT \"LETT\"",
+                "SORT RETURN (COUNT) (ARRIVAL) UTF-8 OR BODY of TEXT nothing",
+                "COPY * Drafts",
+                "ESEARCH IN (mailboxes \"Drafts\") RETURN (COUNT) TEXT letter BODY \"all of\"",
+                &not,
+            ])
+            .await;
+        let here = round - round / 4;
+        for expected in [
+            format!("* SEARCH {here}\r\n"),
+            format!("COUNT {here}\r\n"),
+            "COUNT 0\r\n".to_owned(),
+            format!("COUNT {round}\r\n"),
+        ] {
+            assert!(answer.contains(&expected), "{expected:?} in {answer}");
+        }
+        let not = answer.lines().rfind(|line| line.starts_with("* SEARCH"));
+        assert_eq!(not.map(|line| line.split(' ').count() - 2), Some(here - 1), "{answer}");
+        if round % 4 == 3 {
+            let answer = client.ask(&[&moved, &one, "NOOP"]).await;
+            assert!(answer.contains("* SEARCH\r\n"), "{answer}");
+        }
+    }
+    stop.say();
+    making.expect("begun").await.expect("ends");
+    services.porter.stop.say();
+    services.db.close();
 }
 
 /// A folder of foreign mail.

@@ -382,7 +382,7 @@ settings! {
     lists {}
     words {
         index = "on", ["on" "off"],
-            "Whether there is an index of the texts of messages, so that SEARCH TEXT and BODY read next to none of them. The answers are the same without. It takes about a fifth of what the text itself takes on disk. `off`: what there is of it goes at the next start.";
+            "Whether there is an index of the texts of messages, so that SEARCH TEXT and BODY read next to none of them. The answers are the same without. It takes on disk about a quarter of what letters without attachments do. `off`: what there is of it goes at the next start.";
     }
     numbers {
         index_share_percent = 50, 1..=100, "percent",

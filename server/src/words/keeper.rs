@@ -43,6 +43,9 @@ const MERGED_AT_ONCE: usize = 4;
 /// How many times longer than looking for work took is waited until the next look.
 const LOOK_SHARE: u32 = 20;
 
+/// How long is waited after a failure: a full disk is not emptied in seconds.
+const AFTER_FAILURE: Duration = Duration::from_secs(60);
+
 /// How much of a processor the work may take, and who ends it.
 struct Pace {
     percent: u32,
@@ -77,7 +80,7 @@ impl Words {
                 match self.pass(&pace).await {
                     Ok(looked) => wait = wait.max(looked * LOOK_SHARE),
                     Err(failure) => {
-                        seen = None;
+                        (seen, wait) = (None, wait.max(AFTER_FAILURE));
                         tell(Err(failure));
                     }
                 }

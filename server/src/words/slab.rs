@@ -527,11 +527,24 @@ mod tests {
 
     #[test]
     fn few_blocks_are_read_for_a_rare_text() {
-        let slab_bytes = slab(&made(20_000));
-        let mut slab = Slab::open(slab_bytes.as_slice()).unwrap();
-        let term = slab.entries(slab.blocks() / 2).unwrap().remove(3).0;
-        let few = slab.blocks_with(&term).unwrap().len();
-        assert!(few >= 1 && few * 20 < slab.blocks(), "{few} of {}", slab.blocks());
+        let word = |number: u64| -> String {
+            let mut left = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            let letters = (0..9).map(|_| {
+                left = left.rotate_left(7);
+                char::from(b'a' + u8::try_from(left % 26).unwrap())
+            });
+            letters.collect()
+        };
+        let terms: Terms = (0..20_000).map(|number| (word(number), vec![10])).collect();
+        let bytes = slab(&terms);
+        let mut slab = Slab::open(bytes.as_slice()).unwrap();
+        for text in [word(77), word(19_000), "qqqqqqqqq".to_owned()] {
+            let few = slab.blocks_with(&text).unwrap().len();
+            assert!(few * 20 < slab.blocks(), "{text}: {few} of {}", slab.blocks());
+            let sought = Sought { text, place: Place::Within };
+            let there = if terms.contains_key(&sought.text) { vec![10] } else { Vec::new() };
+            assert_eq!(found(&bytes, &sought).unwrap(), there);
+        }
     }
 
     #[test]
