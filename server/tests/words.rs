@@ -5,6 +5,7 @@
 //! or, failing that, in `shared/corpora` beside the project's root.
 
 #![expect(clippy::indexing_slicing, reason = "a test may panic")]
+#![expect(clippy::print_stdout, reason = "what was looked through should be seen")]
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
