@@ -49,7 +49,7 @@ impl House {
         let db = Db::open(options, store::SCHEMA).unwrap();
         let bus = Bus::new(100);
         let directory = Directory::new(db.clone(), bus.clone(), &Limits::default());
-        let mailboxes = Mailboxes::new(db.clone(), bus, 100);
+        let mailboxes = Mailboxes::new(db.clone(), bus, &Limits::default());
         Self { db, directory, mailboxes }
     }
 
@@ -103,7 +103,8 @@ impl House {
     }
 
     async fn uids(&self, mailbox: u64) -> Vec<u32> {
-        self.mailboxes.open(mailbox, false, |_, message| message.uid).await.unwrap().messages
+        let opened = self.mailboxes.open(mailbox, false).await.unwrap();
+        opened.messages.uids().collect()
     }
 
     async fn flag(&self, mailbox: u64, uids: &[u32], flags: u8) {

@@ -76,6 +76,7 @@ async fn serve(config: Arc<Config>, bus: &Bus) -> Result<(), String> {
     keepers.spawn(services.history.clone().keep(bus.clone(), end.clone()));
     keepers.spawn(services.guard.clone().keep(end.clone()));
     keepers.spawn(services.porter.refusals.clone().keep(end.clone()));
+    keepers.spawn(services.words.clone().keep(end.clone()));
     keepers.spawn(health::watch(services.db.clone(), bus.clone(), end.clone()));
     bus.emit(TraceId(0), EventKind::ServerStarted { version: VERSION.to_owned() });
     while let Signal::Reload = signals.next().await {

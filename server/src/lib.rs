@@ -32,3 +32,4 @@ pub mod store;
 pub mod telemetry;
 pub mod transport;
 pub mod welcome;
+pub mod words;

@@ -28,6 +28,7 @@ use crate::signing::Signing;
 use crate::telemetry::bus::Bus;
 use crate::telemetry::stop::Stop;
 use crate::transport::Transport;
+use crate::words::Words;
 
 /// What a session may use.
 #[derive(Clone)]
@@ -48,6 +49,8 @@ pub struct Services {
     pub directory: Directory,
     /// Mailboxes and messages.
     pub mailboxes: Mailboxes,
+    /// Which texts are in which messages.
+    pub words: Words,
     /// Mail for other servers.
     pub outgoing: Outgoing,
     /// Where it goes.
@@ -93,6 +96,7 @@ impl Services {
             directory: Directory::new(db.clone(), bus.clone(), &limits),
             guard: Guard::new(&config.door, &dns, db.clone(), &bus)?,
             mailboxes: Mailboxes::new(db.clone(), bus.clone(), &limits),
+            words: Words::new(db.clone(), &config.search),
             outgoing,
             router: Router::new(dns.validated(), &config, db.clone(), bus.clone())?,
             signing: Signing::new(db.clone(), bus, forgetful.clone()),

@@ -19,6 +19,7 @@ const LEVELS: &[&[&str]] = &[
         "route",
         "signing",
         "transport",
+        "words",
     ],
     &["services"],
     &["domain_dns"],

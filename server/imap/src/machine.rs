@@ -7,6 +7,8 @@
 
 use std::ops::RangeInclusive;
 
+use grace_mail::text::Needle;
+
 use crate::command::{Secret, Source, SpecialUse};
 use crate::date::DateTime;
 use crate::facts::Shape;
@@ -16,6 +18,7 @@ use crate::metadata::Entry;
 use crate::name::MailboxName;
 use crate::rights::{Rights, RightsChange};
 use crate::rows::Rows;
+use crate::set::Ranges;
 use crate::url::ImapUrl;
 use crate::view::Changes;
 
@@ -189,6 +192,13 @@ pub enum Request {
         /// Also where it came from.
         origin: bool,
     },
+    /// In which messages texts are, as far as that can be said without reading them. Found.
+    Find {
+        /// These texts.
+        texts: Vec<Sought>,
+        /// In the mailbox last looked into, not in the selected one.
+        peeked: bool,
+    },
     /// What SORT and THREAD compare of messages of the selected mailbox. Keys.
     Keys {
         /// Of these, in this order.
@@ -240,6 +250,39 @@ pub enum Request {
     },
     /// The messages will not be whole: forget them. Done.
     AppendAbort,
+}
+
+/// A text that is looked for with SEARCH.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sought {
+    /// The text.
+    pub needle: Needle,
+    /// Also in the message's own header: TEXT, not BODY.
+    pub in_head: bool,
+}
+
+/// Where a text is, by UID. Messages in neither set do not have it, whenever they came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hits {
+    /// These have it.
+    pub sure: Ranges,
+    /// These must be read to know.
+    pub doubt: Ranges,
+}
+
+impl Hits {
+    /// Every message must be read.
+    #[must_use]
+    pub fn unknown() -> Self {
+        Self { sure: Ranges::default(), doubt: Ranges::of([1..=u32::MAX]) }
+    }
+
+    /// Whether a message has it; `None`: it must be read.
+    #[must_use]
+    pub fn of(&self, uid: u32) -> Option<bool> {
+        let is_sure = self.sure.contains(uid);
+        (is_sure || !self.doubt.contains(uid)).then_some(is_sure)
+    }
 }
 
 /// How much of a message is needed.
@@ -320,6 +363,8 @@ pub enum Answer {
         /// Those of them that are there, ascending.
         messages: Vec<(u32, Message)>,
     },
+    /// To [`Request::Find`], in the order asked. Texts that nothing is said of are in doubt.
+    Found(Vec<Hits>),
     /// To [`Request::Keys`], in the order asked; those that are gone are left out.
     Keys(Vec<Keys>),
     /// To [`Request::Flags`]: messages that were left alone because they changed meanwhile.

@@ -1,7 +1,8 @@
 //! Whether a message fits a SEARCH (RFC 9051 6.4.4).
 //!
 //! Invariants: a message is read no further than its answer needs: first the view's row, then date
-//! and size, the header, the whole. Knowing more never changes an answer already given.
+//! and size, the header, the whole. Knowing more never changes an answer already given. Where the
+//! store knows in which messages a text is ([`Program::learn`]), only those in doubt are read.
 //! Not here: walking the mailbox and printing the result (`session`).
 
 use grace_mail::date::Date;
@@ -14,7 +15,7 @@ use crate::date::Day;
 use crate::facts;
 use crate::flags::{Keyword, SystemFlag};
 use crate::fuzzy::Fuzzy;
-use crate::machine::{Message, Need};
+use crate::machine::{Hits, Message, Need, Sought};
 use crate::rows::Row;
 use crate::set::{Ranges, SequenceSet};
 use crate::view::View;
@@ -56,10 +57,8 @@ pub enum Program {
     Smaller(u64),
     /// A header field.
     Header(String, Needle),
-    /// The body.
-    Body(Needle),
-    /// Header and body.
-    Text(Needle),
+    /// A text in the body, or in header and body; and where the store says it is.
+    Text(Sought, Hits),
     /// A text that may be nearly there.
     Fuzzy(Within, Fuzzy),
     /// Not this.
@@ -133,11 +132,39 @@ impl Program {
             SearchKey::Body(text) if fuzzy => Self::Fuzzy(Within::Body, Fuzzy::new(text)),
             SearchKey::Text(text) if fuzzy => Self::Fuzzy(Within::Everything, Fuzzy::new(text)),
             SearchKey::Header(name, text) => Self::Header(name.clone(), Needle::new(text)),
-            SearchKey::Body(text) => Self::Body(Needle::new(text)),
-            SearchKey::Text(text) => Self::Text(Needle::new(text)),
+            SearchKey::Body(text) => Self::text(text, false),
+            SearchKey::Text(text) => Self::text(text, true),
             SearchKey::Not(key) => Self::Not(Box::new(again(key))),
             SearchKey::Or(one, other) => Self::Any(vec![again(one), again(other)]),
             SearchKey::And(keys) => Self::All(keys.iter().map(again).collect()),
+        }
+    }
+
+    fn text(text: &str, in_head: bool) -> Self {
+        Self::Text(Sought { needle: Needle::new(text), in_head }, Hits::unknown())
+    }
+
+    /// The texts whose places would be good to know.
+    pub fn texts(&self) -> Vec<&Sought> {
+        match self {
+            Self::Text(sought, _) => vec![sought],
+            Self::Not(program) => program.texts(),
+            Self::Any(programs) | Self::All(programs) => {
+                programs.iter().flat_map(Self::texts).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// Takes in where its texts are, in the order of [`texts`](Self::texts).
+    pub fn learn(&mut self, places: &mut impl Iterator<Item = Hits>) {
+        match self {
+            Self::Text(_, hits) => *hits = places.next().unwrap_or_else(Hits::unknown),
+            Self::Not(program) => program.learn(places),
+            Self::Any(programs) | Self::All(programs) => {
+                programs.iter_mut().for_each(|program| program.learn(places));
+            }
+            _ => {}
         }
     }
 
@@ -180,14 +207,17 @@ impl Program {
                 let mut values = text::of_fields(head(message), name.as_bytes());
                 values.any(|value| needle.is_in(&value))
             }
-            Self::Body(needle) => {
-                let raw = &candidate.upto(Need::Whole)?.bytes;
-                text::body_contains(raw, &Tree::parse(raw), needle)
-            }
-            Self::Text(needle) => {
-                let raw = &candidate.upto(Need::Whole)?.bytes;
-                text::message_contains(raw, &Tree::parse(raw), needle)
-            }
+            Self::Text(sought, hits) => match hits.of(row.uid) {
+                Some(answer) => answer,
+                None => {
+                    let raw = &candidate.upto(Need::Whole)?.bytes;
+                    let looks = match sought.in_head {
+                        true => text::message_contains,
+                        false => text::body_contains,
+                    };
+                    looks(raw, &Tree::parse(raw), &sought.needle)
+                }
+            },
             Self::Fuzzy(within, fuzzy) => score(within, fuzzy, candidate)? > 0,
             Self::Not(program) => !program.fits(candidate)?,
             Self::Any(programs) => return some_is(programs, candidate, true),

@@ -7,8 +7,8 @@
 //! The way through the modules: [`mime`] finds the parts of a message as byte ranges ([`media`]
 //! reads their Content-* fields), [`section`] answers IMAP's question "give me 1.2.HEADER" with
 //! such a range, [`envelope`] gives the few fields every client shows in its list, [`text`] what a
-//! person would read (through [`transfer`], [`charset`] and [`encoded_word`]), [`header`] is what
-//! they all stand on. [`dsn`] writes delivery status notifications, [`submitted`] what a submitted
+//! person would read (through [`transfer`], [`charset`] and [`encoded_word`]) and [`terms`] what an
+//! index holds of that, [`header`] is what they all stand on. [`dsn`] writes delivery status notifications, [`submitted`] what a submitted
 //! message lacks, [`srs`] whom a forwarded one comes back to.
 //! Not here: sockets, storage and the grammar of IMAP or SMTP.
 
@@ -25,5 +25,6 @@ pub mod mime;
 pub mod section;
 pub mod srs;
 pub mod submitted;
+pub mod terms;
 pub mod text;
 pub mod transfer;

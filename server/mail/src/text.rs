@@ -3,7 +3,7 @@
 //! Text is taken out of its transfer encoding and charset. Matching ignores case in the way of
 //! Unicode's full case folding (RFC 9051 6.4.4: substring, case-insensitive): `STRASSE` finds
 //! `Straße`. Time and memory are linear in the message.
-//! Not here: an index; HTML is searched as its source.
+//! Not here: what an index of such texts holds (`terms`); HTML is searched as its source.
 
 use crate::charset;
 use crate::encoded_word;
@@ -44,23 +44,36 @@ pub fn of_fields<'a>(block: &'a [u8], name: &'a [u8]) -> impl Iterator<Item = St
     named.map(|field| encoded_word::decode_folded(field.value))
 }
 
-/// SEARCH BODY: all text parts and the headers of the parts inside the message.
+/// What SEARCH BODY looks into, one text after the other: all text parts, and the headers of the
+/// parts inside the message.
+pub fn of_body<'a>(raw: &'a [u8], tree: &'a Tree) -> impl Iterator<Item = String> + 'a {
+    tree.parts().flat_map(move |part| {
+        let inner = Some(part).filter(|part| part.depth > 0);
+        let header = inner.into_iter().filter_map(move |part| part_header(raw, part));
+        header.chain(std::iter::once_with(move || of_part(raw, part)).flatten())
+    })
+}
+
+/// What SEARCH TEXT looks into besides: the message's own header.
+#[must_use]
+pub fn of_head(raw: &[u8], tree: &Tree) -> Option<String> {
+    part_header(raw, tree.root())
+}
+
+/// SEARCH BODY: is it in one of the texts of [`of_body`]?
 #[must_use]
 pub fn body_contains(raw: &[u8], tree: &Tree, needle: &Needle) -> bool {
-    tree.parts().any(|part| {
-        let in_header = part.depth > 0 && header_contains(raw, part, needle);
-        in_header || of_part(raw, part).is_some_and(|text| needle.is_in(&text))
-    })
+    of_body(raw, tree).any(|text| needle.is_in(&text))
 }
 
 /// SEARCH TEXT: the message's header or its body.
 #[must_use]
 pub fn message_contains(raw: &[u8], tree: &Tree, needle: &Needle) -> bool {
-    header_contains(raw, tree.root(), needle) || body_contains(raw, tree, needle)
+    of_head(raw, tree).is_some_and(|text| needle.is_in(&text)) || body_contains(raw, tree, needle)
 }
 
-fn header_contains(raw: &[u8], part: &Part, needle: &Needle) -> bool {
-    raw.get(part.header.clone()).is_some_and(|block| needle.is_in(&of_header(block)))
+fn part_header(raw: &[u8], part: &Part) -> Option<String> {
+    raw.get(part.header.clone()).map(of_header)
 }
 
 /// A text to look for, prepared for many comparisons.
@@ -74,6 +87,12 @@ impl Needle {
     #[must_use]
     pub fn new(text: &str) -> Needle {
         Needle { folded: fold(text) }
+    }
+
+    /// The text as it is compared.
+    #[must_use]
+    pub fn folded(&self) -> &str {
+        &self.folded
     }
 
     /// Does `text` contain it, in any case?

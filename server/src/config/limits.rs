@@ -380,6 +380,29 @@ settings! {
 }
 
 settings! {
+    "search",
+    /// How texts are looked for, checked.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    Search, SearchWritten, SEARCH;
+    gone {}
+    lists {}
+    words {
+        index = "on", ["on" "off"],
+            "Whether there is an index of the texts of messages, so that SEARCH TEXT and BODY read next to none of them. The answers are the same without. It takes on disk about a quarter of what letters without attachments do. `off`: what there is of it goes at the next start.";
+    }
+    numbers {
+        index_share_percent = 50, 1..=100, "percent",
+            "How much of one core making the index may take, while there is something to make. A message takes about a millisecond.";
+        index_memory_bytes = 33_554_432, 8_388_608..=1_073_741_824, "bytes",
+            "Memory for terms before they are written; making them takes as much again for a moment. More makes fewer merges of a large index that is made for the first time.";
+        index_wait_messages = 20, 1..=10_000, "messages",
+            "So many new messages of a mailbox wait until they are put into the index together. A search reads those that wait.";
+        index_look_s = 5, 1..=3_600, "seconds",
+            "How often new messages are looked for. Where there are so many mailboxes that looking takes longer than a twentieth of that, less often.";
+    }
+}
+
+settings! {
     "dns",
     /// How the names of others are looked up, checked.
     #[derive(Debug, Clone, PartialEq, Eq)]
@@ -562,6 +585,7 @@ mod tests {
             .iter()
             .chain(DOOR)
             .chain(STORE)
+            .chain(SEARCH)
             .chain(DNS)
             .chain(AUTHENTICITY)
             .chain(QUEUE)

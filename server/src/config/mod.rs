@@ -23,7 +23,8 @@ use grace_queue::settings::DELAYS_MAX;
 
 use self::limits::{
     Authenticity, AuthenticityWritten, Dns, DnsWritten, DoorRules, DoorRulesWritten, Limits,
-    LimitsWritten, Outgoing, OutgoingWritten, Store, StoreWritten, Transport, TransportWritten,
+    LimitsWritten, Outgoing, OutgoingWritten, Search, SearchWritten, Store, StoreWritten,
+    Transport, TransportWritten,
 };
 use self::names::Network;
 
@@ -61,6 +62,8 @@ pub struct Config {
     pub door: DoorRules,
     /// How the database is kept.
     pub store: Store,
+    /// How texts are looked for.
+    pub search: Search,
     /// How the names of others are looked up.
     pub dns: Dns,
     /// How senders are checked.
@@ -122,6 +125,7 @@ struct Written {
     limits: LimitsWritten,
     door: DoorRulesWritten,
     store: StoreWritten,
+    search: SearchWritten,
     dns: DnsWritten,
     authenticity: AuthenticityWritten,
     queue: OutgoingWritten,
@@ -191,6 +195,7 @@ impl Config {
             limits: Limits::check(&written.limits)?,
             door: DoorRules::check(&written.door)?,
             store: Store::check(&written.store)?,
+            search: Search::check(&written.search)?,
             dns: Dns::check(&written.dns)?,
             authenticity: Authenticity::check(&written.authenticity)?,
             queue: Outgoing::check(&written.queue).and_then(fitting)?,
@@ -220,6 +225,7 @@ impl Config {
             limits: Limits::default(),
             door: DoorRules::default(),
             store: Store::default(),
+            search: Search::default(),
             dns: Dns::default(),
             authenticity: Authenticity::default(),
             queue: Outgoing::default(),

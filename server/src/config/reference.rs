@@ -4,7 +4,9 @@
 
 use std::fmt::Write as _;
 
-use super::limits::{AUTHENTICITY, DNS, DOOR, LIMITS, QUEUE, STORE, Setting, TRANSPORT, Values};
+use super::limits::{
+    AUTHENTICITY, DNS, DOOR, LIMITS, QUEUE, SEARCH, STORE, Setting, TRANSPORT, Values,
+};
 
 /// What stands before the tables.
 const HEAD: &str = "\
@@ -47,6 +49,7 @@ pub fn page() -> String {
         ("limits", LIMITS),
         ("door", DOOR),
         ("store", STORE),
+        ("search", SEARCH),
         ("dns", DNS),
         ("authenticity", AUTHENTICITY),
         ("queue", QUEUE),

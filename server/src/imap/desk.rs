@@ -21,7 +21,7 @@ use grace_imap::date::DateTime;
 use grace_imap::flags::{FlagOperation, Flags};
 use grace_imap::keys::Keys;
 use grace_imap::machine::{
-    Answer, Figures, Listed, Message, Need, Request, START_BYTES, Wanted, Why,
+    Answer, Figures, Listed, Message, Need, Request, START_BYTES, Sought, Wanted, Why,
 };
 use grace_imap::metadata::Entry;
 use grace_imap::name::MailboxName;
@@ -197,6 +197,7 @@ impl Desk {
             Request::Peek(mailbox) => self.peek(&mailbox).await,
             Request::ReadPeeked { uid, need, origin } => self.read(self.peeked, uid, need, origin),
             Request::Facts { uids, wanted, origin } => self.facts(&uids, wanted, origin),
+            Request::Find { texts, peeked } => self.places(texts, peeked).await,
             Request::Keys { uids, need } => self.keys(&uids, need),
             Request::Changes { since } => self.changes(since),
             Request::Vanished { since } => self.vanished(since),
@@ -567,6 +568,16 @@ impl Desk {
             self.held = Some((uid, reader));
         }
         Ok(Answer::Message(Some(message)))
+    }
+
+    async fn places(&mut self, texts: Vec<Sought>, peeked: bool) -> Served {
+        let mailbox = match peeked {
+            true => self.peeked.ok_or(Failure::NoSuchMailbox)?,
+            false => self.selected()?.0,
+        };
+        let texts = texts.into_iter().map(translate::text).collect();
+        let found = self.services.words.find(mailbox, texts).await?;
+        Ok(Answer::Found(found.into_iter().map(translate::hits).collect()))
     }
 
     /// Adds where a message came from.

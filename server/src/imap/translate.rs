@@ -5,9 +5,10 @@
 use grace_imap::command;
 use grace_imap::date::DateTime;
 use grace_imap::flags::{FlagOperation, Flags, SystemFlag};
-use grace_imap::machine::{Message, Opened, Quota, Resource, Status, Why};
+use grace_imap::machine::{Hits, Message, Opened, Quota, Resource, Sought, Status, Why};
 use grace_imap::rights::Rights;
 use grace_imap::rows::Row;
+use grace_imap::set::Ranges;
 use grace_imap::view::Changes;
 
 use crate::mailbox::change::FlagVerb;
@@ -16,6 +17,7 @@ use crate::mailbox::{metadata, read};
 use crate::store::failure::Failure;
 use crate::store::messages::{FirstPlace, MailboxRow, MessageRow, SpecialUse, flag};
 use crate::store::shares::QuotaRow;
+use crate::words::{Found, Text};
 
 const _: () = assert!(
     SystemFlag::Seen.bit() == flag::SEEN
@@ -58,6 +60,15 @@ pub(super) fn verb(operation: FlagOperation) -> FlagVerb {
         FlagOperation::Add => FlagVerb::Add,
         FlagOperation::Remove => FlagVerb::Remove,
     }
+}
+
+pub(super) fn text(sought: Sought) -> Text {
+    let Sought { needle, in_head } = sought;
+    Text { needle, in_head }
+}
+
+pub(super) fn hits(found: Found) -> Hits {
+    Hits { sure: Ranges::of(found.sure), doubt: Ranges::of(found.doubt) }
 }
 
 pub(super) fn changes(changes: read::Changes<Row>, rights: Option<Rights>) -> Changes {

@@ -20,6 +20,7 @@ use gracedb::write::WriteTx;
 use super::failure::Failure;
 use super::messages::{MailboxRow, MessageRow, UidValidity, Vanished, flag};
 use super::shares::owner_name;
+use super::words::remove_all_words;
 use super::{quota, seed};
 
 /// Mailboxes changed in one transaction.
@@ -73,6 +74,8 @@ pub fn renew(db: &Db) -> Result<Option<Renewed>, Failure> {
     db.write(|tx| tx.delete_range::<Vanished>(..))?.wait()?;
     // Counts of mailboxes are others now, and so is what everybody uses.
     db.write(|tx| quota::forget_counts(tx))?.wait()?;
+    // What came back may have had other words.
+    db.write(remove_all_words)?.wait()?;
     db.settle_copy()?;
     let Renewed { mailboxes, without_account, messages, stray } = renewed;
     tracing::warn!(

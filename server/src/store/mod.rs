@@ -13,6 +13,7 @@
 //!  30 alias_target  31 forward  32 srs_key
 //!  20 sts_policy 21 tls_result  23 route      24 deliver_by
 //!  40 origin       42 metadata   43 fact       44 picture
+//!  45 word_segment 46 word_slab
 //!  48 acl          49 quota          50 public   51 url_key
 //! ```
 //! Invariant: a table's id and name never change meaning; a table that is given up keeps its id:
@@ -45,6 +46,7 @@ pub mod target;
 pub mod traces;
 pub mod transport;
 pub mod urls;
+pub mod words;
 
 use gracedb::schema::Schema;
 use gracedb::table::Table as _;
@@ -66,6 +68,7 @@ use self::statistics::StatisticRow;
 use self::traces::{TraceLaterRow, TracePage, TraceRow, TraceWordRow, TracedRow};
 use self::transport::{StsPolicyRow, TlsResultRow};
 use self::urls::UrlKeyRow;
+use self::words::{WordSegmentRow, WordSlabRow};
 
 /// Every table of the daemon.
 pub const SCHEMA: Schema = Schema::new(&[
@@ -108,4 +111,6 @@ pub const SCHEMA: Schema = Schema::new(&[
     QuotaRow::DEF,
     PublicRow::DEF,
     UrlKeyRow::DEF,
+    WordSegmentRow::DEF,
+    WordSlabRow::DEF,
 ]);

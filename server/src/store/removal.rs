@@ -5,6 +5,7 @@ use gracedb::write::WriteTx;
 use super::failure::Failure;
 use super::messages::{FactRow, MailboxRow, MessageRow, MetadataRow, Origin, PictureRow, Vanished};
 use super::urls::UrlKeyRow;
+use super::words::remove_words;
 use super::{quota, shares};
 
 /// Removes a mailbox with everything in it and the rights on it; it takes as long for one message
@@ -19,6 +20,7 @@ pub(crate) fn remove_mailbox(tx: &mut WriteTx<'_>, row: &MailboxRow) -> Result<(
     shares::forget_mailbox(tx, row.id)?;
     quota::forget_mailbox(tx, row)?;
     tx.delete::<UrlKeyRow>(&(row.account, row.id))?;
+    remove_words(tx, row.id)?;
     tx.delete::<MailboxRow>(&row.id)?;
     Ok(())
 }

@@ -2,9 +2,9 @@
 //! the result (RFC 9051 6.4.4 and 7.3.4, RFC 5256, RFC 5267, RFC 7377).
 //!
 //! ```text
-//!   does it fit? ──▶ the next one … ──▶ SEARCH: the result
-//!        ├──▶ rows of some messages     SORT, THREAD: keys of some messages … ──▶ the result
-//!        └──▶ read a message
+//!   where are its texts? ──▶ does it fit? ──▶ the next one … ──▶ SEARCH: the result
+//!                                 ├──▶ rows of some messages     SORT, THREAD: keys of some
+//!                                 └──▶ read a message            messages … ──▶ the result
 //! ```
 //! Not here: whether a message fits (`crate::search`), in which order they stand (`crate::sort`,
 //! `crate::thread`).
@@ -14,7 +14,7 @@ use std::collections::VecDeque;
 use super::{Job, Session, Stage, sources};
 use crate::command::{Order, Search, SearchKey, SearchReturn, Source};
 use crate::keys::Keys;
-use crate::machine::{Action, Answer, FACTS_AT_ONCE, Message, Need, Request, Wanted, Why};
+use crate::machine::{Action, Answer, FACTS_AT_ONCE, Message, Need, Request, Sought, Wanted, Why};
 use crate::name::MailboxName;
 use crate::response::Code;
 use crate::search::{Candidate, Program};
@@ -79,6 +79,7 @@ enum Asked {
     Nothing,
     Mailboxes,
     Peek,
+    Find,
     Message(Need),
     /// Rows of these messages.
     Facts(Vec<u32>),
@@ -126,7 +127,7 @@ impl Session {
             self.ask = Some(Request::Mailboxes);
             Multi { key, sources, left: VecDeque::new(), present: None, view: None }
         });
-        self.job = Some(Job::Search(Box::new(SearchJob {
+        let mut job = SearchJob {
             tag,
             uid: search.uid,
             order: search.order,
@@ -147,7 +148,20 @@ impl Session {
             letters: Vec::new(),
             keyed: 0,
             told_s: now_s,
-        })));
+        };
+        if !is_multi {
+            self.search_find(&mut job, false);
+        }
+        self.job = Some(Job::Search(Box::new(job)));
+    }
+
+    /// Asks where the texts of the program are, if it has some.
+    fn search_find(&mut self, job: &mut SearchJob, peeked: bool) {
+        let texts: Vec<Sought> = job.program.texts().into_iter().cloned().collect();
+        if !texts.is_empty() {
+            self.ask = Some(Request::Find { texts, peeked });
+            job.asked = Asked::Find;
+        }
     }
 
     pub(super) fn search_step(&mut self, mut job: SearchJob, answer: Option<Answer>) {
@@ -163,6 +177,9 @@ impl Session {
             }
             // A message that is gone fits nothing.
             (Asked::Message(_), Some(Answer::Message(None))) => job.sequence += 1,
+            (Asked::Find, Some(Answer::Found(places))) => {
+                job.program.learn(&mut places.into_iter());
+            }
             (Asked::Keys, Some(Answer::Keys(keys))) => return self.search_keys(job, &keys),
             (Asked::Mailboxes, Some(Answer::Mailboxes(listed))) => {
                 let selected = self.selected().map(|selected| selected.name.clone());
@@ -181,6 +198,7 @@ impl Session {
                         *validity = opened.uid_validity;
                     }
                 }
+                self.search_find(&mut job, true);
             }
             // RFC 7377 2.2: a mailbox that is gone, or is not to be read, is passed over, and so
             // are its messages.
@@ -199,7 +217,10 @@ impl Session {
             }
         }
         self.search_progress(&mut job);
-        self.search_walk(job);
+        match job.asked {
+            Asked::Nothing => self.search_walk(job),
+            _ => self.job = Some(Job::Search(Box::new(job))),
+        }
     }
 
     /// Looks at messages until one must be read or all were looked at.
@@ -283,7 +304,11 @@ impl Session {
         {
             multi.present = Some((name, selected.uid_validity));
             job.program = Program::new(&multi.key, &selected.view, &selected.saved, now_s);
-            return self.search_walk(job);
+            self.search_find(&mut job, false);
+            return match job.asked {
+                Asked::Nothing => self.search_walk(job),
+                _ => self.job = Some(Job::Search(Box::new(job))),
+            };
         }
         self.ask = Some(Request::Peek(name));
         job.asked = Asked::Peek;

@@ -17,17 +17,19 @@ use grace_imap::facts::{self, Facts};
 use grace_imap::flags::{FlagOperation, Flags, SystemFlag};
 use grace_imap::keys::Keys;
 use grace_imap::machine::{
-    Action, Answer, Figures, Listed, Message, Need, Opened, Overheard, Quota, Request, Resource,
-    Status, Wanted, Why,
+    Action, Answer, Figures, Hits, Listed, Message, Need, Opened, Overheard, Quota, Request,
+    Resource, Sought, Status, Wanted, Why,
 };
 use grace_imap::metadata::{ENTRIES_MAX, Entry};
 use grace_imap::name::MailboxName;
 use grace_imap::rights::Rights;
 use grace_imap::rows::Row;
 use grace_imap::session::{Session, Settings};
+use grace_imap::set::Ranges;
 use grace_imap::url::{ImapUrl, Reader};
 use grace_imap::view::Changes;
 use grace_mail::mime::Tree;
+use grace_mail::text;
 
 /// A message in memory.
 #[derive(Clone)]
@@ -308,6 +310,7 @@ impl Client {
                 let mail = store.mailboxes[&self.peeked].mails.get(&uid);
                 Answer::Message(mail.map(|mail| read(mail, need, origin)))
             }
+            Request::Find { texts, peeked } => self.places(&texts, peeked),
             Request::Leave => {
                 self.selected = None;
                 Answer::Done
@@ -337,6 +340,27 @@ impl Client {
             | Request::Expunge(_)
             | Request::Copy { .. } => self.on_messages(request),
         }
+    }
+
+    /// Knows where texts are in messages with an even UID, and nothing of the others.
+    fn places(&self, texts: &[Sought], peeked: bool) -> Answer {
+        let store = self.store.borrow();
+        let name = if peeked { &self.peeked } else { self.selected.as_ref().expect("selected") };
+        let Some(mailbox) = store.mailboxes.get(name) else {
+            return Answer::Refused(Why::NoSuchMailbox);
+        };
+        let has = |sought: &Sought, raw: &[u8]| match sought.in_head {
+            true => text::message_contains(raw, &Tree::parse(raw), &sought.needle),
+            false => text::body_contains(raw, &Tree::parse(raw), &sought.needle),
+        };
+        let hits = |sought: &Sought| {
+            let even = mailbox.mails.iter().filter(|(uid, _)| **uid % 2 == 0);
+            let sure =
+                even.filter(|(_, mail)| has(sought, &mail.bytes)).map(|(uid, _)| *uid..=*uid);
+            let odd = mailbox.mails.keys().filter(|uid| *uid % 2 == 1).map(|uid| *uid..=*uid);
+            Hits { sure: Ranges::of(sure), doubt: Ranges::of(odd) }
+        };
+        Answer::Found(texts.iter().map(hits).collect())
     }
 
     fn on_rights(&self, request: Request) -> Answer {

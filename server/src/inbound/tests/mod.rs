@@ -161,6 +161,7 @@ fn config(folder: &Path) -> Config {
         limits,
         door: limits::DoorRules::default(),
         store: Store::default(),
+        search: limits::Search::default(),
         queue: limits::Outgoing::default(),
         dns: Dns { resolvers: vec!["127.0.0.1".parse().unwrap()], ..Dns::default() },
         authenticity: limits::Authenticity::default(),
