@@ -108,7 +108,7 @@ impl House {
         match self.mailboxes.known(who, name) {
             Ok(known) => Some(known.rights.to_string()),
             Err(Failure::NoSuchMailbox) => None,
-            Err(other) => panic!("{other}"),
+            Err(other) => Some(format!("failed: {other}")),
         }
     }
 
@@ -143,7 +143,7 @@ impl House {
         for message in snapshot.scan::<MessageRow>() {
             let message = message.expect("reads");
             let mailbox = snapshot.get::<MailboxRow>(&message.mailbox).expect("reads");
-            let owner = &owners[&mailbox.expect("there").account];
+            let owner = owners.get(&mailbox.expect("there").account).expect("there");
             let domain = format!("@{}", owner.rsplit_once('@').expect("an @").1);
             let mut roots = vec![domain, owner.clone()];
             roots.dedup();

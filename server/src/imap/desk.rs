@@ -264,15 +264,14 @@ impl Desk {
     }
 
     fn who(&self) -> Result<Who, Failure> {
-        let person = self.person.as_ref().ok_or(Failure::NotAllowed("log in first"))?;
-        Ok(Who { account: person.id, address: person.address.clone() })
+        who(self.person.as_ref())
     }
 
     /// The selected mailbox, which may be read, and what else may be done with it.
     fn selected(&mut self) -> Result<(u64, Rights), Failure> {
-        let who = self.who()?;
+        let person = self.person.as_ref();
         let may = self.selected.as_mut().ok_or(Failure::NoSuchMailbox)?;
-        may.now(&self.services.mailboxes, &who)
+        may.now(&self.services.mailboxes, || who(person))
     }
 
     /// The same, if all these rights are there.
@@ -737,6 +736,12 @@ impl Desk {
         let uid_validity = placed.first().map_or(0, |placed| placed.uid_validity);
         Ok(Answer::Appended { uid_validity, uids: placed.iter().map(|one| one.uid).collect() })
     }
+}
+
+/// Who asks, in the words of the mailboxes.
+fn who(person: Option<&Person>) -> Result<Who, Failure> {
+    let person = person.ok_or(Failure::NotAllowed("log in first"))?;
+    Ok(Who { account: person.id, address: person.address.clone() })
 }
 
 /// The machine begins a message before it sends or ends one.

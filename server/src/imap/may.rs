@@ -51,10 +51,10 @@ impl May {
     pub(super) fn now(
         &mut self,
         mailboxes: &Mailboxes,
-        who: &Who,
+        who: impl FnOnce() -> Result<Who, Failure>,
     ) -> Result<(u64, Rights), Failure> {
         if self.changes.take() || self.untold {
-            let rights = mailboxes.rights(who, self.mailbox)?;
+            let rights = mailboxes.rights(&who()?, self.mailbox)?;
             self.untold = true;
             self.rights = rights;
         }

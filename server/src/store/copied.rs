@@ -73,7 +73,7 @@ pub fn renew(db: &Db) -> Result<Option<Renewed>, Failure> {
     // Nobody asks for them under a new UIDVALIDITY, and a message that came back may be among them.
     db.write(|tx| tx.delete_range::<Vanished>(..))?.wait()?;
     // Counts of mailboxes are others now, and so is what everybody uses.
-    db.write(|tx| quota::forget_counts(tx))?.wait()?;
+    db.write(quota::forget_counts)?.wait()?;
     // What came back may have had other words.
     db.write(remove_all_words)?.wait()?;
     db.settle_copy()?;
