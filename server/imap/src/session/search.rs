@@ -3,7 +3,8 @@
 //!
 //! ```text
 //!   where are its texts? ──▶ does it fit? ──▶ the next one … ──▶ SEARCH: the result
-//!                                 └──▶ read a message            SORT, THREAD: keys … ──▶ the result
+//!                                 └──▶ read a message            SORT, THREAD: keys of some
+//!                                                                messages … ──▶ the result
 //! ```
 //! Not here: whether a message fits (`crate::search`), in which order they stand (`crate::sort`,
 //! `crate::thread`).
