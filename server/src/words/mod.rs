@@ -1,16 +1,17 @@
 //! The index of texts: in which messages of a mailbox a text is, without reading them.
 //!
 //! ```text
-//!   messages ─▶ keeper, some time after they came ─▶ gather ─▶ segment: slabs of terms
-//!                                                     merge ◀──┘  ▲
-//!   texts that are looked for ─▶ find ─▶ segments ─▶ sure, or in ─┘ doubt: whoever asks reads it
+//!   messages, some time after they came ─▶ keeper: gather, merge ─▶ segments: slabs of terms
+//!                                                                       │
+//!   texts that are looked for ─────────────────────────────────────▶ find ─▶ where they are for
+//!                                                  sure; what is in doubt, whoever asks must read
 //! ```
 //! A segment is of all messages of a mailbox between two UIDs. UIDs only grow and a message never
 //! changes, so it stays true for ever; what came after the last one is in doubt, and nothing is
 //! answered from an index that is behind. It follows from the messages alone: it may be missing, be
 //! of another format, or be lost with the power; then more is in doubt until it is made anew.
-//! Invariants: a message is in what was found as sure if and only if the text is in it, unless it is
-//! in doubt; nobody waits for the keeper.
+//! Invariants: a message is among the sure ones if and only if the text is in it, unless it is in
+//! doubt; nobody waits for the keeper.
 //! Not here: what the texts of a message are, and what of them is a term (`grace_mail`).
 
 mod bits;
