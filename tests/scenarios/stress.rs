@@ -10,8 +10,8 @@ use grace_tests::{figure, resync};
 
 /// How long it runs; the last round is not cut short.
 const TIME: Duration = Duration::from_secs(20);
-/// How often a client is cut off. `GRACE_CUTS` says how often else; as many as an exchange has bytes
-/// are one at each.
+/// How often a client is cut off. `GRACE_CUTS` says how often else; as many as an exchange has
+/// bytes are one at each.
 const CUTS: u64 = 150;
 
 #[test]

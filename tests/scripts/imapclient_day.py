@@ -13,11 +13,13 @@ from clients import check
 TOLD = clients.arguments()
 sys.path.extend([TOLD["path"]] if TOLD.get("path") else [])
 ACCOUNT = TOLD["accounts"][0]
-MESSAGE = (b"From: Ann <ann@grace.test>\r\nTo: bob@example.org\r\nSubject: =?utf-8?Q?Gr=C3=BC=C3=9Fe?="
-           b"\r\nDate: Mon, 7 Feb 1994 21:52:25 -0800\r\nMessage-ID: <one@grace.test>\r\n"
+MESSAGE = (b"From: Ann <ann@grace.test>\r\nTo: bob@example.org\r\n"
+           b"Subject: =?utf-8?Q?Gr=C3=BC=C3=9Fe?=\r\n"
+           b"Date: Mon, 7 Feb 1994 21:52:25 -0800\r\nMessage-ID: <one@grace.test>\r\n"
            b"MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n"
            b"--b\r\nContent-Type: text/plain; charset=utf-8\r\n\r\nhello\r\n"
-           b"--b\r\nContent-Type: image/gif; name=a.gif\r\nContent-Transfer-Encoding: base64\r\n\r\n"
+           b"--b\r\nContent-Type: image/gif; name=a.gif\r\n"
+           b"Content-Transfer-Encoding: base64\r\n\r\n"
            b"R0lGAAE=\r\n--b--\r\n")
 
 

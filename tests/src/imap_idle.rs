@@ -1,5 +1,5 @@
-//! `grace-tests imap-idle`: ten thousand clients in IDLE over TLS, what each costs, and how soon one of
-//! them hears of a delivery.
+//! `grace-tests imap-idle`: ten thousand clients in IDLE over TLS, what each costs, and how soon
+//! one of them hears of a delivery.
 //!
 //! ```text
 //!   crowd: N - 1 sessions of some accounts ══TLS, IDLE══▶ graced ◀──SMTP── a letter for ann

@@ -168,8 +168,8 @@ impl<'a> Visit<'a> {
         Ok(visit)
     }
 
-    /// Runs a command; what is told counts as soon as it is told, its mod-sequences when the command
-    /// has ended.
+    /// Runs a command; what is told counts as soon as it is told, its mod-sequences when the
+    /// command has ended.
     fn run(&mut self, command: &str, moment: Moment) -> Result<(), String> {
         // A FETCH says what it was asked for; UID and MODSEQ are not owed.
         let news = moment.news && !command.contains("FETCH");

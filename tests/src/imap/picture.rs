@@ -3,8 +3,8 @@
 //! Invariants, each a complaint where it does not hold:
 //! - EXPUNGE and VANISHED come when they may (RFC 9051 7.5.1, RFC 7162 3.2.10), and speak of
 //!   messages the client knows;
-//! - EXISTS never shrinks the mailbox (RFC 9051 7.4.1); UIDs ascend with numbers, a number keeps its
-//!   UID until an EXPUNGE; what is new has a UID above all before;
+//! - EXISTS never shrinks the mailbox (RFC 9051 7.4.1); UIDs ascend with numbers, a number keeps
+//!   its UID until an EXPUNGE; what is new has a UID above all before;
 //! - mod-sequences of a message and of the mailbox do not go back (RFC 7162 3.1);
 //! - news carry UID and MODSEQ where RFC 7162 3.2.4 asks for it.
 //!
@@ -92,8 +92,8 @@ impl Picture {
         place.map(|place| place + 1)
     }
 
-    /// What is known after a SELECT with QRESYNC: what was known before, without what vanished, with
-    /// what changed (RFC 7162 3.2.5).
+    /// What is known after a SELECT with QRESYNC: what was known before, without what vanished,
+    /// with what changed (RFC 7162 3.2.5).
     ///
     /// # Errors
     /// What was told does not add up to the number of messages.
@@ -212,8 +212,8 @@ impl Picture {
         self.learn(place, &Fetched { uid: Some(uid), ..fetched.clone() }, moment)
     }
 
-    /// Takes one of those that are not known to be this one. Without numbers nobody says which: those
-    /// that are left stay in front, and are asked for from there on.
+    /// Takes one of those that are not known to be this one. Without numbers nobody says which:
+    /// those that are left stay in front, and are asked for from there on.
     fn make_room(&mut self, uid: u32) -> Option<usize> {
         let unknown = self.mails.iter().rposition(|mail| mail.uid.is_none())?;
         self.mails.remove(unknown);

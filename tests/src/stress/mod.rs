@@ -2,9 +2,9 @@
 //! truth.
 //!
 //! ```text
-//!   seed ─▶ step step step …   of each session ──▶ graced      a round; then all are quiet, and
-//!                                 │  ▲ told        │            agree with each other, with a fresh
-//!                                 ▼  │             ▼            session, and with the log
+//!   seed ─▶ step step step …   of each session ──▶ graced      a round; then all are quiet,
+//!                                 │  ▲ told       │             and agree with each other, with a
+//!                                 ▼  │            ▼             fresh session, and with the log
 //!                               picture ◀─check─ truth (log)
 //! ```
 //! Invariants: a session's picture is made of what it was told alone ([`crate::imap::picture`]);

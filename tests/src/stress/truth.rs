@@ -1,5 +1,5 @@
-//! What is known to be true of one account's mailboxes: a log of what was asked for, with the time it
-//! was asked and the time it was acknowledged.
+//! What is known to be true of one account's mailboxes: a log of what was asked for, with the time
+//! it was asked and the time it was acknowledged.
 //!
 //! ```text
 //!   begin ──ticket──▶ (a session asks the server) ──▶ end: acknowledged, or refused

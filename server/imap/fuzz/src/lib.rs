@@ -1,5 +1,5 @@
-//! What fuzzers feed bytes to: the framer and the grammar of IMAP, its machine, and what it says of a
-//! message.
+//! What fuzzers feed bytes to: the framer and the grammar of IMAP, its machine, and what it says of
+//! a message.
 //!
 //! ```text
 //!   seeds(target) ─▶ inputs to begin with ─▶ a fuzzer ─▶ run(target, input) ─▶ panics, or does not

@@ -85,7 +85,10 @@ fn happen(client: &mut Client, store: &Rc<RefCell<Store>>, event: u8) {
         return;
     }
     match event % 10 {
-        0 => drop(store.borrow_mut().deliver("INBOX", b"Subject: new\r\n\r\nx", Flags::none(), NOW)),
+        0 => {
+            let letter = b"Subject: new\r\n\r\nx";
+            store.borrow_mut().deliver("INBOX", letter, Flags::none(), NOW);
+        }
         1 => store.borrow_mut().remove("INBOX", &[u32::from(event / 10) % 4]),
         2 => client.wake(),
         3 => client.refuse_next = Some(Why::Broken),

@@ -85,9 +85,10 @@ impl Session {
         self.say_finish(&finish);
     }
 
-    /// RFC 7162 3.2.1, as its errata have it (EID 1810 of RFC 5162): while an EXPUNGE waits, changes
-    /// that came after it may be told. A client that is cut off now and comes back with the newest
-    /// MODSEQ it heard would never hear of what went, so it is told from where on to ask.
+    /// RFC 7162 3.2.1, as its errata have it (EID 1810 of RFC 5162): while an EXPUNGE waits,
+    /// changes that came after it may be told. A client that is cut off now and comes back with
+    /// the newest MODSEQ it heard would never hear of what went, so it is told from where on to
+    /// ask.
     fn hold_modseq_back(&mut self, finish: &mut Finish) {
         let qresync = self.enabled.qresync;
         let Some(selected) = self.selected() else { return };
