@@ -8,8 +8,9 @@
 //! reads their Content-* fields), [`section`] answers IMAP's question "give me 1.2.HEADER" with
 //! such a range, [`envelope`] gives the few fields every client shows in its list, [`text`] what a
 //! person would read (through [`transfer`], [`charset`] and [`encoded_word`]) and [`terms`] what an
-//! index holds of that, [`header`] is what they all stand on. [`dsn`] writes delivery status notifications, [`submitted`] what a submitted
-//! message lacks, [`srs`] whom a forwarded one comes back to.
+//! index holds of that, [`header`] is what they all stand on. [`dsn`] writes delivery status
+//! notifications, [`submitted`] what a submitted message lacks, [`srs`] whom a forwarded one comes
+//! back to.
 //! Not here: sockets, storage and the grammar of IMAP or SMTP.
 
 pub mod address;
