@@ -1,4 +1,5 @@
-//! What clients ask of message after message, made once: header fields, ENVELOPE, BODYSTRUCTURE.
+//! What clients ask of message after message, made once: header fields, ENVELOPE, BODYSTRUCTURE,
+//! and what SORT and THREAD compare.
 //!
 //! ```text
 //!   a whole message ─▶ fields  the header fields that clients show in lists, as they were written
@@ -13,6 +14,7 @@
 use grace_mail::header;
 use grace_mail::mime::Tree;
 
+use crate::keys::Keys;
 use crate::response::Out;
 use crate::structure;
 
@@ -114,18 +116,22 @@ pub struct Facts {
     pub fields: Option<Vec<u8>>,
     /// ENVELOPE and BODYSTRUCTURE.
     pub shape: Option<Shape>,
+    /// Packed [`Keys`].
+    pub keys: Option<Vec<u8>>,
 }
 
 impl Facts {
     /// Those of a whole message.
     pub fn of(raw: &[u8]) -> Self {
         let tree = Tree::parse(raw);
-        Self { fields: fields(raw, &tree), shape: Some(shape(raw, &tree)).filter(fits) }
+        let shape = Some(shape(raw, &tree)).filter(fits);
+        Self { fields: fields(raw, &tree), shape, keys: Some(Keys::pack(block(raw))) }
     }
 
     /// Those that a header block alone tells: all but the shape.
     pub fn of_header(block: &[u8]) -> Self {
-        Self { fields: fields(block, &Tree::parse(block)), shape: None }
+        let keys = Some(Keys::pack(block));
+        Self { fields: fields(block, &Tree::parse(block)), shape: None, keys }
     }
 }
 
@@ -133,14 +139,19 @@ fn fits(shape: &Shape) -> bool {
     shape.bytes() <= SHAPE_BYTES_MAX
 }
 
+/// The header block of a message.
+fn block(raw: &[u8]) -> &[u8] {
+    raw.get(..header_end(raw, 0).unwrap_or(raw.len())).unwrap_or_default()
+}
+
 /// The fields that are kept of a message, if they say all there is to say.
 fn fields(raw: &[u8], tree: &Tree) -> Option<Vec<u8>> {
-    let end = header_end(raw, 0).unwrap_or(raw.len());
+    let block = block(raw);
     // Where lines that are no fields stand in between, readers differ on where a header ends.
-    if tree.root().header != (0..end) {
+    if tree.root().header != (0..block.len()) {
         return None;
     }
-    let kept = header::select(raw.get(..end)?, &FIELDS, false);
+    let kept = header::select(block, &FIELDS, false);
     (kept.len() <= FIELDS_BYTES_MAX).then_some(kept)
 }
 
@@ -183,7 +194,6 @@ mod tests {
     use grace_mail::section::{Section, What};
 
     use super::*;
-    use crate::keys::Keys;
 
     #[test]
     fn headers_end_at_the_first_empty_line() {
@@ -207,6 +217,8 @@ mod tests {
             assert_eq!(told, section.bytes(raw, &tree).unwrap().into_owned(), "{shown}");
             assert_eq!(Keys::of(1, 2, 3, kept), Keys::of(1, 2, 3, header), "{shown}");
         }
+        let keys = Keys::unpack(1, 2, 3, &facts.keys.unwrap());
+        assert_eq!(keys.as_ref(), Some(&Keys::of(1, 2, 3, header)), "{shown}");
         let shape = facts.shape.unwrap();
         let mut out = Out::default();
         structure::body(&mut out, raw, &tree, false);

@@ -6,11 +6,8 @@
 //! ```
 //! Invariants: pure; every message has keys, however broken it is; texts are folded, so that bytes
 //! compare as letters do without case; identifiers are 64 bits each, so that a mailbox of a million
-//! letters is threaded in little memory.
-//! Not here: comparing (`sort`), threads (`thread`), keeping keys.
-
-use std::collections::hash_map::DefaultHasher;
-use std::hash::Hasher;
+//! letters is threaded in little memory; keys that were packed are the same when they are unpacked.
+//! Not here: comparing (`sort`), threads (`thread`), keeping keys (`facts`).
 
 use grace_mail::date::Date;
 use grace_mail::encoded_word;
@@ -93,6 +90,85 @@ impl Keys {
     }
 }
 
+/// Bits of the first byte of packed keys.
+mod bit {
+    pub(super) const IS_REPLY: u8 = 1;
+    pub(super) const HAS_DATE: u8 = 2;
+    pub(super) const HAS_ID: u8 = 4;
+}
+
+impl Keys {
+    /// What a header block says of the keys, to be kept: bits, the Date field's moment, Message-ID,
+    /// how many references and those, then the texts, each behind its length.
+    pub fn pack(block: &[u8]) -> Vec<u8> {
+        // No Date field names this moment, so it stands for there being none.
+        const NO_DATE: i64 = i64::MIN;
+        let keys = Self::of(0, NO_DATE, 0, block);
+        let has = |is: bool, bit: u8| if is { bit } else { 0 };
+        let has_date = keys.sent_s != NO_DATE;
+        let mut bytes = vec![
+            has(keys.is_reply, bit::IS_REPLY)
+                | has(has_date, bit::HAS_DATE)
+                | has(keys.message_id.is_some(), bit::HAS_ID),
+        ];
+        if has_date {
+            bytes.extend_from_slice(&keys.sent_s.to_le_bytes());
+        }
+        bytes.extend(keys.message_id.iter().flat_map(|id| id.0.to_le_bytes()));
+        bytes.push(u8::try_from(keys.references.len()).unwrap_or(u8::MAX));
+        bytes.extend(keys.references.iter().flat_map(|id| id.0.to_le_bytes()));
+        let texts = [keys.from, keys.to, keys.cc, keys.display_from, keys.display_to, keys.subject];
+        for text in texts {
+            bytes.extend_from_slice(&u16::try_from(text.len()).unwrap_or(u16::MAX).to_le_bytes());
+            bytes.extend_from_slice(text.as_bytes());
+        }
+        bytes
+    }
+
+    /// The keys of a message that were kept so. `None`: these are not the bytes of any.
+    pub fn unpack(uid: u32, arrival_s: i64, size: u64, mut bytes: &[u8]) -> Option<Self> {
+        let rest = &mut bytes;
+        let [bits] = take(rest)?;
+        let has = |bit: u8| bits & bit != 0;
+        let sent_s = if has(bit::HAS_DATE) { i64::from_le_bytes(take(rest)?) } else { arrival_s };
+        let id = |rest: &mut &[u8]| Some(MessageId(u64::from_le_bytes(take(rest)?)));
+        let message_id = if has(bit::HAS_ID) { Some(id(rest)?) } else { None };
+        let [count] = take(rest)?;
+        let references = (0..count).map(|_| id(rest)).collect::<Option<_>>()?;
+        let text = |rest: &mut &[u8]| -> Option<Box<str>> {
+            let length = usize::from(u16::from_le_bytes(take(rest)?));
+            let (text, after) = rest.split_at_checked(length)?;
+            *rest = after;
+            Some(std::str::from_utf8(text).ok()?.into())
+        };
+        let (from, to, cc) = (text(rest)?, text(rest)?, text(rest)?);
+        let (display_from, display_to, subject) = (text(rest)?, text(rest)?, text(rest)?);
+        let is_reply = has(bit::IS_REPLY);
+        let keys = Self {
+            uid,
+            arrival_s,
+            sent_s,
+            size,
+            from,
+            to,
+            cc,
+            display_from,
+            display_to,
+            subject,
+            is_reply,
+            message_id,
+            references,
+        };
+        rest.is_empty().then_some(keys)
+    }
+}
+
+fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
+    let (first, rest) = bytes.split_first_chunk::<N>()?;
+    *bytes = rest;
+    Some(*first)
+}
+
 fn cut(mut text: String) -> Box<str> {
     text.truncate(text.floor_char_boundary(TEXT_BYTES_MAX));
     text.into()
@@ -131,13 +207,13 @@ fn ids(value: &[u8]) -> impl Iterator<Item = MessageId> + '_ {
         let end = rest.iter().position(|byte| *byte == b'>')?;
         let id = rest.get(..end)?;
         let plain = id.iter().filter(|byte| !byte.is_ascii_whitespace() && !b"\"\\".contains(byte));
-        let mut hasher = DefaultHasher::new();
-        let mut length = 0;
+        // FNV-1a: what is kept must mean the same to the next program.
+        let (mut hash, mut length) = (0xcbf2_9ce4_8422_2325_u64, 0);
         for byte in plain {
-            hasher.write_u8(*byte);
+            hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
             length += 1;
         }
-        (length > 0).then(|| MessageId(hasher.finish()))
+        (length > 0).then_some(MessageId(hash))
     })
 }
 
@@ -268,5 +344,10 @@ mod tests {
         assert_eq!(keys.references, ids(b"<9@x>").collect::<Vec<_>>());
         assert_eq!((keys.sent_s, &*keys.display_from, keys.message_id), (99, "z@y", None));
         assert_eq!(Keys::of(1, 0, 0, b""), Keys { uid: 1, ..Keys::default() });
+        for block in [block.as_slice(), b"", b"Subject: x\r\nFrom: z@y\r\n\r\n"] {
+            let packed = Keys::pack(block);
+            assert_eq!(Keys::unpack(7, 99, 1_000, &packed), Some(Keys::of(7, 99, 1_000, block)));
+            assert!((0..packed.len()).all(|end| Keys::unpack(7, 99, 0, &packed[..end]).is_none()));
+        }
     }
 }

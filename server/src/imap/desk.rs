@@ -589,7 +589,8 @@ impl Desk {
 
     fn facts(&mut self, uids: &[u32], wanted: Wanted, origin: bool) -> Served {
         let (mailbox, _) = self.selected()?;
-        let wanted = facts::Wanted { fields: wanted.fields, shape: wanted.shape };
+        let Wanted { fields, shape } = wanted;
+        let wanted = facts::Wanted { fields, shape, keys: false };
         let (looked_at, known) = self.services.mailboxes.facts(mailbox, uids, wanted)?;
         let mut messages = Vec::with_capacity(known.len());
         for one in known {
@@ -605,12 +606,14 @@ impl Desk {
 
     fn keys(&mut self, uids: &[u32], need: Need) -> Served {
         let (mailbox, _) = self.selected()?;
-        let wanted = facts::Wanted { fields: need > Need::Facts, shape: false };
+        let wanted = facts::Wanted { keys: need > Need::Facts, ..facts::Wanted::default() };
         let (mut rest, mut all) = (uids, Vec::with_capacity(uids.len()));
         while !rest.is_empty() {
             let (looked_at, known) = self.services.mailboxes.facts(mailbox, rest, wanted)?;
-            let keys =
-                |one: facts::Known| Keys::of(one.uid, one.internal_date_s, one.size, &one.fields);
+            let keys = |one: facts::Known| {
+                let facts::Known { uid, internal_date_s: arrival_s, size, .. } = one;
+                one.keys.unwrap_or_else(|| Keys::of(uid, arrival_s, size, &[]))
+            };
             all.extend(known.into_iter().map(keys));
             rest = rest.get(looked_at.max(1)..).unwrap_or_default();
         }

@@ -1,4 +1,5 @@
-//! What was made of messages once, as rows: header fields, ENVELOPE and BODYSTRUCTURE.
+//! What was made of messages once, as rows: header fields, ENVELOPE and BODYSTRUCTURE, and what
+//! SORT and THREAD compare.
 //!
 //! ```text
 //!   delivery, APPEND ─▶ made of what is in memory ─┐
@@ -20,7 +21,8 @@ use gracedb::table::Table;
 use gracedb::view::{Rows, Snapshot, View};
 use gracedb::write::WriteTx;
 
-use grace_imap::facts::{FORMAT, Facts, Shape, header_end, shape};
+use grace_imap::facts::{self, FORMAT, Facts, Shape, header_end};
+use grace_imap::keys::Keys;
 use grace_mail::mime::Tree;
 
 use super::Mailboxes;
@@ -39,7 +41,7 @@ const ANSWER_BYTES_MAX: usize = 1 << 20;
 const WALK_SPARSE_MAX: usize = 8;
 
 /// What is known of one message.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Known {
     /// Its UID.
     pub uid: u32,
@@ -53,15 +55,24 @@ pub struct Known {
     pub fields: Vec<u8>,
     /// ENVELOPE and BODYSTRUCTURE, if that was asked for.
     pub shape: Option<Shape>,
+    /// What SORT and THREAD compare, if that was asked for.
+    pub keys: Option<Keys>,
 }
 
 /// What is asked of each message, beside date and size.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Wanted {
     /// Header fields.
     pub fields: bool,
     /// ENVELOPE and BODYSTRUCTURE.
     pub shape: bool,
+    /// What SORT and THREAD compare.
+    pub keys: bool,
+}
+
+impl Wanted {
+    /// Date and size alone.
+    const NOTHING: Self = Self { fields: false, shape: false, keys: false };
 }
 
 impl Mailboxes {
@@ -144,6 +155,7 @@ struct Looking<'a> {
     messages: Walk<MessageRow>,
     fields: Walk<FactRow>,
     shapes: Walk<FactRow>,
+    keys: Walk<FactRow>,
     /// What had to be made.
     made: Vec<(MessageRow, Facts)>,
 }
@@ -165,63 +177,57 @@ impl<'a> Looking<'a> {
         };
         let fields = facts(FactKind::Fields, wanted.fields);
         let shapes = facts(FactKind::Shape, wanted.shape);
-        let messages = ends.filter(|_| !wanted.fields && !wanted.shape).map(|(first, last)| {
+        let keys = facts(FactKind::Keys, wanted.keys);
+        let messages = ends.filter(|_| wanted == Wanted::NOTHING).map(|(first, last)| {
             snapshot.range::<MessageRow>((mailbox, first)..=(mailbox, last)).peekable()
         });
         let messages = Walk { rows: messages };
-        Self { snapshot, mailbox, wanted, messages, fields, shapes, made: Vec::new() }
+        Self { snapshot, mailbox, wanted, messages, fields, shapes, keys, made: Vec::new() }
     }
 
     /// What is wanted of a message; `None`: it is gone.
     fn at(&mut self, uid: u32) -> Result<Option<Known>, Failure> {
-        let fields = match self.wanted.fields {
-            true => self.fact(FactKind::Fields, uid)?,
-            false => None,
-        };
-        let shape = match self.wanted.shape {
-            true => self.fact(FactKind::Shape, uid)?,
-            false => None,
-        };
-        let shape = shape.and_then(|row| Some((shape_of(&row)?, row)));
-        let lacks = (self.wanted.fields && fields.is_none(), self.wanted.shape && shape.is_none());
-        let row = fields.as_ref().or(shape.as_ref().map(|(_, row)| row));
-        if let (Some(row), (false, false)) = (row, lacks) {
-            let (internal_date_s, internal_zone_min) = (row.internal_date_s, row.internal_zone_min);
-            let size = row.size;
-            let fields = fields.map_or_else(Vec::new, |row| row.bytes.0);
-            let shape = shape.map(|(shape, _)| shape);
-            let known = Known { uid, internal_date_s, internal_zone_min, size, fields, shape };
+        let mut known = Known::default();
+        let (mut lacks, mut is_there) = (self.wanted, false);
+        for kind in [FactKind::Fields, FactKind::Shape, FactKind::Keys] {
+            if let Some(row) = self.fact(kind, uid)? {
+                is_there = true;
+                known.add(kind, row, &mut lacks);
+            }
+        }
+        if is_there && lacks == Wanted::NOTHING {
             return Ok(Some(known));
         }
         let (snapshot, mailbox) = (self.snapshot, self.mailbox);
         let get = || snapshot.get::<MessageRow>(&(mailbox, uid));
         let message = match lacks {
-            (false, false) => self.messages.at(uid, |row| row.uid, get)?,
+            Wanted::NOTHING => self.messages.at(uid, |row| row.uid, get)?,
             _ => get()?,
         };
         let Some(message) = message else { return Ok(None) };
-        let mut known = Known {
-            uid,
-            internal_date_s: message.internal_date_s,
-            internal_zone_min: message.internal_zone_min,
-            size: message.size(),
-            fields: fields.map_or_else(Vec::new, |row| row.bytes.0),
-            shape: shape.map(|(shape, _)| shape),
-        };
-        if lacks != (false, false) {
+        known.uid = uid;
+        known.internal_date_s = message.internal_date_s;
+        known.internal_zone_min = message.internal_zone_min;
+        known.size = message.size();
+        if lacks != Wanted::NOTHING {
             self.make(&mut known, message, lacks)?;
         }
         Ok(Some(known))
     }
 
-    /// A row that still counts.
+    /// A row that is wanted and still counts.
     fn fact(&mut self, kind: FactKind, uid: u32) -> Result<Option<FactRow>, Failure> {
+        let Wanted { fields, shape, keys } = self.wanted;
+        let (walk, is_wanted) = match kind {
+            FactKind::Fields => (&mut self.fields, fields),
+            FactKind::Shape => (&mut self.shapes, shape),
+            FactKind::Keys => (&mut self.keys, keys),
+        };
+        if !is_wanted {
+            return Ok(None);
+        }
         let (snapshot, mailbox) = (self.snapshot, self.mailbox);
         let get = || snapshot.get::<FactRow>(&(mailbox, kind as u8, uid));
-        let walk = match kind {
-            FactKind::Fields => &mut self.fields,
-            FactKind::Shape => &mut self.shapes,
-        };
         let row = walk.at(uid, |row| row.uid, get)?;
         Ok(row.filter(|row| row.format == FORMAT))
     }
@@ -231,30 +237,53 @@ impl<'a> Looking<'a> {
         &mut self,
         known: &mut Known,
         message: MessageRow,
-        (fields, shaped): (bool, bool),
+        lacks: Wanted,
     ) -> Result<(), Failure> {
         let mut reader = self.snapshot.open_large(&message.body);
-        let facts = if shaped {
-            let raw = reader.read_all(usize::try_from(message.size()).unwrap_or(usize::MAX))?;
-            let facts = Facts::of(&raw);
-            let shape = facts.shape.clone().unwrap_or_else(|| shape(&raw, &Tree::parse(&raw)));
-            known.shape = Some(shape);
-            if fields {
-                let end = header_end(&raw, 0).unwrap_or(raw.len());
-                let block = || raw.get(..end).unwrap_or_default().to_vec();
-                known.fields = facts.fields.clone().unwrap_or_else(block);
-            }
-            facts
-        } else {
-            let block = read_header(&mut reader)?;
-            let facts = Facts::of_header(&block);
-            known.fields = facts.fields.clone().unwrap_or(block);
-            facts
+        let raw = match lacks.shape {
+            true => reader.read_all(usize::try_from(message.size()).unwrap_or(usize::MAX))?,
+            false => read_header(&mut reader)?,
         };
-        if (fields && facts.fields.is_some()) || (shaped && facts.shape.is_some()) {
+        let facts = if lacks.shape { Facts::of(&raw) } else { Facts::of_header(&raw) };
+        let block = raw.get(..header_end(&raw, 0).unwrap_or(raw.len())).unwrap_or_default();
+        if lacks.shape {
+            let shape = facts.shape.clone();
+            known.shape = Some(shape.unwrap_or_else(|| facts::shape(&raw, &Tree::parse(&raw))));
+        }
+        if lacks.fields {
+            known.fields = facts.fields.clone().unwrap_or_else(|| block.to_vec());
+        }
+        if lacks.keys {
+            known.keys = Some(Keys::of(known.uid, known.internal_date_s, known.size, block));
+        }
+        let can_be_kept = (lacks.fields && facts.fields.is_some())
+            || (lacks.shape && facts.shape.is_some())
+            || lacks.keys;
+        if can_be_kept {
             self.made.push((message, facts));
         }
         Ok(())
+    }
+}
+
+impl Known {
+    /// Adds what a row tells; what it tells is lacking no more.
+    fn add(&mut self, kind: FactKind, row: FactRow, lacks: &mut Wanted) {
+        self.uid = row.uid;
+        self.internal_date_s = row.internal_date_s;
+        self.internal_zone_min = row.internal_zone_min;
+        self.size = row.size;
+        match kind {
+            FactKind::Fields => (self.fields, lacks.fields) = (row.bytes.0, false),
+            FactKind::Shape => {
+                self.shape = shape_of(&row);
+                lacks.shape = self.shape.is_none();
+            }
+            FactKind::Keys => {
+                self.keys = Keys::unpack(row.uid, row.internal_date_s, row.size, &row.bytes.0);
+                lacks.keys = self.keys.is_none();
+            }
+        }
     }
 }
 
@@ -274,7 +303,8 @@ fn shape_of(row: &FactRow) -> Option<Shape> {
 /// Bytes that facts take in a transaction, roughly.
 pub(super) fn bytes_of(facts: &Facts) -> usize {
     let fields = facts.fields.as_ref().map_or(0, Vec::len);
-    fields + facts.shape.as_ref().map_or(0, Shape::bytes) + 2 * ROW_BYTES
+    let keys = facts.keys.as_ref().map_or(0, Vec::len);
+    fields + facts.shape.as_ref().map_or(0, Shape::bytes) + keys + 3 * ROW_BYTES
 }
 
 /// Bytes of a row beside what it holds.
@@ -291,6 +321,9 @@ pub(super) fn keep(
     }
     if facts.shape.is_none() {
         forget_kind(tx, message.mailbox, FactKind::Shape, message.uid)?;
+    }
+    if facts.keys.is_none() {
+        forget_kind(tx, message.mailbox, FactKind::Keys, message.uid)?;
     }
     add(tx, message, facts)
 }
@@ -311,6 +344,9 @@ fn add(tx: &mut WriteTx<'_>, message: &MessageRow, facts: &Facts) -> Result<(), 
     if let Some(fields) = &facts.fields {
         tx.put(&row(FactKind::Fields, fields.clone(), Vec::new()))?;
     }
+    if let Some(keys) = &facts.keys {
+        tx.put(&row(FactKind::Keys, keys.clone(), Vec::new()))?;
+    }
     if let Some(shape) = &facts.shape {
         let middle = u32::try_from(shape.envelope.len()).unwrap_or(u32::MAX);
         let holes = shape.extensions.iter().flat_map(|(start, end)| [*start, *end]);
@@ -324,7 +360,8 @@ fn add(tx: &mut WriteTx<'_>, message: &MessageRow, facts: &Facts) -> Result<(), 
 /// Forgets the facts of a message that goes.
 pub(super) fn forget(tx: &mut WriteTx<'_>, mailbox: u64, uid: u32) -> Result<(), Failure> {
     forget_kind(tx, mailbox, FactKind::Fields, uid)?;
-    forget_kind(tx, mailbox, FactKind::Shape, uid)
+    forget_kind(tx, mailbox, FactKind::Shape, uid)?;
+    forget_kind(tx, mailbox, FactKind::Keys, uid)
 }
 
 fn forget_kind(
@@ -344,7 +381,7 @@ pub(super) fn copy(
     to: (u64, u32),
 ) -> Result<usize, Failure> {
     let mut bytes = 0;
-    for kind in [FactKind::Fields, FactKind::Shape] {
+    for kind in [FactKind::Fields, FactKind::Shape, FactKind::Keys] {
         match tx.get::<FactRow>(&(from.0, kind as u8, from.1))? {
             Some(row) => {
                 bytes += row.bytes.0.len() + ROW_BYTES;

@@ -158,6 +158,8 @@ pub enum FactKind {
     Fields = 1,
     /// ENVELOPE and BODYSTRUCTURE.
     Shape = 2,
+    /// What SORT and THREAD compare.
+    Keys = 3,
 }
 
 /// Bytes of a row, which are copied as a whole and not one by one.
