@@ -63,7 +63,7 @@ pub struct View {
     told_keywords: usize,
     /// Say MODSEQ beside flags (RFC 7162 3.1).
     pub condstore: bool,
-    /// Say RECENT, which RFC 9051 dropped.
+    /// Say RECENT and `\Recent`, which RFC 9051 dropped (appendix E).
     pub says_recent: bool,
     /// Say VANISHED and not EXPUNGE (RFC 7162 3.2.10).
     pub says_vanished: bool,
@@ -130,8 +130,11 @@ impl View {
         self.rows.last_uid().unwrap_or(0)
     }
 
-    /// Whether a message is recent.
+    /// Whether a message is recent, where there is still such a thing.
     pub fn is_recent(&self, uid: u32) -> bool {
+        if !self.says_recent {
+            return false;
+        }
         let run = self.recent.partition_point(|(_, last)| *last < uid);
         self.recent.get(run).is_some_and(|(first, _)| *first <= uid)
     }
@@ -355,5 +358,26 @@ impl View {
         }
         self.dirty.retain(|uid| !gone.contains(uid));
         recent_went
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// RFC 9051 appendix E.
+    #[test]
+    fn recent_is_said_in_imap4rev1_alone() {
+        let row = |uid| Row { uid, modseq: 1, flags: Flags::none() };
+        let mut view = View::new([1, 2, 3].map(row).into_iter().collect(), 1, 2);
+        let said = |view: &View| {
+            let mut out = Out::default();
+            view.say_flags(3, &mut out);
+            String::from_utf8(out.take_bytes()).expect("ASCII")
+        };
+        assert_eq!(said(&view), "* 3 FETCH (UID 3 FLAGS ())\r\n");
+        view.says_recent = true;
+        assert_eq!(said(&view), "* 3 FETCH (UID 3 FLAGS (\\Recent))\r\n");
+        assert_eq!([1, 2, 3].map(|uid| view.is_recent(uid)), [false, true, true]);
     }
 }
