@@ -19,7 +19,7 @@ use crate::name::MailboxName;
 use crate::response::Code;
 use crate::search::{Candidate, Program};
 use crate::set;
-use crate::sort::{self, Rank};
+use crate::sort::{self, Criterion, Places, Rank};
 use crate::thread::{self, Letter};
 use crate::view::{Allowed, View};
 
@@ -336,7 +336,16 @@ impl Session {
     fn search_ends(&mut self, mut job: SearchJob) {
         let need = match &job.order {
             Order::Mailbox => return self.search_result(job),
-            Order::Sort(criteria) => sort::need(criteria),
+            Order::Sort(criteria) => {
+                if let Some(places) = self.places_of(&job, criteria) {
+                    let found = std::mem::take(&mut job.found);
+                    let mut both: Vec<(u32, Found)> = places.into_iter().zip(found).collect();
+                    both.sort_unstable_by_key(|(place, _)| *place);
+                    job.found = both.into_iter().map(|(_, found)| found).collect();
+                    return self.search_result(job);
+                }
+                sort::need(criteria)
+            }
             Order::Thread(_) => Need::Header,
         };
         let rest = job.found.get(job.keyed..).unwrap_or_default();
@@ -347,6 +356,16 @@ impl Session {
         job.asked = Asked::Keys;
         self.ask = Some(Request::Keys { uids, need });
         self.job = Some(Job::Search(Box::new(job)));
+    }
+
+    /// Where what was found stands in the order that is known from the last time.
+    fn places_of(&self, job: &SearchJob, criteria: &[Criterion]) -> Option<Vec<u32>> {
+        // A search that is kept up to date needs what orders it.
+        if job.keyed > 0 || job.multi.is_some() || job.kept_key.is_some() {
+            return None;
+        }
+        let Stage::Selected(selected) = &self.stage else { return None };
+        selected.places.as_ref()?.of(criteria, job.found.iter().map(|found| found.uid))
     }
 
     /// Takes the keys of some messages in; those that are gone fit no more.
@@ -386,6 +405,12 @@ impl Session {
         // Stable: RFC 5256 3, "in which case … sorted by sequence number".
         both.sort_by(|one, other| one.0.cmp(&other.0));
         (job.ranks, job.found) = both.into_iter().unzip();
+        if let (Order::Sort(criteria), None, Stage::Selected(selected)) =
+            (&job.order, &job.multi, &mut self.stage)
+            && job.found.len() == selected.view.rows().len()
+        {
+            selected.places = Places::new(criteria, job.found.iter().map(|found| found.uid));
+        }
         self.search_result(job);
     }
 
