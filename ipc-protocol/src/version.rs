@@ -22,8 +22,8 @@ pub enum Version {
     /// goes on; routes of outgoing mail, tests of a delivery, and how many of the recipients that
     /// an order was given for are under way.
     V4 = 4,
-    /// Shared and public mailboxes, the rights on them, and quota; sessions that are open: their list,
-    /// their end, what is spoken there; the mailboxes of an account.
+    /// Shared and public mailboxes, the rights on them, and quota; sessions that are open: their
+    /// list, their end, what is spoken there; the mailboxes of an account.
     V5 = 5,
 }
 

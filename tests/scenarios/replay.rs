@@ -24,8 +24,8 @@ const ROUNDS_WARM: u64 = 4;
 /// How often after that.
 const ROUNDS: u64 = 10;
 /// What sessions leave behind is the question here, not what the database keeps of them on purpose.
-const SETTINGS: &str =
-    "[store]\ntrace_hours = 0\n[limits]\nlogin_failure_delay_ms = 0\nlogin_failures_ban = 0\n";
+const SETTINGS: &str = "[store]\ntrace_hours = 0\n[search]\nindex = \"off\"\n\
+     [limits]\nlogin_failure_delay_ms = 0\nlogin_failures_ban = 0\n";
 /// How much resident memory may grow meanwhile, in KiB: the database keeps some rows for each
 /// message that stays.
 const GROWTH_KIB_MAX: u64 = 4_096;

@@ -1,7 +1,8 @@
 //! A daemon to be measured: as a fresh installation, its log in a file as a service's is.
 //!
 //! Invariants: its settings are those of a fresh installation, but for ports, and for limits that
-//! keep strangers and stolen passwords from doing what a load does; it ends when dropped, and with whoever started it.
+//! keep strangers and stolen passwords from doing what a load does; it ends when dropped, and with
+//! whoever started it.
 //! Not here: the load.
 
 use std::fs;

@@ -5,9 +5,9 @@
 //! holds a conversation with it line by line, [`script`] runs the Python programs of `scripts/`,
 //! [`usage`] reads what a process costs, [`display`] gives the console a screen; [`postfix`] and
 //! [`sink`] are servers to exchange mail with, [`killed`] is what happens in between, [`dovecot`]
-//! one to be compared with; [`imap`] is a client of our own, of which [`stress`] has many, and which
-//! is cut off in [`resync`]. [`drill`] puts the database alone on a disk that fails, [`powercut`] on
-//! a drive that loses what was not synced.
+//! is one to be compared with; [`imap`] is a client of our own, of which [`stress`] has many, and
+//! which is cut off in [`resync`]. [`drill`] puts the database alone on a disk that fails,
+//! [`powercut`] on a drive that loses what was not synced.
 //!
 //! Invariants: nothing here looks inside the product, only at its doors; whatever a piece starts it
 //! ends when dropped; nothing waits for a time to pass where it can wait for something to happen.

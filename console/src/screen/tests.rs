@@ -128,7 +128,7 @@ fn typing_filters_and_says_how_many() {
 
 #[test]
 fn the_side_bar_narrows() {
-    let mut h = desk((1280, 800), 1.0, busy(1));
+    let mut h = desk((1280, 900), 1.0, busy(1));
     assert!(h.click(Role::Tab, "Problems"));
     assert!(h.find(Role::Tab, "Problems").is_some_and(|tab| tab.on));
     assert!(h.shows("login failed") && !h.shows("delivered"), "{:?}", h.texts());
@@ -188,7 +188,7 @@ fn busy_events() -> Update {
 
 #[test]
 fn a_chosen_row_is_shown_in_full_and_its_connection_alone() {
-    let mut h = desk((1280, 800), 1.0, busy(2));
+    let mut h = desk((1280, 900), 1.0, busy(2));
     let row = h.find(Role::Row, "13:04:22.118 · not sent").expect("a row");
     h.click_at(row.visible.x + 300.0, row.visible.y + 10.0);
     assert!(h.find(Role::Region, "Chosen event").is_some());

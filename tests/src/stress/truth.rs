@@ -191,8 +191,11 @@ impl Truth {
         let mut inner = self.lock();
         let now = inner.tick();
         inner.looks.remove(&look);
-        let Some(mailbox) = inner.mailboxes.get_mut(mailbox) else { return Ok(()) };
-        mailbox.check(look, now, picture)
+        match inner.mailboxes.get_mut(mailbox) {
+            Some(mailbox) => mailbox.check(look, now, picture),
+            None if picture.mails.is_empty() => Ok(()),
+            None => Err(format!("nobody made {:?}", picture.uids())),
+        }
     }
 
     /// What a message must hold, if that is known, and whether other contents are possible.
