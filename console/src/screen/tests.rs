@@ -60,7 +60,7 @@ fn busy(rounds: u64) -> Model {
         let events = all().into_iter().zip(1..).map(|(kind, seq)| Event {
             seq: round * 100 + seq,
             time_us: 1_756_731_862_118_000,
-            trace: TraceId(seq % 5),
+            trace: TraceId(1 + seq % 5),
             kind,
         });
         model.update(at(3), Update::Events { lost: 0, events: events.collect() });
@@ -188,7 +188,7 @@ fn busy_events() -> Update {
 
 #[test]
 fn a_chosen_row_is_shown_in_full_and_its_connection_alone() {
-    let mut h = desk((1280, 900), 1.0, busy(2));
+    let mut h = desk((1280, 800), 1.0, busy(2));
     let row = h.find(Role::Row, "13:04:22.118 · not sent").expect("a row");
     h.click_at(row.visible.x + 300.0, row.visible.y + 10.0);
     assert!(h.find(Role::Region, "Chosen event").is_some());
