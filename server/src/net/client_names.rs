@@ -4,7 +4,7 @@
 //! ```text
 //!   Certificate ─▶ tbsCertificate ─▶ [3] extensions ─▶ 2.5.29.17 ─▶ GeneralNames ─▶ rfc822Name
 //! ```
-//! Invariants: whatever the bytes are, nothing is read beyond them; at most [`NAMES_MAX`] are read.
+//! Invariants: whatever the bytes are, nothing is read beyond them; at most `NAMES_MAX` are read.
 //! Not here: whether the certificate is good (`tls`: its handshake fails if not), whose account an
 //! address is (`directory`).
 
