@@ -75,6 +75,8 @@ const SEQUENCE: u8 = 0x30;
 const SET: u8 = 0x31;
 const VERSION: u8 = 0xa0;
 const EXTENSIONS: u8 = 0xa3;
+/// rfc822Name
+const MAIL_ADDRESS: u8 = 0x81;
 const DNS_NAME: u8 = 0x82;
 const IP_ADDRESS: u8 = 0x87;
 /// 2.5.4.3
@@ -153,31 +155,57 @@ impl<'a> Der<'a> {
     }
 }
 
-/// Names and addresses of the extension that has them.
+/// The mail addresses that a certificate (DER) names, at most so many. `None`: it has no names.
+pub(super) fn mail_addresses(der: &[u8], most: usize) -> Option<Vec<String>> {
+    let mut certificate = Der(Der(der).expect_tag(SEQUENCE)?);
+    let mut tbs = Der(certificate.expect_tag(SEQUENCE)?);
+    let extensions = loop {
+        if let (EXTENSIONS, extensions) = tbs.next()? {
+            break extensions;
+        }
+    };
+    let mut all = general_names(extensions)?;
+    let mut found = Vec::new();
+    while let Some((tag, name)) = all.next()
+        && found.len() < most
+    {
+        if tag == MAIL_ADDRESS {
+            found.extend(str::from_utf8(name).map(str::to_owned));
+        }
+    }
+    Some(found)
+}
+
+/// Names and addresses of hosts in the extension that has them.
 fn alternative_names(extensions: &[u8]) -> Option<Vec<String>> {
+    let mut all = general_names(extensions)?;
+    let mut names = Vec::new();
+    while let Some((tag, name)) = all.next()
+        && names.len() < NAMES_MAX
+    {
+        match tag {
+            DNS_NAME => names.push(printable(name)),
+            IP_ADDRESS => names.extend(address(name)),
+            _ => {}
+        }
+    }
+    Some(names)
+}
+
+/// The values of the extension that has names (RFC 5280 4.2.1.6).
+fn general_names(extensions: &[u8]) -> Option<Der<'_>> {
     let mut extensions = Der(Der(extensions).expect_tag(SEQUENCE)?);
     while let Some((SEQUENCE, extension)) = extensions.next() {
         let mut extension = Der(extension);
         if extension.expect_tag(OID)? != ALTERNATIVE_NAMES {
             continue;
         }
-        let mut value = extension.next()?;
-        if value.0 != OCTETS {
+        let value = match extension.next()? {
+            (OCTETS, value) => value,
             // Whether it is critical comes first.
-            value = extension.next()?;
-        }
-        let mut all = Der(Der(value.1).expect_tag(SEQUENCE)?);
-        let mut names = Vec::new();
-        while let Some((tag, name)) = all.next()
-            && names.len() < NAMES_MAX
-        {
-            match tag {
-                DNS_NAME => names.push(printable(name)),
-                IP_ADDRESS => names.extend(address(name)),
-                _ => {}
-            }
-        }
-        return Some(names);
+            _ => extension.expect_tag(OCTETS)?,
+        };
+        return Der(value).expect_tag(SEQUENCE).map(Der);
     }
     None
 }
