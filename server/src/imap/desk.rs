@@ -177,10 +177,9 @@ impl Desk {
                 self.append = None;
                 Ok(Answer::Done)
             }
-            Request::Read { uid, need, origin } => match self.selected() {
-                Ok((mailbox, _)) => self.read(Some(mailbox), uid, need, origin),
-                Err(failure) => Err(failure),
-            },
+            Request::Read { uid, need, origin } => {
+                self.selected().and_then(|(mailbox, _)| self.read(mailbox, uid, need, origin))
+            }
             Request::MyRights(_)
             | Request::ListRights(..)
             | Request::Acl(_)
@@ -195,7 +194,9 @@ impl Desk {
                 self.set_metadata(mailbox.as_ref(), changes).await
             }
             Request::Peek(mailbox) => self.peek(&mailbox).await,
-            Request::ReadPeeked { uid, need, origin } => self.read(self.peeked, uid, need, origin),
+            Request::ReadPeeked { uid, need, origin } => {
+                self.peeked().and_then(|mailbox| self.read(mailbox, uid, need, origin))
+            }
             Request::Facts { uids, wanted, origin } => self.facts(&uids, wanted, origin),
             Request::Find { texts, peeked } => self.places(texts, peeked).await,
             Request::Keys { uids, need } => self.keys(&uids, need),
@@ -542,8 +543,12 @@ impl Desk {
         Ok(Answer::Opened(translate::opened(opened, rights)))
     }
 
-    fn read(&mut self, mailbox: Option<u64>, uid: u32, need: Need, origin: bool) -> Served {
-        let mailbox = mailbox.ok_or(Failure::NoSuchMailbox)?;
+    /// The mailbox last looked into.
+    fn peeked(&self) -> Result<u64, Failure> {
+        self.peeked.ok_or(Failure::NoSuchMailbox)
+    }
+
+    fn read(&mut self, mailbox: u64, uid: u32, need: Need, origin: bool) -> Served {
         let Some((row, mut reader)) = self.services.mailboxes.message(mailbox, uid)? else {
             return Ok(Answer::Message(None));
         };
@@ -571,7 +576,7 @@ impl Desk {
 
     async fn places(&mut self, texts: Vec<Sought>, peeked: bool) -> Served {
         let mailbox = match peeked {
-            true => self.peeked.ok_or(Failure::NoSuchMailbox)?,
+            true => self.peeked()?,
             false => self.selected()?.0,
         };
         let texts = texts.into_iter().map(translate::text).collect();
