@@ -20,6 +20,7 @@ pub mod keys;
 pub mod machine;
 pub mod metadata;
 pub mod name;
+pub mod places;
 pub mod preview;
 pub mod response;
 pub mod rights;

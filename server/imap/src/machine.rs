@@ -6,6 +6,7 @@
 //! Not here: the machine (`session`), the driver (`server::imap`).
 
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
 use grace_mail::text::Needle;
 
@@ -16,9 +17,11 @@ use crate::flags::{FlagOperation, Flags};
 use crate::keys::Keys;
 use crate::metadata::Entry;
 use crate::name::MailboxName;
+use crate::places::Places;
 use crate::rights::{Rights, RightsChange};
 use crate::rows::Rows;
 use crate::set::Ranges;
+use crate::sort::Criterion;
 use crate::url::ImapUrl;
 use crate::view::Changes;
 
@@ -206,6 +209,11 @@ pub enum Request {
         /// [`Need::Facts`]: only size and INTERNALDATE are wanted.
         need: Need,
     },
+    /// The order all messages of the selected mailbox had when they were last sorted by these.
+    /// Places.
+    Places(Vec<Criterion>),
+    /// All messages of the selected mailbox in their order: whoever sorts so next may be told. Done.
+    KeepPlaces(Arc<Places>),
     /// Change flags. Flagged.
     Flags {
         /// Of these messages, ascending.
@@ -367,6 +375,8 @@ pub enum Answer {
     Found(Vec<Hits>),
     /// To [`Request::Keys`], in the order asked; those that are gone are left out.
     Keys(Vec<Keys>),
+    /// To [`Request::Places`]; `None`: it is not known.
+    Places(Option<Arc<Places>>),
     /// To [`Request::Flags`]: messages that were left alone because they changed meanwhile.
     Flagged(Vec<u32>),
     /// To [`Request::Flags`], where some of the flags are not this one's to change and were left

@@ -1,9 +1,8 @@
 //! The order of SORT (RFC 5256 3, RFC 5957).
 //!
 //! Invariants: pure; what is equal by every criterion stands in the order it came; of each message
-//! only what the criteria name is kept. Messages never change, so that an order once found stays
-//! that of those messages ([`Places`]).
-//! Not here: what is compared (`keys`).
+//! only what the criteria name is kept.
+//! Not here: what is compared (`keys`), orders that were found before (`places`).
 
 use std::cmp::{Ordering, Reverse};
 
@@ -80,18 +79,20 @@ pub struct Rank(Vec<(Value, bool)>);
 
 impl Rank {
     /// The rank of a message that fits as well as `relevancy` says.
-    pub fn new(criteria: &[Criterion], keys: &Keys, relevancy: u8) -> Self {
-        let value = |key: Key| match key {
+    pub fn new(criteria: &[Criterion], mut keys: Keys, relevancy: u8) -> Self {
+        // Whoever names a key twice compares the first time it stands there.
+        let text = std::mem::take::<Box<str>>;
+        let mut value = |key: Key| match key {
             Key::Arrival => Value::Number(keys.arrival_s),
             Key::Date => Value::Number(keys.sent_s),
             Key::Size => Value::Size(keys.size),
-            Key::Cc => Value::Text(keys.cc.clone()),
-            Key::From => Value::Text(keys.from.clone()),
-            Key::To => Value::Text(keys.to.clone()),
-            Key::Subject => Value::Text(keys.subject.clone()),
-            Key::DisplayFrom => Value::Text(keys.display_from.clone()),
+            Key::Cc => Value::Text(text(&mut keys.cc)),
+            Key::From => Value::Text(text(&mut keys.from)),
+            Key::To => Value::Text(text(&mut keys.to)),
+            Key::Subject => Value::Text(text(&mut keys.subject)),
+            Key::DisplayFrom => Value::Text(text(&mut keys.display_from)),
             Key::Relevancy => Value::Number(-i64::from(relevancy)),
-            Key::DisplayTo => Value::Text(keys.display_to.clone()),
+            Key::DisplayTo => Value::Text(text(&mut keys.display_to)),
         };
         Self(criteria.iter().map(|one| (value(one.key), one.reverse)).collect())
     }
@@ -108,69 +109,8 @@ impl Ord for Rank {
     }
 }
 
-/// Messages whose places are kept at most: 8 bytes each, in every session that sorts.
-const PLACES_MAX: usize = 200_000;
-
-/// The places of messages in an order that was found.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Places {
-    criteria: Vec<Criterion>,
-    /// UID and place, by ascending UID.
-    places: Vec<(u32, u32)>,
-}
-
-impl Places {
-    /// Keeps the order of these messages; `None`: they are too many, or the order is no other
-    /// search's.
-    pub fn new(criteria: &[Criterion], uids: impl ExactSizeIterator<Item = u32>) -> Option<Self> {
-        let is_relevancy = |one: &Criterion| one.key == Key::Relevancy;
-        if uids.len() > PLACES_MAX || criteria.iter().any(is_relevancy) {
-            return None;
-        }
-        let mut places: Vec<(u32, u32)> = uids.zip(0..).collect();
-        places.sort_unstable();
-        Some(Self { criteria: criteria.to_vec(), places })
-    }
-
-    /// The places of messages by ascending UID; `None`: it is another order, or does not know all.
-    pub fn of(&self, criteria: &[Criterion], uids: impl Iterator<Item = u32>) -> Option<Vec<u32>> {
-        if criteria != self.criteria {
-            return None;
-        }
-        let mut known = self.places.iter();
-        uids.map(|uid| known.find(|(known, _)| *known >= uid).filter(|(known, _)| *known == uid))
-            .map(|found| found.map(|(_, place)| *place))
-            .collect()
-    }
-}
-
 impl PartialOrd for Rank {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SUBJECT: &[Criterion] = &[Criterion { key: Key::Subject, reverse: false }];
-
-    #[test]
-    fn places_are_those_of_the_same_order_and_of_messages_that_were_in_it() {
-        let places = Places::new(SUBJECT, [7, 2, 9, 4].into_iter()).expect("kept");
-        let of = |uids: &[u32]| places.of(SUBJECT, uids.iter().copied());
-        assert_eq!(of(&[2, 4, 7, 9]), Some(vec![1, 3, 0, 2]));
-        assert_eq!(of(&[4, 9]), Some(vec![3, 2]));
-        assert_eq!(of(&[]), Some(vec![]));
-        for unknown in [&[3][..], &[2, 3], &[9, 10], &[1, 2], &[2, 5, 9]] {
-            assert_eq!(of(unknown), None, "{unknown:?}");
-        }
-        let reverse = [Criterion { key: Key::Subject, reverse: true }];
-        assert_eq!(places.of(&reverse, [2].into_iter()), None);
-        assert_eq!(places.of(&[], [2].into_iter()), None);
-        let relevancy = [Criterion { key: Key::Relevancy, reverse: false }];
-        assert_eq!(Places::new(&relevancy, [1].into_iter()), None);
-        assert_eq!(Places::new(SUBJECT, vec![1; PLACES_MAX + 1].into_iter()), None);
     }
 }

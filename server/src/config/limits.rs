@@ -241,7 +241,7 @@ settings! {
         mailboxes_per_account_max = 10_000, 10..=1_000_000, "mailboxes",
             "Mailboxes one account may have.";
         mailbox_pictures_mib = 64, 0..=65_536, "MiB",
-            "Memory for what mailboxes hold (UIDs and flags, some 13 bytes a message), shared by those who have one open and kept for those who open it next: five million messages. 0: each reads it anew.";
+            "Memory for what mailboxes hold (UIDs and flags, some 13 bytes a message, and 8 for each order they were sorted in), shared by those who have one open and kept for those who open it next: five million messages. 0: each reads it anew.";
         events_kept = 1_000, 100..=1_000_000, "events",
             "Events kept in memory for a console that connects late or reads slowly; some 200 bytes each, and a few kilobytes at most.";
         admin_sessions_max = 32, 1..=1_000, "sessions",

@@ -25,7 +25,9 @@ use grace_imap::machine::{
 };
 use grace_imap::metadata::Entry;
 use grace_imap::name::MailboxName;
+use grace_imap::places::Places;
 use grace_imap::rights::{Rights, RightsChange};
+use grace_imap::sort::Criterion;
 use grace_imap::url::ImapUrl;
 use grace_ipc::event::{EventKind, Service, TraceId};
 
@@ -200,6 +202,8 @@ impl Desk {
             Request::Facts { uids, wanted, origin } => self.facts(&uids, wanted, origin),
             Request::Find { texts, peeked } => self.places(texts, peeked).await,
             Request::Keys { uids, need } => self.keys(&uids, need),
+            Request::Places(criteria) => self.order(&criteria),
+            Request::KeepPlaces(places) => self.keep_order(places),
             Request::Changes { since } => self.changes(since),
             Request::Vanished { since } => self.vanished(since),
             Request::Flags { uids, operation, flags, unchanged_since } => {
@@ -623,6 +627,17 @@ impl Desk {
             rest = rest.get(looked_at.max(1)..).unwrap_or_default();
         }
         Ok(Answer::Keys(all))
+    }
+
+    fn order(&mut self, criteria: &[Criterion]) -> Served {
+        let (mailbox, _) = self.selected()?;
+        Ok(Answer::Places(self.services.mailboxes.order(mailbox, criteria)))
+    }
+
+    fn keep_order(&mut self, places: Arc<Places>) -> Served {
+        let (mailbox, _) = self.selected()?;
+        self.services.mailboxes.keep_order(mailbox, places);
+        Ok(Answer::Done)
     }
 
     async fn flags(

@@ -1,4 +1,5 @@
-//! What mailboxes hold, UIDs and flags, kept for those who open them next.
+//! What mailboxes hold, UIDs and flags, and the orders they were sorted in, kept for those who open
+//! or sort them next.
 //!
 //! ```text
 //!   in memory ─┐ as of an earlier mod-sequence
@@ -11,7 +12,7 @@
 //! Not here: what one session was told (`grace_imap::view`).
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use gracedb::db::Db;
 use gracedb::engine::Durability;
@@ -19,7 +20,9 @@ use gracedb::error::Error as StoreError;
 use gracedb::view::{Snapshot, View as _};
 
 use grace_imap::flags::{Flags, Keyword};
+use grace_imap::places::Places;
 use grace_imap::rows::{Row, Rows};
+use grace_imap::sort::Criterion;
 
 use crate::store::failure::Failure;
 use crate::store::messages::{
@@ -76,6 +79,9 @@ struct Kept {
 #[derive(Debug)]
 struct Entry {
     picture: Picture,
+    /// How it was sorted, the latest last.
+    orders: Vec<Arc<Places>>,
+    /// What all that takes.
     bytes: usize,
     /// The turn of its last use.
     used: u64,
@@ -84,10 +90,51 @@ struct Entry {
 /// Bytes of an entry beside its rows.
 const ENTRY_BYTES: usize = 256;
 
+/// Orders kept of a mailbox: clients sort by date or arrival, and now and then by a column that
+/// somebody clicks on.
+const ORDERS_MAX: usize = 4;
+
 impl Kept {
-    fn remove(&mut self, mailbox: u64) {
-        if let Some(entry) = self.by_mailbox.remove(&mailbox) {
-            self.bytes -= entry.bytes;
+    fn remove(&mut self, mailbox: u64) -> Option<Entry> {
+        let entry = self.by_mailbox.remove(&mailbox)?;
+        self.bytes -= entry.bytes;
+        Some(entry)
+    }
+
+    /// Keeps this of a mailbox; what was not used for longest makes room, some of it at once.
+    fn put(
+        &mut self,
+        mailbox: u64,
+        picture: Picture,
+        mut orders: Vec<Arc<Places>>,
+        bytes_max: usize,
+    ) {
+        self.turn += 1;
+        let own = picture.rows.bytes() + ENTRY_BYTES;
+        let with =
+            |orders: &[Arc<Places>]| own + orders.iter().map(|order| order.bytes()).sum::<usize>();
+        while orders.len() > ORDERS_MAX || (with(&orders) > bytes_max && !orders.is_empty()) {
+            orders.remove(0);
+        }
+        let bytes = with(&orders);
+        if bytes > bytes_max {
+            return;
+        }
+        self.bytes += bytes;
+        self.by_mailbox.insert(mailbox, Entry { picture, orders, bytes, used: self.turn });
+        if self.bytes <= bytes_max {
+            return;
+        }
+        let mut oldest: Vec<(u64, u64)> =
+            self.by_mailbox.iter().map(|(mailbox, entry)| (entry.used, *mailbox)).collect();
+        oldest.sort_unstable();
+        // The newest stays, whatever it takes.
+        oldest.pop();
+        for (_, mailbox) in oldest {
+            if self.bytes <= bytes_max / 8 * 7 {
+                return;
+            }
+            self.remove(mailbox);
         }
     }
 }
@@ -106,32 +153,34 @@ impl Pictures {
         Some(entry.picture.clone())
     }
 
-    /// Keeps a picture; those that were not used for longest make room, some of them at once.
+    /// Keeps a picture.
     fn put(&self, mailbox: u64, picture: Picture) {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let kept = &mut *kept;
+        let orders = kept.remove(mailbox).map(|entry| entry.orders).unwrap_or_default();
+        kept.put(mailbox, picture, orders, self.bytes_max);
+    }
+
+    /// The order in which a mailbox was last sorted by these criteria, if that is known.
+    pub(super) fn order(&self, mailbox: u64, criteria: &[Criterion]) -> Option<Arc<Places>> {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.turn += 1;
-        kept.remove(mailbox);
-        let bytes = picture.rows.bytes() + ENTRY_BYTES;
-        if bytes > self.bytes_max {
-            return;
-        }
-        kept.bytes += bytes;
-        kept.by_mailbox.insert(mailbox, Entry { picture, bytes, used: kept.turn });
-        if kept.bytes <= self.bytes_max {
-            return;
-        }
-        let mut oldest: Vec<(u64, u64)> =
-            kept.by_mailbox.iter().map(|(mailbox, entry)| (entry.used, *mailbox)).collect();
-        oldest.sort_unstable();
-        // The newest stays, whatever it takes.
-        oldest.pop();
-        for (_, mailbox) in oldest {
-            if kept.bytes <= self.bytes_max / 8 * 7 {
-                return;
-            }
-            kept.remove(mailbox);
-        }
+        let turn = kept.turn;
+        let entry = kept.by_mailbox.get_mut(&mailbox)?;
+        entry.used = turn;
+        let at = entry.orders.iter().position(|order| order.criteria() == criteria)?;
+        // The next one that is forgotten is another one.
+        let order = entry.orders.remove(at);
+        entry.orders.push(Arc::clone(&order));
+        Some(order)
+    }
+
+    /// Keeps an order beside the picture of a mailbox, as long as that is kept.
+    pub(super) fn keep_order(&self, mailbox: u64, order: Arc<Places>) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(Entry { picture, mut orders, .. }) = kept.remove(mailbox) else { return };
+        orders.retain(|other| other.criteria() != order.criteria());
+        orders.push(order);
+        kept.put(mailbox, picture, orders, self.bytes_max);
     }
 
     /// What a mailbox holds, and the mailbox, as of now.
@@ -422,5 +471,35 @@ mod tests {
         pictures.put(9, picture(100_000));
         assert!(pictures.get(9).is_none(), "larger than all there is");
         assert_eq!(pictures.kept.lock().unwrap().bytes, one * 6);
+    }
+
+    #[test]
+    fn orders_are_kept_beside_a_picture_and_count() {
+        use grace_imap::sort::Key;
+        let rows: Rows =
+            (1..=1_000).map(|uid| Row { uid, modseq: 1, flags: Flags::none() }).collect();
+        let picture = Picture { rows, ..Picture::default() };
+        let by = |key: Key| [Criterion { key, reverse: false }];
+        let order = |key: Key| Arc::new(Places::new(&by(key), 1..=1_000));
+        let own = picture.rows.bytes() + ENTRY_BYTES;
+        let pictures = Pictures::new(own + 2 * order(Key::Date).bytes());
+        pictures.keep_order(1, order(Key::Date));
+        assert_eq!(pictures.order(1, &by(Key::Date)), None, "there is no picture");
+
+        pictures.put(1, picture.clone());
+        pictures.keep_order(1, order(Key::Date));
+        pictures.keep_order(1, order(Key::From));
+        pictures.put(1, picture.clone());
+        assert_eq!(pictures.order(1, &by(Key::Date)), Some(order(Key::Date)));
+        assert_eq!(pictures.order(2, &by(Key::Date)), None);
+        // The one that was not used makes room, and the picture stays.
+        pictures.keep_order(1, order(Key::Size));
+        assert_eq!(pictures.order(1, &by(Key::From)), None);
+        assert!(pictures.order(1, &by(Key::Date)).is_some() && pictures.get(1).is_some());
+        assert_eq!(pictures.kept.lock().unwrap().bytes, pictures.bytes_max);
+        // The same once more counts once.
+        pictures.keep_order(1, order(Key::Date));
+        assert!(pictures.order(1, &by(Key::Size)).is_some());
+        assert_eq!(pictures.kept.lock().unwrap().bytes, pictures.bytes_max);
     }
 }

@@ -3,12 +3,15 @@
 //! Invariant: one answer comes from one snapshot, so its parts agree with each other.
 
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
 use gracedb::large::LargeReader;
 use gracedb::view::{Snapshot, View as _};
 use gracedb::watch::Watch;
 
+use grace_imap::places::Places;
 use grace_imap::rows::Rows;
+use grace_imap::sort::Criterion;
 use grace_ipc::event::{EventKind, TraceId};
 
 use super::Mailboxes;
@@ -98,6 +101,17 @@ impl Mailboxes {
         let (row, messages) = self.pictures.look(&self.db, mailbox).await?;
         let recent_from = recent_from.unwrap_or(row.recent_from);
         Ok(Opened { mailbox: MailboxRow { recent_from, ..row }, messages })
+    }
+
+    /// The order in which a mailbox was last sorted by these criteria, if it is known.
+    #[must_use]
+    pub fn order(&self, mailbox: u64, criteria: &[Criterion]) -> Option<Arc<Places>> {
+        self.pictures.order(mailbox, criteria)
+    }
+
+    /// Keeps the order of a mailbox for those who sort it so next, while there is room.
+    pub fn keep_order(&self, mailbox: u64, order: Arc<Places>) {
+        self.pictures.keep_order(mailbox, order);
     }
 
     /// Makes messages `\Recent` for one session alone; returns the first one's UID.

@@ -38,15 +38,20 @@ pub(super) enum Server {
 impl Server {
     /// Starts one where so many people have an account.
     pub(super) fn start(kind: Kind, accounts: u32) -> Result<Self, String> {
-        if kind == Kind::Dovecot {
-            return Dovecot::start().map(Self::Dovecot);
+        match kind {
+            Kind::Dovecot => Dovecot::start().map(Self::Dovecot),
+            Kind::Grace => Self::grace(accounts, ""),
         }
+    }
+
+    /// Starts ours, with some settings of its own.
+    pub(super) fn grace(accounts: u32, settings: &str) -> Result<Self, String> {
         let port = postfix::free_port();
         let listen = format!(
             "smtp = []\nsubmission = []\nsubmissions = []\nimap = [\"127.0.0.1:{port}\"]\n\
              imaps = []"
         );
-        let daemon = Daemon::start(&listen, "", port)?;
+        let daemon = Daemon::start(&listen, settings, port)?;
         let server = Self::Grace { daemon, port };
         for number in 0..accounts {
             if let Self::Grace { daemon, .. } = &server {

@@ -207,8 +207,10 @@ impl Session {
             }
             (Asked::Keys, Some(Answer::Keys(keys))) => {
                 if let Some(context) = selected.contexts.get(job.context) {
-                    let rank = |keys| Rank::new(&context.criteria, keys, 100);
-                    let ranked = keys.iter().map(|keys| (job.context, Some(rank(keys)), keys.uid));
+                    let ranked = keys.into_iter().map(|keys| {
+                        let uid = keys.uid;
+                        (job.context, Some(Rank::new(&context.criteria, keys, 100)), uid)
+                    });
                     job.added.extend(ranked);
                 }
                 (job.place, job.read) = (job.place + 1, None);

@@ -176,7 +176,6 @@ impl Session {
             view,
             saved: Vec::new(),
             contexts: Vec::new(),
-            places: None,
         }));
         match job.resync {
             // RFC 7162 3.2.5.1: with another UIDVALIDITY the client knows nothing.

@@ -36,7 +36,6 @@ use crate::machine::{Action, Answer, Request, Why};
 use crate::name::MailboxName;
 use crate::response::{Code, Out, Piece};
 use crate::rights::Rights;
-use crate::sort::Places;
 use crate::view::{Allowed, View};
 
 /// Bad commands in a row after which we hang up before a login. No client sends one; a port scanner
@@ -97,8 +96,6 @@ struct Selected {
     saved: Vec<u32>,
     /// Searches that are kept up to date (RFC 5267).
     contexts: Vec<context::Context>,
-    /// The order all its messages had when they were last sorted: clients sort again and again.
-    places: Option<Places>,
 }
 
 /// What the client switched on.

@@ -10,6 +10,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use grace_imap::command::{Source, SpecialUse};
 use grace_imap::date::DateTime;
@@ -22,6 +23,7 @@ use grace_imap::machine::{
 };
 use grace_imap::metadata::{ENTRIES_MAX, Entry};
 use grace_imap::name::MailboxName;
+use grace_imap::places::Places;
 use grace_imap::rights::Rights;
 use grace_imap::rows::Row;
 use grace_imap::session::{Session, Settings};
@@ -52,6 +54,7 @@ pub(crate) struct Mailbox {
     pub(crate) vanished: Vec<(u64, u32)>,
     pub(crate) special_use: Option<SpecialUse>,
     pub(crate) metadata: BTreeMap<Entry, Vec<u8>>,
+    pub(crate) orders: Vec<Arc<Places>>,
 }
 
 /// Everything, shared by the sessions of a test.
@@ -334,6 +337,8 @@ impl Client {
             Request::Changes { .. }
             | Request::Vanished { .. }
             | Request::Keys { .. }
+            | Request::Places(_)
+            | Request::KeepPlaces(_)
             | Request::Read { .. }
             | Request::Facts { .. }
             | Request::Flags { .. }
@@ -693,6 +698,15 @@ impl Client {
                     Some(Keys::of(*uid, mail.date.time_s, mail.size, &mail.bytes))
                 };
                 Answer::Keys(uids.iter().filter_map(keys).collect())
+            }
+            Request::Places(criteria) => {
+                let mut orders = mailbox.orders.iter();
+                Answer::Places(orders.find(|order| order.criteria() == criteria).cloned())
+            }
+            Request::KeepPlaces(places) => {
+                mailbox.orders.retain(|order| order.criteria() != places.criteria());
+                mailbox.orders.push(places);
+                Answer::Done
             }
             Request::Read { uid, need, origin } => {
                 Answer::Message(mailbox.mails.get(&uid).map(|mail| read(mail, need, origin)))

@@ -3,24 +3,25 @@
 //!
 //! ```text
 //!   where are its texts? ──▶ does it fit? ──▶ the next one … ──▶ SEARCH: the result
-//!                                 ├──▶ rows of some messages     SORT, THREAD: keys of some
-//!                                 └──▶ read a message            messages … ──▶ the result
+//!                                 ├──▶ rows of some messages     SORT, THREAD: their order
+//!                                 └──▶ read a message            (sorting) ──▶ the result
 //! ```
-//! Not here: whether a message fits (`crate::search`), in which order they stand (`crate::sort`,
-//! `crate::thread`).
+//! Not here: whether a message fits (`crate::search`), in which order they stand (`sorting`).
+
+mod sorting;
 
 use std::collections::VecDeque;
 
+use self::sorting::Sorting;
 use super::{Job, Session, Stage, sources};
 use crate::command::{Order, Search, SearchKey, SearchReturn, Source};
-use crate::keys::Keys;
 use crate::machine::{Action, Answer, FACTS_AT_ONCE, Message, Need, Request, Sought, Wanted, Why};
 use crate::name::MailboxName;
 use crate::response::Code;
 use crate::search::{Candidate, Program};
 use crate::set;
-use crate::sort::{self, Criterion, Places, Rank};
-use crate::thread::{self, Letter};
+use crate::sort::Rank;
+use crate::thread::Letter;
 use crate::view::{Allowed, View};
 
 /// A SEARCH under way.
@@ -51,6 +52,7 @@ pub(super) struct SearchJob {
     asked: Asked,
     /// What fits, ascending; SORT changes that at the end.
     found: Vec<Found>,
+    sorting: Sorting,
     /// How SORT orders the first of them.
     ranks: Vec<Rank>,
     /// What THREAD needs to know of the first of them.
@@ -84,6 +86,8 @@ enum Asked {
     /// Rows of these messages.
     Facts(Vec<u32>),
     Keys,
+    Places,
+    KeepPlaces,
 }
 
 /// A message that fits.
@@ -98,10 +102,6 @@ struct Found {
 /// A search that takes longer tells so as often, in seconds: half of what clients wait before they
 /// give a connection up.
 const PROGRESS_S: i64 = 10;
-
-/// Messages whose keys are asked for at once: some milliseconds for the store, and others have
-/// their turn in between.
-const KEYS_AT_ONCE: usize = 200;
 
 impl Session {
     pub(super) fn search(&mut self, tag: String, search: Search) {
@@ -144,6 +144,7 @@ impl Session {
             told_upto: 0,
             asked: if is_multi { Asked::Mailboxes } else { Asked::Nothing },
             found: Vec::new(),
+            sorting: Sorting::Begun,
             ranks: Vec::new(),
             letters: Vec::new(),
             keyed: 0,
@@ -180,7 +181,11 @@ impl Session {
             (Asked::Find, Some(Answer::Found(places))) => {
                 job.program.learn(&mut places.into_iter());
             }
-            (Asked::Keys, Some(Answer::Keys(keys))) => return self.search_keys(job, &keys),
+            (Asked::Keys, Some(Answer::Keys(keys))) => return self.search_keys(job, keys),
+            (Asked::Places, Some(Answer::Places(places))) => {
+                return self.search_places(job, places.as_deref());
+            }
+            (Asked::KeepPlaces, Some(Answer::Done)) => return self.search_result(job),
             (Asked::Mailboxes, Some(Answer::Mailboxes(listed))) => {
                 let selected = self.selected().map(|selected| selected.name.clone());
                 if let Some(multi) = &mut job.multi {
@@ -330,88 +335,6 @@ impl Session {
         let code = Code::InProgress(job.tag.clone(), done, all);
         self.out.status("OK", Some(&code), "still searching");
         self.switch = Some(Action::Flush);
-    }
-
-    /// Everything was looked at: what orders it is asked for, or the result is told.
-    fn search_ends(&mut self, mut job: SearchJob) {
-        let need = match &job.order {
-            Order::Mailbox => return self.search_result(job),
-            Order::Sort(criteria) => {
-                if let Some(places) = self.places_of(&job, criteria) {
-                    let found = std::mem::take(&mut job.found);
-                    let mut both: Vec<(u32, Found)> = places.into_iter().zip(found).collect();
-                    both.sort_unstable_by_key(|(place, _)| *place);
-                    job.found = both.into_iter().map(|(_, found)| found).collect();
-                    return self.search_result(job);
-                }
-                sort::need(criteria)
-            }
-            Order::Thread(_) => Need::Header,
-        };
-        let rest = job.found.get(job.keyed..).unwrap_or_default();
-        let uids: Vec<u32> = rest.iter().take(KEYS_AT_ONCE).map(|found| found.uid).collect();
-        if uids.is_empty() {
-            return self.search_ordered(job);
-        }
-        job.asked = Asked::Keys;
-        self.ask = Some(Request::Keys { uids, need });
-        self.job = Some(Job::Search(Box::new(job)));
-    }
-
-    /// Where what was found stands in the order that is known from the last time.
-    fn places_of(&self, job: &SearchJob, criteria: &[Criterion]) -> Option<Vec<u32>> {
-        // A search that is kept up to date needs what orders it.
-        if job.keyed > 0 || job.multi.is_some() || job.kept_key.is_some() {
-            return None;
-        }
-        let Stage::Selected(selected) = &self.stage else { return None };
-        selected.places.as_ref()?.of(criteria, job.found.iter().map(|found| found.uid))
-    }
-
-    /// Takes the keys of some messages in; those that are gone fit no more.
-    fn search_keys(&mut self, mut job: SearchJob, keys: &[Keys]) {
-        let later = job.found.split_off((job.keyed + KEYS_AT_ONCE).min(job.found.len()));
-        let asked = job.found.split_off(job.keyed);
-        let mut keys = keys.iter().peekable();
-        for found in asked {
-            let Some(keys) = keys.next_if(|keys| keys.uid == found.uid) else { continue };
-            match &job.order {
-                Order::Sort(criteria) => job.ranks.push(Rank::new(criteria, keys, found.relevancy)),
-                _ => {
-                    let number = if job.uid { found.uid } else { found.sequence };
-                    job.letters.push(Letter::new(number, keys));
-                }
-            }
-            job.found.push(found);
-        }
-        job.keyed = job.found.len();
-        job.found.extend(later);
-        self.search_progress(&mut job);
-        self.search_ends(job);
-    }
-
-    /// Tells the sorted result, or the threads.
-    fn search_ordered(&mut self, mut job: SearchJob) {
-        if let Order::Thread(algorithm) = job.order {
-            self.out.raw("* THREAD");
-            let threads = thread::threads(algorithm, &job.letters);
-            self.out.raw(if threads.is_empty() { "" } else { " " });
-            thread::write(&mut self.out, &threads);
-            return self.search_modseq(&job, "THREAD done");
-        }
-        let found = std::mem::take(&mut job.found);
-        let ranks = std::mem::take(&mut job.ranks);
-        let mut both: Vec<(Rank, Found)> = ranks.into_iter().zip(found).collect();
-        // Stable: RFC 5256 3, "in which case … sorted by sequence number".
-        both.sort_by(|one, other| one.0.cmp(&other.0));
-        (job.ranks, job.found) = both.into_iter().unzip();
-        if let (Order::Sort(criteria), None, Stage::Selected(selected)) =
-            (&job.order, &job.multi, &mut self.stage)
-            && job.found.len() == selected.view.rows().len()
-        {
-            selected.places = Places::new(criteria, job.found.iter().map(|found| found.uid));
-        }
-        self.search_result(job);
     }
 
     /// The end of a response that is no ESEARCH, and of the command.
