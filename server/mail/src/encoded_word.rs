@@ -111,7 +111,7 @@ fn q_decode(text: &[u8]) -> Vec<u8> {
 }
 
 fn find(bytes: &[u8], pair: &[u8; 2], from: usize) -> Option<usize> {
-    let at = bytes.get(from..)?.windows(2).position(|window| window == pair)?;
+    let at = memchr::memmem::find(bytes.get(from..)?, pair)?;
     Some(from + at)
 }
 

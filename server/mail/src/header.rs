@@ -102,7 +102,7 @@ impl<'a> Iterator for Fields<'a> {
 #[must_use]
 pub fn line_at(bytes: &[u8], at: usize) -> Option<&[u8]> {
     let rest = bytes.get(at..).filter(|rest| !rest.is_empty())?;
-    match rest.iter().position(|&byte| byte == b'\n') {
+    match memchr::memchr(b'\n', rest) {
         Some(lf) => rest.get(..=lf),
         None => Some(rest),
     }
@@ -148,7 +148,7 @@ pub fn field_name_len(line: &[u8]) -> Option<usize> {
 #[must_use]
 pub fn unfold(value: &[u8]) -> Cow<'_, [u8]> {
     let value = value.trim_ascii();
-    if !value.contains(&b'\n') {
+    if memchr::memchr(b'\n', value).is_none() {
         return Cow::Borrowed(value);
     }
     let mut out = Vec::with_capacity(value.len());

@@ -98,7 +98,7 @@ impl Needle {
     /// Does `text` contain it, in any case?
     #[must_use]
     pub fn is_in(&self, text: &str) -> bool {
-        self.folded.is_empty() || fold(text).contains(&self.folded)
+        memchr::memmem::find(fold(text).as_bytes(), self.folded.as_bytes()).is_some()
     }
 }
 
