@@ -9,9 +9,9 @@
 //! ```
 //! Work comes in steps of some milliseconds on a thread of its own, with a rest after each by the
 //! settings. Invariants: what is to be done is a row, which goes in the transaction that does the
-//! last of it, so that a stop or a crash loses at most a step, and where there are no rows nothing is
-//! looked for, after a restart either; memory is bounded whatever there is in a mailbox; a name goes
-//! only if no message of its conversation is there in the transaction that removes it.
+//! last of it, so that a stop or a crash loses at most a step, and where there are no rows nothing
+//! is looked for, after a restart either; memory is bounded whatever there is in a mailbox; a name
+//! goes only if no message of its conversation is there in the transaction that removes it.
 //! Not here: what a conversation is (`threads`), what facts are (`facts`).
 
 use std::collections::BTreeSet;

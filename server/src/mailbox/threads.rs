@@ -10,10 +10,10 @@
 //! identifier and the base subject. A name is known from the first message on that has it or refers
 //! to it, so that it does not matter which comes first.
 //! Invariants: a message's conversation is on disk before it is told, and is never another one;
-//! copies have that of what they are a copy of, whoever gets them. A message that is stored gets its
-//! conversation in the transaction that stores it; what came before there were any, or was too large
-//! to be looked at then, gets it from `chores`, or when it is asked for. Names go, by `chores`, when
-//! the account has no message of their conversation any more.
+//! copies have that of what they are a copy of, whoever gets them. A message that is stored gets
+//! its conversation in the transaction that stores it; what came before there were any, or was too
+//! large to be looked at then, gets it from `chores`, or when it is asked for. Names go, by
+//! `chores`, when the account has no message of their conversation any more.
 //! Not here: what identifiers and base subjects are (`grace_imap::keys`), THREAD (`grace_imap`).
 
 use gracedb::error::Error as StoreError;
