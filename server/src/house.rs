@@ -20,6 +20,7 @@ use tokio::time::timeout;
 use grace_ipc::event::{EventKind, Service, TraceId};
 
 use crate::config::{Config, Door};
+use crate::mailbox::chores::Chores;
 use crate::net::listener::{self, Ended};
 use crate::net::{Visit, door};
 use crate::outgoing::Order;
@@ -77,6 +78,7 @@ async fn serve(config: Arc<Config>, bus: &Bus) -> Result<(), String> {
     keepers.spawn(services.guard.clone().keep(end.clone()));
     keepers.spawn(services.porter.refusals.clone().keep(end.clone()));
     keepers.spawn(services.words.clone().keep(end.clone()));
+    keepers.spawn(Chores::new(services.db.clone(), &config.store).keep(end.clone()));
     keepers.spawn(health::watch(services.db.clone(), bus.clone(), end.clone()));
     bus.emit(TraceId(0), EventKind::ServerStarted { version: VERSION.to_owned() });
     while let Signal::Reload = signals.next().await {

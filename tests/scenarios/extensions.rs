@@ -1,5 +1,5 @@
-//! NOTIFY, URLAUTH and logins by certificate over a real daemon: what its machines cannot show on
-//! their own, for it takes the database's watches, its keys, and TLS.
+//! NOTIFY, URLAUTH, conversations and logins by certificate over a real daemon: what its machines
+//! cannot show on their own, for it takes the database's watches, its keys, its rows, and TLS.
 
 use std::fs;
 use std::path::Path;
@@ -106,6 +106,69 @@ fn a_signed_url_is_read_by_whom_it_is_for() {
     owner.check("C: r RESETKEY INBOX");
     while !owner.line().starts_with("r OK [URLMECH INTERNAL]") {}
     fetch(&mut friend, &for_bob, "NIL");
+}
+
+/// Delivers a letter with these fields, one a line, by SMTP.
+fn deliver(house: &House, to: &Account, fields: &str) {
+    // A subject may be the first of many lines.
+    let fields = fields.lines().collect::<Vec<_>>().join("\n C: ");
+    Wire::deliver(house, to, &fields);
+}
+
+/// What a FETCH of one item answers for each message.
+fn fetched(wire: &mut Wire, item: &str) -> Vec<String> {
+    wire.check(&format!("C: f FETCH 1:* ({item})"));
+    let mut all = Vec::new();
+    loop {
+        let line = wire.line();
+        if line.starts_with("f OK") {
+            return all;
+        }
+        let start = format!(" FETCH ({} ", item.split(' ').next().expect("a word"));
+        if let Some((_, value)) = line.split_once(&start) {
+            all.push(value.trim_end_matches(')').trim_start_matches('(').to_owned());
+        }
+    }
+}
+
+#[test]
+fn a_conversation_has_one_id_and_letters_their_previews_over_a_restart() {
+    let mut house = House::start();
+    let (ann, bob) = (house.account("ann"), house.account("bob"));
+    // The answer comes before what it answers.
+    for account in [&ann, &bob] {
+        deliver(&house, account, "Re: lunch\nMessage-ID: <b@x>\nReferences: <a@x>");
+        deliver(&house, account, "lunch\nMessage-ID: <a@x>");
+        deliver(&house, account, "dinner\nMessage-ID: <c@x>\nReferences: <a@x>");
+        deliver(&house, account, "RE: [all] lunch\nMessage-ID: <d@x>\nIn-Reply-To: <b@x>");
+    }
+    let mut wire = reader(&house, &ann);
+    let told = fetched(&mut wire, "THREADID");
+    let alike = |told: &[String]| {
+        told.len() == 4 && told[0] == told[1] && told[1] == told[3] && told[0] != told[2]
+    };
+    assert!(alike(&told), "{told:?}");
+    assert!(told.iter().all(|id| id.starts_with('T')), "{told:?}");
+    let theirs = fetched(&mut reader(&house, &bob), "THREADID");
+    assert!(alike(&theirs) && theirs.iter().all(|id| !told.contains(id)), "{theirs:?}");
+    wire.check(&format!("C: s SEARCH THREADID {}\n S: * SEARCH 1 2 4\n S: s OK *", told[0]));
+    wire.check("C: c COPY 2:3 Archive\n S: c OK *\n C: m MOVE 1 Archive");
+    while !wire.line().starts_with("m OK") {}
+    append(&mut wire, "INBOX");
+    let previews = fetched(&mut wire, "PREVIEW (LAZY)");
+    assert_eq!(previews, ["\"\"", "\"\"", "\"\"", "\"hello\""]);
+    house.kill();
+    house.start_again();
+    let mut wire = reader(&house, &ann);
+    assert_eq!(fetched(&mut wire, "THREADID")[..3], told[1..]);
+    assert_eq!(fetched(&mut wire, "PREVIEW (LAZY)"), previews);
+    wire.check("C: e EXAMINE Archive");
+    while !wire.line().starts_with("e OK") {}
+    assert_eq!(fetched(&mut wire, "THREADID"), [1, 2, 0].map(|place: usize| told[place].clone()));
+    // What answers the answer now is of the same conversation still.
+    deliver(&house, &ann, "Re: lunch\nMessage-ID: <e@x>\nReferences: <a@x> <d@x>");
+    let after = fetched(&mut reader(&house, &ann), "THREADID");
+    assert_eq!(after.last(), Some(&told[0]), "{after:?}");
 }
 
 /// Makes an authority, a certificate for the server, and one of the authority for ann.

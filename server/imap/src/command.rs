@@ -467,7 +467,7 @@ pub enum SearchKey {
     Older(u32),
     /// The message has this EMAILID (RFC 8474 6).
     EmailId(String),
-    /// The message has this THREADID (RFC 8474 6): none has one.
+    /// The message has this THREADID (RFC 8474 6).
     ThreadId(String),
     /// Larger than so many bytes.
     Larger(u64),
@@ -503,11 +503,6 @@ impl SearchKey {
                 Self::And(keys) => keys.iter().any(|key| key.any(found)),
                 _ => false,
             }
-    }
-
-    /// Whether it asks where messages came from: SAVEDATE, EMAILID.
-    pub fn needs_origin(&self) -> bool {
-        self.any(&|key| matches!(key, Self::Saved(..) | Self::EmailId(_)))
     }
 
     /// Whether it names messages by sequence number.
@@ -591,7 +586,7 @@ pub enum FetchItem {
     EmailId,
     /// THREADID (RFC 8474)
     ThreadId,
-    /// PREVIEW, and with LAZY only if it costs nothing (RFC 8970)
+    /// PREVIEW, and with LAZY only if it was made before (RFC 8970)
     Preview {
         /// `(LAZY)` was given.
         lazy: bool,
@@ -599,11 +594,6 @@ pub enum FetchItem {
 }
 
 impl FetchItem {
-    /// Whether this item says where a message came from.
-    pub fn needs_origin(&self) -> bool {
-        matches!(self, Self::SaveDate | Self::EmailId)
-    }
-
     /// Whether giving this item sets `\Seen` (RFC 9051 6.4.5).
     pub fn sets_seen(&self) -> bool {
         matches!(self, Self::Section { peek: false, .. } | Self::Binary { peek: false, .. })

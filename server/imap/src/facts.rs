@@ -1,10 +1,11 @@
 //! What clients ask of message after message, made once: header fields, ENVELOPE, BODYSTRUCTURE,
-//! and what SORT and THREAD compare.
+//! what SORT and THREAD compare, and PREVIEW.
 //!
 //! ```text
 //!   a whole message ─▶ fields  the header fields that clients show in lists, as they were written
 //!                   └▶ shape   ENVELOPE and BODYSTRUCTURE as they go to the client; BODY is the
 //!                              latter with holes
+//!   its beginning   ─▶ preview its first words
 //! ```
 //! Invariants: what is answered from them is byte for byte what the message itself would give;
 //! where that cannot be (a header that is broken, or too long) there are none. A change of what
@@ -15,6 +16,7 @@ use grace_mail::header;
 use grace_mail::mime::Tree;
 
 use crate::keys::Keys;
+use crate::preview;
 use crate::response::Out;
 use crate::structure;
 
@@ -27,6 +29,10 @@ pub const FIELDS_BYTES_MAX: usize = 8 * 1024;
 
 /// Most bytes of a shape: a message with some fifty parts.
 pub const SHAPE_BYTES_MAX: usize = 16 * 1024;
+
+/// So much of a message is enough for its preview, a longer header aside: the text of nearly every
+/// letter begins within, even behind a picture or two.
+pub const START_BYTES: usize = 256 * 1024;
 
 /// The fields that are kept: those ENVELOPE, SORT and THREAD are made of, and those that mail
 /// programs (Thunderbird, Apple Mail, mutt, K-9, Roundcube) ask for of every letter in a list.
@@ -118,6 +124,8 @@ pub struct Facts {
     pub shape: Option<Shape>,
     /// Packed [`Keys`].
     pub keys: Option<Vec<u8>>,
+    /// PREVIEW.
+    pub preview: Option<String>,
 }
 
 impl Facts {
@@ -125,18 +133,37 @@ impl Facts {
     pub fn of(raw: &[u8]) -> Self {
         let tree = Tree::parse(raw);
         let shape = Some(shape(raw, &tree)).filter(fits);
-        Self { fields: fields(raw, &tree), shape, keys: Some(Keys::pack(block(raw))) }
+        let keys = Some(Keys::pack(block(raw)));
+        let preview = match start(raw) {
+            start if start.len() == raw.len() => preview::of(raw, &tree),
+            start => preview::of(start, &Tree::parse(start)),
+        };
+        Self { fields: fields(raw, &tree), shape, keys, preview: Some(preview) }
     }
 
-    /// Those that a header block alone tells: all but the shape.
+    /// Those that the beginning of a message tells, at least [`START_BYTES`] of it and the header:
+    /// all but the shape.
+    pub fn of_start(raw: &[u8]) -> Self {
+        let start = start(raw);
+        let preview = preview::of(start, &Tree::parse(start));
+        Self { preview: Some(preview), ..Self::of_header(block(raw)) }
+    }
+
+    /// Those that a header block alone tells: neither shape nor preview.
     pub fn of_header(block: &[u8]) -> Self {
         let keys = Some(Keys::pack(block));
-        Self { fields: fields(block, &Tree::parse(block)), shape: None, keys }
+        Self { fields: fields(block, &Tree::parse(block)), shape: None, keys, preview: None }
     }
 }
 
 fn fits(shape: &Shape) -> bool {
     shape.bytes() <= SHAPE_BYTES_MAX
+}
+
+/// What a preview is made of.
+fn start(raw: &[u8]) -> &[u8] {
+    let end = header_end(raw, 0).unwrap_or(raw.len()).max(START_BYTES);
+    raw.get(..end).unwrap_or(raw)
 }
 
 /// The header block of a message.
@@ -219,6 +246,9 @@ mod tests {
         }
         let keys = Keys::unpack(1, 2, 3, &facts.keys.unwrap());
         assert_eq!(keys.as_ref(), Some(&Keys::of(1, 2, 3, header)), "{shown}");
+        let preview = facts.preview.unwrap();
+        assert_eq!(preview, preview::of(raw, &tree), "{shown}");
+        assert_eq!(Facts::of_start(raw).preview, Some(preview), "{shown}");
         let shape = facts.shape.unwrap();
         let mut out = Out::default();
         structure::body(&mut out, raw, &tree, false);

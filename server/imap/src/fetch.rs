@@ -13,8 +13,7 @@ use grace_mail::transfer;
 use crate::command::{FetchItem, SectionSpelling};
 use crate::date::DateTime;
 use crate::facts::{self, Shape};
-use crate::machine::{Message, Need, Wanted};
-use crate::preview;
+use crate::machine::{Beside, Message, Need, PreviewOf, Wanted};
 use crate::response::Out;
 use crate::rows::Row;
 use crate::structure;
@@ -26,11 +25,13 @@ pub fn need(items: &[FetchItem]) -> Option<Need> {
 
 fn item_need(item: &FetchItem) -> Option<Need> {
     match item {
-        FetchItem::Flags | FetchItem::Uid | FetchItem::ModSeq | FetchItem::ThreadId => None,
-        FetchItem::InternalDate | FetchItem::Size | FetchItem::SaveDate | FetchItem::EmailId => {
-            Some(Need::Facts)
-        }
-        FetchItem::Preview { .. } => Some(Need::Start),
+        FetchItem::Flags | FetchItem::Uid | FetchItem::ModSeq => None,
+        FetchItem::InternalDate
+        | FetchItem::Size
+        | FetchItem::SaveDate
+        | FetchItem::EmailId
+        | FetchItem::ThreadId
+        | FetchItem::Preview { .. } => Some(Need::Facts),
         FetchItem::Envelope => Some(Need::Header),
         FetchItem::Section { section, .. } if is_raw(section) => Some(Need::Held),
         FetchItem::Section { section, .. } if section.path.is_empty() => match section.what {
@@ -58,6 +59,20 @@ pub fn wanted(items: &[FetchItem]) -> Option<Wanted> {
         }
     }
     Some(wanted)
+}
+
+/// What these items need beside rows and bytes.
+pub fn beside(items: &[FetchItem]) -> Beside {
+    let preview = |item: &FetchItem| match item {
+        FetchItem::Preview { lazy: true } => Some(PreviewOf::Kept),
+        FetchItem::Preview { lazy: false } => Some(PreviewOf::Any),
+        _ => None,
+    };
+    Beside {
+        origin: items.iter().any(|item| matches!(item, FetchItem::SaveDate | FetchItem::EmailId)),
+        thread: items.contains(&FetchItem::ThreadId),
+        preview: items.iter().filter_map(preview).max(),
+    }
 }
 
 /// `BODY[]`: the message as it is.
@@ -94,7 +109,7 @@ pub fn response(
     let message = message.unwrap_or(&NOTHING);
     let tree = match need(items) {
         // What the shape tells needs no parts.
-        Some(Need::Header | Need::Start | Need::Whole)
+        Some(Need::Header | Need::Whole)
             if message.shape.is_none() || items.iter().any(is_section) =>
         {
             Some(Tree::parse(&message.bytes))
@@ -121,6 +136,8 @@ static NOTHING: Message = Message {
     date: NO_DATE,
     saved: NO_DATE,
     email_id: String::new(),
+    thread_id: String::new(),
+    preview: None,
     size: 0,
     bytes: Vec::new(),
     shape: None,
@@ -169,11 +186,18 @@ fn one_item(
             out.raw("EMAILID (").raw(&message.email_id).raw(")");
         }
         (FetchItem::ThreadId, _) => {
-            // RFC 8474 5.2: NIL where the server keeps no threads.
-            out.raw("THREADID NIL");
+            match message.thread_id.as_str() {
+                "" => out.raw("THREADID NIL"),
+                id => out.raw("THREADID (").raw(id).raw(")"),
+            };
         }
-        (FetchItem::Preview { .. }, Some(tree)) => {
-            out.raw("PREVIEW ").string(preview::of(raw, tree).as_bytes());
+        (FetchItem::Preview { .. }, _) => {
+            out.raw("PREVIEW ");
+            match &message.preview {
+                Some(preview) => out.string(preview.as_bytes()),
+                // RFC 8970 3.1: LAZY, and there is none yet.
+                None => out.raw("NIL"),
+            };
         }
         (FetchItem::Size, _) => {
             out.raw("RFC822.SIZE ").number(message.size);

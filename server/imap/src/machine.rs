@@ -171,8 +171,8 @@ pub enum Request {
         uid: u32,
         /// How much.
         need: Need,
-        /// Also where it came from: `saved` and `email_id` of the answer.
-        origin: bool,
+        /// What else.
+        beside: Beside,
     },
     /// What rows tell of messages of the selected mailbox, of as many as one answer takes, at least
     /// one. Messages.
@@ -181,8 +181,8 @@ pub enum Request {
         uids: Vec<u32>,
         /// What.
         wanted: Wanted,
-        /// Also where they came from.
-        origin: bool,
+        /// What else.
+        beside: Beside,
     },
     /// Look into a mailbox without selecting it. Opened.
     Peek(MailboxName),
@@ -192,8 +192,8 @@ pub enum Request {
         uid: u32,
         /// How much.
         need: Need,
-        /// Also where it came from.
-        origin: bool,
+        /// What else.
+        beside: Beside,
     },
     /// In which messages texts are, as far as that can be said without reading them. Found.
     Find {
@@ -303,8 +303,6 @@ pub enum Need {
     Held,
     /// And the header: every byte up to and with the first empty line, or all there is.
     Header,
-    /// And some more, if the header is shorter than [`START_BYTES`].
-    Start,
     /// And every byte.
     Whole,
 }
@@ -323,9 +321,25 @@ pub struct Wanted {
     pub shape: bool,
 }
 
-/// So much of a message is enough for what is made of its beginning: the text of nearly every
-/// letter begins within, even behind a picture or two.
-pub const START_BYTES: usize = 256 * 1024;
+/// What is to be told of a message that is not among its bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Beside {
+    /// Where it came from: `saved` and `email_id` of the answer.
+    pub origin: bool,
+    /// Which conversation it belongs to: `thread_id` of the answer.
+    pub thread: bool,
+    /// Its first words: `preview` of the answer.
+    pub preview: Option<PreviewOf>,
+}
+
+/// How a preview is had (RFC 8970 3.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum PreviewOf {
+    /// Only what was made before: LAZY.
+    Kept,
+    /// Made where it is missing.
+    Any,
+}
 
 /// What the store answers.
 #[derive(Debug, Clone, PartialEq)]
@@ -524,9 +538,14 @@ pub struct Message {
     pub saved: DateTime,
     /// EMAILID: the same for every copy of it (RFC 8474 5.1), if that was asked for.
     pub email_id: String,
+    /// THREADID: the same for all of a conversation (RFC 8474 5.2), if that was asked for; empty
+    /// where none can be kept.
+    pub thread_id: String,
+    /// PREVIEW (RFC 8970), if that was asked for and is there.
+    pub preview: Option<String>,
     /// Size in bytes of the whole.
     pub size: u64,
-    /// Nothing, the header, the beginning, or everything.
+    /// Nothing, the header, or everything.
     pub bytes: Vec<u8>,
     /// ENVELOPE and BODYSTRUCTURE, if they were asked for.
     pub shape: Option<Shape>,

@@ -6,7 +6,7 @@
 //! ```
 //! Invariants: pure and linear in what is given; the answer has at most [`PREVIEW_CHARS_MAX`]
 //! characters and no control characters; a letter without text has the empty preview.
-//! Not here: keeping previews.
+//! Not here: keeping them (`facts`).
 
 use grace_mail::mime::{Part, Tree};
 use grace_mail::text;

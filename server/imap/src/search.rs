@@ -15,7 +15,7 @@ use crate::date::Day;
 use crate::facts;
 use crate::flags::{Keyword, SystemFlag};
 use crate::fuzzy::Fuzzy;
-use crate::machine::{Hits, Message, Need, Sought};
+use crate::machine::{Beside, Hits, Message, Need, Sought};
 use crate::rows::Row;
 use crate::set::{Ranges, SequenceSet};
 use crate::view::View;
@@ -51,6 +51,8 @@ pub enum Program {
     NotAfter(i64),
     /// EMAILID.
     EmailId(String),
+    /// THREADID.
+    ThreadId(String),
     /// More bytes than this.
     Larger(u64),
     /// Fewer bytes than this.
@@ -67,6 +69,15 @@ pub enum Program {
     Any(Vec<Self>),
     /// All of these.
     All(Vec<Self>),
+}
+
+/// What a search asks of messages beside rows and bytes.
+pub fn beside(key: &SearchKey) -> Beside {
+    Beside {
+        origin: key.any(&|key| matches!(key, SearchKey::Saved(..) | SearchKey::EmailId(_))),
+        thread: key.any(&|key| matches!(key, SearchKey::ThreadId(_))),
+        preview: None,
+    }
 }
 
 /// Where a text is looked for.
@@ -120,8 +131,9 @@ impl Program {
             SearchKey::Younger(s) => Self::NotBefore(now_s.saturating_sub(i64::from(*s))),
             SearchKey::Older(s) => Self::NotAfter(now_s.saturating_sub(i64::from(*s))),
             SearchKey::EmailId(id) => Self::EmailId(id.clone()),
+            SearchKey::ThreadId(id) => Self::ThreadId(id.clone()),
             // Filters were put in before (`session::metadata`); none is left.
-            SearchKey::ThreadId(_) | SearchKey::Filter(_) => Self::Constant(false),
+            SearchKey::Filter(_) => Self::Constant(false),
             SearchKey::Larger(bytes) => Self::Larger(*bytes),
             SearchKey::Smaller(bytes) => Self::Smaller(*bytes),
             SearchKey::Fuzzy(key) => Self::make(key, view, saved, now_s, true),
@@ -194,6 +206,7 @@ impl Program {
             Self::NotBefore(s) => candidate.upto(Need::Facts)?.date.time_s >= *s,
             Self::NotAfter(s) => candidate.upto(Need::Facts)?.date.time_s <= *s,
             Self::EmailId(id) => candidate.upto(Need::Facts)?.email_id == *id,
+            Self::ThreadId(id) => candidate.upto(Need::Facts)?.thread_id == *id,
             Self::Larger(bytes) => candidate.upto(Need::Facts)?.size > *bytes,
             Self::Smaller(bytes) => candidate.upto(Need::Facts)?.size < *bytes,
             Self::Sent(when, day) => {

@@ -376,6 +376,10 @@ settings! {
             "How long counts by the minute are kept: some 40 bytes each.";
         hours_kept_days = 400, 1..=36_500, "days",
             "How long counts by the hour are kept: a year, to compare with the last one.";
+        chores_share_percent = 25, 1..=100, "percent",
+            "How much of one core work on mailboxes may take that can wait: header fields, previews and conversations (THREADID) of mail that came before these were kept, once, and of large messages. Mail programs that ask for them sooner have them made at once.";
+        thread_sweep_hours = 24, 0..=8_760, "hours",
+            "How long after messages were removed the message identifiers are forgotten that lead to no conversation any more: some 60 bytes each. Looking for them reads a row of each message of the account.";
     }
 }
 

@@ -18,6 +18,7 @@ use crate::store::messages::{MailboxByName, MetadataRow, Subscription};
 use crate::store::removal::remove_mailbox;
 use crate::store::settings::{AddressSettings, DomainSettings};
 use crate::store::shares::{PublicRow, QuotaRow, forget_account};
+use crate::store::threads;
 
 /// Mailboxes removed in one transaction: few milliseconds of work, whatever is in them.
 const MAILBOXES_AT_ONCE: usize = 500;
@@ -96,6 +97,7 @@ fn forget_public(tx: &mut WriteTx<'_>, domain: &str) -> Result<(), Refusal> {
                 row?.name
             )));
         }
+        threads::forget_account(tx, public.owner)?;
         tx.delete::<PublicRow>(domain)?;
     }
     tx.delete::<QuotaRow>(format!("@{domain}").as_str())?;
@@ -117,6 +119,7 @@ fn delete_some(tx: &mut WriteTx<'_>, account: &Account) -> Result<bool, Failure>
     tx.delete::<AddressSettings>(account.address.as_str())?;
     tx.delete::<ForwardRow>(&account.id)?;
     forget_account(tx, &account.address)?;
+    threads::forget_account(tx, account.id)?;
     tx.delete::<Account>(&account.id)?;
     Ok(true)
 }

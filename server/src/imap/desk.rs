@@ -21,7 +21,7 @@ use grace_imap::date::DateTime;
 use grace_imap::flags::{FlagOperation, Flags};
 use grace_imap::keys::Keys;
 use grace_imap::machine::{
-    Answer, Figures, Listed, Message, Need, Request, START_BYTES, Sought, Wanted, Why,
+    Answer, Beside, Figures, Listed, Message, Need, Request, Sought, Wanted, Why,
 };
 use grace_imap::metadata::Entry;
 use grace_imap::name::MailboxName;
@@ -179,9 +179,10 @@ impl Desk {
                 self.append = None;
                 Ok(Answer::Done)
             }
-            Request::Read { uid, need, origin } => {
-                self.selected().and_then(|(mailbox, _)| self.read(mailbox, uid, need, origin))
-            }
+            Request::Read { uid, need, beside } => match self.selected() {
+                Ok((mailbox, _)) => self.read((mailbox, uid), need, beside).await,
+                Err(failure) => Err(failure),
+            },
             Request::MyRights(_)
             | Request::ListRights(..)
             | Request::Acl(_)
@@ -196,10 +197,11 @@ impl Desk {
                 self.set_metadata(mailbox.as_ref(), changes).await
             }
             Request::Peek(mailbox) => self.peek(&mailbox).await,
-            Request::ReadPeeked { uid, need, origin } => {
-                self.peeked().and_then(|mailbox| self.read(mailbox, uid, need, origin))
-            }
-            Request::Facts { uids, wanted, origin } => self.facts(&uids, wanted, origin),
+            Request::ReadPeeked { uid, need, beside } => match self.peeked() {
+                Ok(mailbox) => self.read((mailbox, uid), need, beside).await,
+                Err(failure) => Err(failure),
+            },
+            Request::Facts { uids, wanted, beside } => self.facts(&uids, wanted, beside).await,
             Request::Find { texts, peeked } => self.places(texts, peeked).await,
             Request::Keys { uids, need } => self.keys(&uids, need),
             Request::Places(criteria) => self.order(&criteria),
@@ -552,22 +554,30 @@ impl Desk {
         self.peeked.ok_or(Failure::NoSuchMailbox)
     }
 
-    fn read(&mut self, mailbox: u64, uid: u32, need: Need, origin: bool) -> Served {
-        let Some((row, mut reader)) = self.services.mailboxes.message(mailbox, uid)? else {
+    async fn read(&mut self, place: (u64, u32), need: Need, beside: Beside) -> Served {
+        let (mailbox, uid) = place;
+        let mailboxes = &self.services.mailboxes;
+        let Some((row, mut reader)) = mailboxes.message(mailbox, uid)? else {
             return Ok(Answer::Message(None));
         };
-        let date = translate::date(&row);
-        let (size, bytes) = (row.size(), Vec::new());
-        let email_id = String::new();
-        let mut message = Message { date, saved: date, email_id, size, bytes, shape: None };
-        if origin {
-            self.add_origin(&mut message, (mailbox, uid))?;
+        let mut message = translate::message(translate::date(&row), row.size(), Vec::new());
+        if beside.preview.is_some() {
+            let wanted = facts::Wanted { preview: beside.preview, ..facts::Wanted::default() };
+            let (_, known) = mailboxes.facts(mailbox, &[uid], wanted)?;
+            message.preview = known.into_iter().next().and_then(|known| known.preview);
+        }
+        if beside.thread {
+            let thread = mailboxes.threads(mailbox, &[uid]).await?.into_iter().next();
+            message.thread_id =
+                thread.map(|(_, one)| translate::thread_id(&one)).unwrap_or_default();
+        }
+        if beside.origin {
+            self.add_origin(&mut message, place)?;
         }
         if need > Need::Facts {
             message.bytes = match need {
                 Need::Facts | Need::Held => Vec::new(),
                 Need::Header => read_header(&mut reader)?,
-                Need::Start => read_start(&mut reader)?,
                 Need::Whole => {
                     let size = usize::try_from(reader.len()).unwrap_or(usize::MAX);
                     reader.read_all(size)?
@@ -596,17 +606,29 @@ impl Desk {
         Ok(())
     }
 
-    fn facts(&mut self, uids: &[u32], wanted: Wanted, origin: bool) -> Served {
+    async fn facts(&mut self, uids: &[u32], wanted: Wanted, beside: Beside) -> Served {
         let (mailbox, _) = self.selected()?;
         let Wanted { fields, shape } = wanted;
-        let wanted = facts::Wanted { fields, shape, keys: false };
-        let (looked_at, known) = self.services.mailboxes.facts(mailbox, uids, wanted)?;
+        let wanted = facts::Wanted { fields, shape, keys: false, preview: beside.preview };
+        let mailboxes = &self.services.mailboxes;
+        let (looked_at, known) = mailboxes.facts(mailbox, uids, wanted)?;
+        let threads = match beside.thread {
+            true => {
+                let told: Vec<u32> = known.iter().map(|known| known.uid).collect();
+                mailboxes.threads(mailbox, &told).await?
+            }
+            false => Vec::new(),
+        };
+        let mut threads = threads.iter().peekable();
         let mut messages = Vec::with_capacity(known.len());
         for one in known {
             let uid = one.uid;
             let mut message = translate::known(one);
-            if origin {
+            if beside.origin {
                 self.add_origin(&mut message, (mailbox, uid))?;
+            }
+            if let Some((_, thread)) = threads.next_if(|(told, _)| *told == uid) {
+                message.thread_id = translate::thread_id(thread);
             }
             messages.push((uid, message));
         }
@@ -769,18 +791,3 @@ fn who(person: Option<&Person>) -> Result<Who, Failure> {
 
 /// The machine begins a message before it sends or ends one.
 const NO_MESSAGE: Failure = Failure::NotAllowed("there is no message");
-
-/// The header, and whatever else is in the first [`START_BYTES`].
-fn read_start(reader: &mut LargeReader) -> Result<Vec<u8>, Failure> {
-    let mut start = read_header(reader)?;
-    let end = usize::try_from(reader.len()).unwrap_or(usize::MAX).min(START_BYTES);
-    while start.len() < end {
-        let mut piece = vec![0; end - start.len()];
-        let count = reader.read_at(start.len() as u64, &mut piece)?;
-        if count == 0 {
-            break;
-        }
-        start.extend_from_slice(piece.get(..count).unwrap_or_default());
-    }
-    Ok(start)
-}

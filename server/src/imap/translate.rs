@@ -17,6 +17,7 @@ use crate::mailbox::{metadata, read};
 use crate::store::failure::Failure;
 use crate::store::messages::{FirstPlace, MailboxRow, MessageRow, SpecialUse, flag};
 use crate::store::shares::QuotaRow;
+use crate::store::threads::Thread;
 use crate::words::{Found, Text};
 
 const _: () = assert!(
@@ -38,9 +39,15 @@ pub(super) fn date(message: &MessageRow) -> DateTime {
 
 /// What rows tell of a message; the times beyond INTERNALDATE are not among it.
 pub(super) fn known(known: Known) -> Message {
-    let Known { internal_date_s, internal_zone_min, size, fields, shape, .. } = known;
+    let Known { internal_date_s, internal_zone_min, size, fields, shape, preview, .. } = known;
     let date = DateTime { time_s: internal_date_s, zone_min: internal_zone_min };
-    Message { date, saved: date, email_id: String::new(), size, bytes: fields, shape }
+    Message { shape, preview, ..message(date, size, fields) }
+}
+
+/// A message that nothing else is told of.
+pub(super) fn message(date: DateTime, size: u64, bytes: Vec<u8>) -> Message {
+    let (email_id, thread_id) = (String::new(), String::new());
+    Message { date, saved: date, email_id, thread_id, preview: None, size, bytes, shape: None }
 }
 
 /// MAILBOXID (RFC 8474 4): the number of a mailbox is never used again.
@@ -52,6 +59,12 @@ pub(super) fn mailbox_id(mailbox: &MailboxRow) -> String {
 pub(super) fn email_id(first: &FirstPlace) -> String {
     let FirstPlace { mailbox, uid_validity, uid } = first;
     format!("E{mailbox}-{uid_validity}-{uid}")
+}
+
+/// THREADID (RFC 8474 5.2): where its first message first stood.
+pub(super) fn thread_id(thread: &Thread) -> String {
+    let FirstPlace { mailbox, uid_validity, uid } = thread.first;
+    format!("T{mailbox}-{uid_validity}-{uid}")
 }
 
 pub(super) fn verb(operation: FlagOperation) -> FlagVerb {

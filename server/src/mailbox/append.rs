@@ -20,7 +20,7 @@ use grace_ipc::event::{EventKind, TraceId};
 use super::Mailboxes;
 use super::change::get_mailbox;
 use super::expunge::Removal;
-use super::facts;
+use super::{facts, threads};
 use crate::store::accounts::Account;
 use crate::store::failure::Failure;
 use crate::store::messages::{FirstPlace, MailboxRow, MessageRow, Origin, flag};
@@ -28,6 +28,7 @@ use crate::store::outgoing::{self, Onward};
 use crate::store::quota::{Hold, Ledger, Reached};
 use crate::store::seed;
 use crate::store::shares::owner_name;
+use crate::store::threads::note_gone;
 
 /// Keywords one message may have: enough for any client, and a row stays small.
 const KEYWORDS_MAX: usize = 128;
@@ -35,9 +36,15 @@ const KEYWORDS_MAX: usize = 128;
 /// Bytes of facts in one transaction that puts messages in: those of a thousand letters.
 const FACTS_BYTES_MAX: usize = 2 << 20;
 
+/// The header is looked for within so many bytes of a message that is not held until its end: the
+/// database holds twice as many, and nearly all headers are a tenth of it.
+const HEADER_BYTES_MAX: usize = 64 * 1024;
+
 /// A message on its way into the journal.
 pub struct Upload {
     writer: LargeWriter,
+    /// The header, of a message that is longer than [`HEADER_BYTES_MAX`] and begins with it.
+    header: Vec<u8>,
 }
 
 /// A message in the journal that nothing points to yet.
@@ -84,8 +91,23 @@ impl Upload {
     /// # Errors
     /// The database failed.
     pub async fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        self.hold_header(bytes);
         self.writer.write(bytes).await?;
         Ok(())
+    }
+
+    /// Holds the header back before the bytes it is in are on their way to the disk.
+    fn hold_header(&mut self, more: &[u8]) {
+        let Some(held) = self.writer.held().filter(|held| held.len() < HEADER_BYTES_MAX) else {
+            return;
+        };
+        if held.len() + more.len() >= HEADER_BYTES_MAX {
+            let mut start = held.to_vec();
+            let rest = more.get(..HEADER_BYTES_MAX - held.len()).unwrap_or(more);
+            start.extend_from_slice(rest);
+            start.truncate(header_end(&start, 0).unwrap_or_default());
+            self.header = start;
+        }
     }
 
     /// Bytes so far.
@@ -122,6 +144,7 @@ impl Upload {
             Some(rest) => Facts::of(&[head, rest].concat()),
             // Of a large message the end may be all that is left, and the head is whole.
             None if header_end(head, 0).is_some() => Facts::of_header(head),
+            None if head.is_empty() && !self.header.is_empty() => Facts::of_header(&self.header),
             None => Facts::default(),
         };
         let bytes = self.writer.finish_behind(head).await?;
@@ -147,7 +170,7 @@ impl Mailboxes {
     /// Begins a message.
     #[must_use]
     pub fn upload(&self) -> Upload {
-        Upload { writer: self.db.large_writer() }
+        Upload { writer: self.db.large_writer(), header: Vec::new() }
     }
 
     /// Delivers a message into the INBOX of each account, in one transaction. Done means on disk.
@@ -235,9 +258,11 @@ impl Mailboxes {
             let placed = append_all(tx, to, &messages, &mut ledger)?;
             let mut removal = Removal::begin(tx, from)?;
             removal.take(tx, &old, uid)?;
-            if let Some(owner) = owner_name(tx, get_mailbox(tx, from)?.account)? {
+            let account = get_mailbox(tx, from)?.account;
+            if let Some(owner) = owner_name(tx, account)? {
                 ledger.goes(&owner, 1, old.size());
             }
+            note_gone(tx, account, seed::now_s())?;
             removal.end_uncounted(tx)?;
             ledger.settle(tx, Hold::Strictly)?;
             Ok::<_, Failure>(placed)
@@ -280,7 +305,7 @@ fn append_all(
         let owner = owner_name(tx, row.account)?.ok_or(Failure::NoSuchMailbox)?;
         // Very many at once leave some for later: a transaction has room for so much.
         let facts = if facts_bytes < FACTS_BYTES_MAX { &*message.facts } else { &none };
-        facts_bytes += facts::bytes_of(facts);
+        facts_bytes += facts::bytes_of(facts) + threads::THREAD_BYTES;
         let placed = place(tx, message, facts, vec![(owner, row)], birth, ledger)?;
         if birth.internal_date_s.is_some() {
             for Placed { mailbox, uid_validity, uid, .. } in &placed {
@@ -351,6 +376,7 @@ fn place(
         };
         admit(tx, &mut mailbox, &message)?;
         facts::keep(tx, &message, facts)?;
+        threads::keep(tx, &mailbox, &message, facts)?;
         tx.put(&mailbox)?;
         ledger.comes(&account, 1, message.size());
         placed.push(Placed {

@@ -11,12 +11,13 @@ use super::Mailboxes;
 use super::append::{admit, check_keywords};
 use super::batch::Listed;
 use super::expunge::{Expunged, Removal};
-use super::facts;
+use super::{facts, threads};
 use crate::store::failure::Failure;
 use crate::store::messages::{FirstPlace, MailboxRow, MessageRow, Origin, flag};
 use crate::store::quota::{Hold, Ledger};
 use crate::store::seed;
 use crate::store::shares::owner_name;
+use crate::store::threads::note_gone;
 
 /// How flags are changed (RFC 9051 6.4.6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,6 +129,7 @@ impl Mailboxes {
         to: impl Into<Target>,
     ) -> Result<Copied, Failure> {
         let to = to.into();
+        self.settle_threads(from, uids).await?;
         let mut copied = Copied::default();
         let all = self.in_batches(
             (from, uids),
@@ -167,6 +169,7 @@ impl Mailboxes {
         to: impl Into<Target>,
     ) -> Result<Copied, Failure> {
         let to = to.into();
+        self.settle_threads(from, uids).await?;
         let mut moved = Copied::default();
         self.in_batches(
             (from, uids),
@@ -178,6 +181,7 @@ impl Mailboxes {
                     removal.take(tx, message, message.uid)?;
                 }
                 removal.end_uncounted(tx)?;
+                note_left(tx, from, to.mailbox)?;
                 // With one owner that is nothing: who is full may put things away.
                 let mut ledger = Ledger::default();
                 count_moved(tx, &mut ledger, (Some(from), Some(to.mailbox)), &messages)?;
@@ -303,6 +307,7 @@ fn copy_some(
         let first = first_place(tx, &source, message.uid)?;
         tx.put(&Origin { mailbox: to, uid, saved_s, first })?;
         listed.add_bytes(facts::copy(tx, (from, message.uid), (to, uid))?);
+        listed.add_bytes(threads::copy(tx, (&source, &message), (&target, uid))?);
         copied.uids.push((message.uid, uid));
         messages.push(message);
     }
@@ -310,6 +315,15 @@ fn copy_some(
         tx.put(&target)?;
     }
     Ok((copied, messages))
+}
+
+/// Notes that messages left an account, if those that went from one mailbox to another did.
+fn note_left(tx: &mut WriteTx<'_>, from: u64, to: u64) -> Result<(), Failure> {
+    let (from, to) = (get_mailbox(tx, from)?.account, get_mailbox(tx, to)?.account);
+    if from != to {
+        note_gone(tx, from, seed::now_s())?;
+    }
+    Ok(())
 }
 
 /// Counts messages that went from one mailbox to another for those whose mailboxes they are.

@@ -20,11 +20,13 @@ use grace_ipc::event::{EventKind, TraceId};
 use super::Mailboxes;
 use super::batch::Batch;
 use super::change::{count_flags, get_mailbox};
-use super::facts;
+use super::{facts, threads};
 use crate::store::failure::Failure;
 use crate::store::messages::{FactRow, MailboxRow, MessageRow, Origin, Vanished, flag};
 use crate::store::quota::{Hold, Ledger};
+use crate::store::seed;
 use crate::store::shares::owner_name;
+use crate::store::threads::{ThreadRow, note_gone};
 
 /// Rows looked at before other tasks have their turn: some milliseconds.
 const LOOKS_MAX: usize = 2_000;
@@ -253,6 +255,7 @@ impl Removal {
         tx.delete_prefix::<MessageRow, _>(&(id,))?;
         tx.delete_prefix::<FactRow, _>(&(id,))?;
         tx.delete_prefix::<Origin, _>(&(id,))?;
+        tx.delete_prefix::<ThreadRow, _>(&(id,))?;
         tx.delete_prefix::<Vanished, _>(&(id,))?;
         let last = all.last_uid.max(self.mailbox.uid_next.saturating_sub(1));
         self.gone = Expunged { count: all.count, uids: vec![1..=last] };
@@ -275,6 +278,7 @@ impl Removal {
         let MessageRow { mailbox, uid, .. } = *message;
         tx.delete::<MessageRow>(&(mailbox, uid))?;
         facts::forget(tx, mailbox, uid)?;
+        threads::forget(tx, mailbox, uid)?;
         if tx.get::<Origin>(&(mailbox, uid))?.is_some() {
             tx.delete::<Origin>(&(mailbox, uid))?;
         }
@@ -298,7 +302,11 @@ impl Removal {
         if let Some(owner) = owner_name(tx, self.mailbox.account)? {
             ledger.goes(&owner, self.gone.count, self.bytes);
         }
+        let account = self.mailbox.account;
         let gone = self.end_uncounted(tx)?;
+        if gone.count > 0 {
+            note_gone(tx, account, seed::now_s())?;
+        }
         ledger.settle(tx, Hold::Not)?;
         Ok(gone)
     }

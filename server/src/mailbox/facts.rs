@@ -1,11 +1,11 @@
-//! What was made of messages once, as rows: header fields, ENVELOPE and BODYSTRUCTURE, and what
-//! SORT and THREAD compare.
+//! What was made of messages once, as rows: header fields, ENVELOPE and BODYSTRUCTURE, what SORT
+//! and THREAD compare, and previews.
 //!
 //! ```text
 //!   delivery, APPEND ─▶ made of what is in memory ─┐
 //!   COPY, MOVE       ─▶ copied                     ├─▶ one row a kind, in the transaction that
 //!   asked for and    ─▶ made of the message's bytes┘   writes the message; those made later in one
-//!   not there                                          of their own
+//!   not there, or by `chores`                          of their own
 //! ```
 //! Asked for very many messages it is one walk over rows that lie side by side; nobody opens a
 //! message. Invariants: a row goes with its message; what is answered is what the message itself
@@ -21,8 +21,9 @@ use gracedb::table::Table;
 use gracedb::view::{Rows, Snapshot, View};
 use gracedb::write::WriteTx;
 
-use grace_imap::facts::{self, FORMAT, Facts, Shape, header_end};
+use grace_imap::facts::{self, FORMAT, Facts, START_BYTES, Shape, header_end};
 use grace_imap::keys::Keys;
+use grace_imap::machine::PreviewOf;
 use grace_mail::mime::Tree;
 
 use super::Mailboxes;
@@ -39,6 +40,9 @@ const ANSWER_BYTES_MAX: usize = 1 << 20;
 /// UIDs are walked over, and not looked for one by one, while there is one message asked for among
 /// so many places: a step costs a tenth of a search.
 const WALK_SPARSE_MAX: usize = 8;
+
+/// Every kind there is.
+const KINDS: [FactKind; 4] = [FactKind::Fields, FactKind::Shape, FactKind::Keys, FactKind::Preview];
 
 /// What is known of one message.
 #[derive(Debug, Clone, Default)]
@@ -57,6 +61,8 @@ pub struct Known {
     pub shape: Option<Shape>,
     /// What SORT and THREAD compare, if that was asked for.
     pub keys: Option<Keys>,
+    /// PREVIEW, if that was asked for, and is there or was to be made.
+    pub preview: Option<String>,
 }
 
 /// What is asked of each message, beside date and size.
@@ -68,11 +74,18 @@ pub struct Wanted {
     pub shape: bool,
     /// What SORT and THREAD compare.
     pub keys: bool,
+    /// PREVIEW.
+    pub preview: Option<PreviewOf>,
 }
 
 impl Wanted {
     /// Date and size alone.
-    const NOTHING: Self = Self { fields: false, shape: false, keys: false };
+    const NOTHING: Self = Self { fields: false, shape: false, keys: false, preview: None };
+
+    /// What is to be made where there is no row.
+    fn made(self) -> Self {
+        Self { preview: self.preview.filter(|preview| *preview == PreviewOf::Any), ..self }
+    }
 }
 
 impl Mailboxes {
@@ -98,6 +111,7 @@ impl Mailboxes {
             looked_at += 1;
             if let Some(one) = looking.at(uid)? {
                 bytes += one.fields.len() + one.shape.as_ref().map_or(0, Shape::bytes);
+                bytes += one.preview.as_ref().map_or(0, String::len);
                 known.push(one);
             }
         }
@@ -127,13 +141,28 @@ impl Mailboxes {
 }
 
 /// Rows of one table that are asked for in ascending order.
-struct Walk<T: Table> {
+pub(super) struct Walk<T: Table> {
     rows: Option<Peekable<Rows<T>>>,
 }
 
 impl<T: Table> Walk<T> {
+    /// Those at these UIDs, which `between` gives from the first to the last.
+    pub(super) fn over(uids: &[u32], between: impl FnOnce(u32, u32) -> Rows<T>) -> Self {
+        let ends = uids.first().copied().zip(uids.last().copied());
+        let ends = ends.filter(|(first, last)| {
+            let places = last.checked_sub(*first).map_or(usize::MAX, |span| span as usize);
+            places / WALK_SPARSE_MAX <= uids.len() && uids.is_sorted()
+        });
+        Self { rows: ends.map(|(first, last)| between(first, last).peekable()) }
+    }
+
+    /// None: nothing is asked of it.
+    fn nothing() -> Self {
+        Self { rows: None }
+    }
+
     /// The row at `uid`: by walking there, or else as `get` finds it.
-    fn at(
+    pub(super) fn at(
         &mut self,
         uid: u32,
         uid_of: impl Fn(&T) -> u32,
@@ -156,40 +185,39 @@ struct Looking<'a> {
     fields: Walk<FactRow>,
     shapes: Walk<FactRow>,
     keys: Walk<FactRow>,
+    previews: Walk<FactRow>,
     /// What had to be made.
     made: Vec<(MessageRow, Facts)>,
 }
 
 impl<'a> Looking<'a> {
     fn new(snapshot: &'a Snapshot, mailbox: u64, uids: &[u32], wanted: Wanted) -> Self {
-        let ends = uids.first().copied().zip(uids.last().copied());
-        let ends = ends.filter(|(first, last)| {
-            let places = last.checked_sub(*first).map_or(usize::MAX, |span| span as usize);
-            places / WALK_SPARSE_MAX <= uids.len() && uids.is_sorted()
-        });
-        let facts = |kind: FactKind, is_wanted: bool| {
-            let kind = kind as u8;
-            let rows = ends.filter(|_| is_wanted).map(|(first, last)| {
-                let keys = (mailbox, kind, first)..=(mailbox, kind, last);
-                snapshot.range::<FactRow>(keys).peekable()
-            });
-            Walk { rows }
+        let facts = |kind: FactKind, is_wanted: bool| match is_wanted {
+            false => Walk::nothing(),
+            true => Walk::over(uids, |first, last| {
+                let kind = kind as u8;
+                snapshot.range::<FactRow>((mailbox, kind, first)..=(mailbox, kind, last))
+            }),
         };
         let fields = facts(FactKind::Fields, wanted.fields);
         let shapes = facts(FactKind::Shape, wanted.shape);
         let keys = facts(FactKind::Keys, wanted.keys);
-        let messages = ends.filter(|_| wanted == Wanted::NOTHING).map(|(first, last)| {
-            snapshot.range::<MessageRow>((mailbox, first)..=(mailbox, last)).peekable()
-        });
-        let messages = Walk { rows: messages };
-        Self { snapshot, mailbox, wanted, messages, fields, shapes, keys, made: Vec::new() }
+        let previews = facts(FactKind::Preview, wanted.preview.is_some());
+        let messages = match wanted.made() {
+            Wanted::NOTHING => Walk::over(uids, |first, last| {
+                snapshot.range::<MessageRow>((mailbox, first)..=(mailbox, last))
+            }),
+            _ => Walk::nothing(),
+        };
+        let made = Vec::new();
+        Self { snapshot, mailbox, wanted, messages, fields, shapes, keys, previews, made }
     }
 
     /// What is wanted of a message; `None`: it is gone.
     fn at(&mut self, uid: u32) -> Result<Option<Known>, Failure> {
         let mut known = Known::default();
-        let (mut lacks, mut is_there) = (self.wanted, false);
-        for kind in [FactKind::Fields, FactKind::Shape, FactKind::Keys] {
+        let (mut lacks, mut is_there) = (self.wanted.made(), false);
+        for kind in KINDS {
             if let Some(row) = self.fact(kind, uid)? {
                 is_there = true;
                 known.add(kind, row, &mut lacks);
@@ -217,11 +245,12 @@ impl<'a> Looking<'a> {
 
     /// A row that is wanted and still counts.
     fn fact(&mut self, kind: FactKind, uid: u32) -> Result<Option<FactRow>, Failure> {
-        let Wanted { fields, shape, keys } = self.wanted;
+        let Wanted { fields, shape, keys, preview } = self.wanted;
         let (walk, is_wanted) = match kind {
             FactKind::Fields => (&mut self.fields, fields),
             FactKind::Shape => (&mut self.shapes, shape),
             FactKind::Keys => (&mut self.keys, keys),
+            FactKind::Preview => (&mut self.previews, preview.is_some()),
         };
         if !is_wanted {
             return Ok(None);
@@ -240,11 +269,24 @@ impl<'a> Looking<'a> {
         lacks: Wanted,
     ) -> Result<(), Failure> {
         let mut reader = self.snapshot.open_large(&message.body);
-        let raw = match lacks.shape {
-            true => reader.read_all(usize::try_from(message.size()).unwrap_or(usize::MAX))?,
-            false => read_header(&mut reader)?,
+        let (raw, facts) = match lacks {
+            Wanted { shape: true, .. } => {
+                let size = usize::try_from(message.size()).unwrap_or(usize::MAX);
+                let raw = reader.read_all(size)?;
+                let facts = Facts::of(&raw);
+                (raw, facts)
+            }
+            Wanted { preview: Some(_), .. } => {
+                let raw = read_start(&mut reader)?;
+                let facts = Facts::of_start(&raw);
+                (raw, facts)
+            }
+            _ => {
+                let raw = read_header(&mut reader)?;
+                let facts = Facts::of_header(&raw);
+                (raw, facts)
+            }
         };
-        let facts = if lacks.shape { Facts::of(&raw) } else { Facts::of_header(&raw) };
         let block = raw.get(..header_end(&raw, 0).unwrap_or(raw.len())).unwrap_or_default();
         if lacks.shape {
             let shape = facts.shape.clone();
@@ -256,9 +298,13 @@ impl<'a> Looking<'a> {
         if lacks.keys {
             known.keys = Some(Keys::of(known.uid, known.internal_date_s, known.size, block));
         }
+        if lacks.preview.is_some() {
+            known.preview.clone_from(&facts.preview);
+        }
         let can_be_kept = (lacks.fields && facts.fields.is_some())
             || (lacks.shape && facts.shape.is_some())
-            || lacks.keys;
+            || lacks.keys
+            || lacks.preview.is_some();
         if can_be_kept {
             self.made.push((message, facts));
         }
@@ -283,6 +329,10 @@ impl Known {
                 self.keys = Keys::unpack(row.uid, row.internal_date_s, row.size, &row.bytes.0);
                 lacks.keys = self.keys.is_none();
             }
+            FactKind::Preview => {
+                self.preview = String::from_utf8(row.bytes.0).ok();
+                lacks.preview = lacks.preview.filter(|_| self.preview.is_none());
+            }
         }
     }
 }
@@ -304,7 +354,9 @@ fn shape_of(row: &FactRow) -> Option<Shape> {
 pub(super) fn bytes_of(facts: &Facts) -> usize {
     let fields = facts.fields.as_ref().map_or(0, Vec::len);
     let keys = facts.keys.as_ref().map_or(0, Vec::len);
-    fields + facts.shape.as_ref().map_or(0, Shape::bytes) + keys + 3 * ROW_BYTES
+    let preview = facts.preview.as_ref().map_or(0, String::len);
+    let shape = facts.shape.as_ref().map_or(0, Shape::bytes);
+    fields + shape + keys + preview + KINDS.len() * ROW_BYTES
 }
 
 /// Bytes of a row beside what it holds.
@@ -325,11 +377,18 @@ pub(super) fn keep(
     if facts.keys.is_none() {
         forget_kind(tx, message.mailbox, FactKind::Keys, message.uid)?;
     }
+    if facts.preview.is_none() {
+        forget_kind(tx, message.mailbox, FactKind::Preview, message.uid)?;
+    }
     add(tx, message, facts)
 }
 
 /// Writes facts of a message beside those that are there.
-fn add(tx: &mut WriteTx<'_>, message: &MessageRow, facts: &Facts) -> Result<(), Failure> {
+pub(super) fn add(
+    tx: &mut WriteTx<'_>,
+    message: &MessageRow,
+    facts: &Facts,
+) -> Result<(), Failure> {
     let row = |kind: FactKind, bytes: Vec<u8>, places: Vec<u32>| FactRow {
         mailbox: message.mailbox,
         kind: kind as u8,
@@ -347,6 +406,9 @@ fn add(tx: &mut WriteTx<'_>, message: &MessageRow, facts: &Facts) -> Result<(), 
     if let Some(keys) = &facts.keys {
         tx.put(&row(FactKind::Keys, keys.clone(), Vec::new()))?;
     }
+    if let Some(preview) = &facts.preview {
+        tx.put(&row(FactKind::Preview, preview.clone().into_bytes(), Vec::new()))?;
+    }
     if let Some(shape) = &facts.shape {
         let middle = u32::try_from(shape.envelope.len()).unwrap_or(u32::MAX);
         let holes = shape.extensions.iter().flat_map(|(start, end)| [*start, *end]);
@@ -359,9 +421,18 @@ fn add(tx: &mut WriteTx<'_>, message: &MessageRow, facts: &Facts) -> Result<(), 
 
 /// Forgets the facts of a message that goes.
 pub(super) fn forget(tx: &mut WriteTx<'_>, mailbox: u64, uid: u32) -> Result<(), Failure> {
-    forget_kind(tx, mailbox, FactKind::Fields, uid)?;
-    forget_kind(tx, mailbox, FactKind::Shape, uid)?;
-    forget_kind(tx, mailbox, FactKind::Keys, uid)
+    KINDS.into_iter().try_for_each(|kind| forget_kind(tx, mailbox, kind, uid))
+}
+
+/// Whether something may be kept of a message that is not there.
+pub(super) fn is_lacking(snapshot: &Snapshot, (mailbox, uid): (u64, u32)) -> Result<bool, Failure> {
+    for kind in KINDS {
+        let row = snapshot.get::<FactRow>(&(mailbox, kind as u8, uid))?;
+        if row.is_none_or(|row| row.format != FORMAT) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn forget_kind(
@@ -381,7 +452,7 @@ pub(super) fn copy(
     to: (u64, u32),
 ) -> Result<usize, Failure> {
     let mut bytes = 0;
-    for kind in [FactKind::Fields, FactKind::Shape, FactKind::Keys] {
+    for kind in KINDS {
         match tx.get::<FactRow>(&(from.0, kind as u8, from.1))? {
             Some(row) => {
                 bytes += row.bytes.0.len() + ROW_BYTES;
@@ -391,6 +462,21 @@ pub(super) fn copy(
         }
     }
     Ok(bytes)
+}
+
+/// The header, and whatever else is in the first [`START_BYTES`].
+pub(super) fn read_start(reader: &mut LargeReader) -> Result<Vec<u8>, Failure> {
+    let mut start = read_header(reader)?;
+    let end = usize::try_from(reader.len()).unwrap_or(usize::MAX).min(START_BYTES);
+    while start.len() < end {
+        let mut piece = vec![0; end - start.len()];
+        let count = reader.read_at(start.len() as u64, &mut piece)?;
+        if count == 0 {
+            break;
+        }
+        start.extend_from_slice(piece.get(..count).unwrap_or_default());
+    }
+    Ok(start)
 }
 
 /// Everything up to and with the first empty line.

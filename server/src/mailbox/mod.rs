@@ -10,6 +10,7 @@
 pub mod append;
 mod batch;
 pub mod change;
+pub mod chores;
 pub mod expunge;
 pub mod facts;
 pub mod metadata;
@@ -19,6 +20,7 @@ pub mod public;
 pub mod quota;
 pub mod read;
 pub mod rights;
+pub mod threads;
 pub mod urls;
 pub mod usage;
 

@@ -21,7 +21,7 @@ use super::failure::Failure;
 use super::messages::{MailboxRow, MessageRow, UidValidity, Vanished, flag};
 use super::shares::owner_name;
 use super::words::remove_all_words;
-use super::{quota, seed};
+use super::{quota, seed, threads};
 
 /// Mailboxes changed in one transaction.
 const MAILBOXES_AT_ONCE: usize = 500;
@@ -74,6 +74,8 @@ pub fn renew(db: &Db) -> Result<Option<Renewed>, Failure> {
     db.write(|tx| tx.delete_range::<Vanished>(..))?.wait()?;
     // Counts of mailboxes are others now, and so is what everybody uses.
     db.write(quota::forget_counts)?.wait()?;
+    // What was made of messages may be lost.
+    db.write(threads::forget_noted)?.wait()?;
     // What came back may have had other words.
     db.write(remove_all_words)?.wait()?;
     db.settle_copy()?;

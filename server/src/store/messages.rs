@@ -5,6 +5,7 @@
 //!          ├──▶ fact (mailbox, kind, uid), made of those bytes
 //!          ├──▶ picture (mailbox, part), of what it held at some time
 //!          ├──▶ origin (mailbox, uid), beside copies
+//!          ├──▶ thread (mailbox, uid), see `threads`
 //!          └──▶ vanished (mailbox, modseq, first UID)
 //! ```
 //! A message is a small row that points to its bytes; however many mailboxes hold it, they stand
@@ -160,6 +161,8 @@ pub enum FactKind {
     Shape = 2,
     /// What SORT and THREAD compare.
     Keys = 3,
+    /// PREVIEW, in UTF-8.
+    Preview = 4,
 }
 
 /// Bytes of a row, which are copied as a whole and not one by one.
@@ -216,7 +219,7 @@ pub struct Origin {
 
 /// Where a message first stood, which is what its EMAILID says (RFC 8474 5.1): all copies of it
 /// share that.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct FirstPlace {
     /// The mailbox.
     pub mailbox: u64,

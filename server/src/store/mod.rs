@@ -15,6 +15,7 @@
 //!  40 origin       42 metadata   43 fact       44 picture
 //!  45 word_segment 46 word_slab
 //!  48 acl          49 quota          50 public   51 url_key
+//!  52 thread_reference              53 thread   54 chore
 //! ```
 //! Invariant: a table's id and name never change meaning; a table that is given up keeps its id:
 //! 6, `body`.
@@ -43,6 +44,7 @@ pub mod settings;
 pub mod shares;
 pub mod statistics;
 pub mod target;
+pub mod threads;
 pub mod traces;
 pub mod transport;
 pub mod urls;
@@ -65,6 +67,7 @@ use self::routes::RouteRow;
 use self::settings::{AddressSettings, DomainSettings};
 use self::shares::{AclRow, PublicRow, QuotaRow};
 use self::statistics::StatisticRow;
+use self::threads::{ChoreRow, ThreadReferenceRow, ThreadRow};
 use self::traces::{TraceLaterRow, TracePage, TraceRow, TraceWordRow, TracedRow};
 use self::transport::{StsPolicyRow, TlsResultRow};
 use self::urls::UrlKeyRow;
@@ -113,4 +116,7 @@ pub const SCHEMA: Schema = Schema::new(&[
     UrlKeyRow::DEF,
     WordSegmentRow::DEF,
     WordSlabRow::DEF,
+    ThreadReferenceRow::DEF,
+    ThreadRow::DEF,
+    ChoreRow::DEF,
 ]);

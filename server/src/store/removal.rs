@@ -6,7 +6,7 @@ use super::failure::Failure;
 use super::messages::{FactRow, MailboxRow, MessageRow, MetadataRow, Origin, PictureRow, Vanished};
 use super::urls::UrlKeyRow;
 use super::words::remove_words;
-use super::{quota, shares};
+use super::{quota, seed, shares, threads};
 
 /// Removes a mailbox with everything in it and the rights on it; it takes as long for one message
 /// as for a million.
@@ -21,6 +21,10 @@ pub(crate) fn remove_mailbox(tx: &mut WriteTx<'_>, row: &MailboxRow) -> Result<(
     quota::forget_mailbox(tx, row)?;
     tx.delete::<UrlKeyRow>(&(row.account, row.id))?;
     remove_words(tx, row.id)?;
+    threads::forget_mailbox(tx, row.id)?;
+    if row.messages > 0 {
+        threads::note_gone(tx, row.account, seed::now_s())?;
+    }
     tx.delete::<MailboxRow>(&row.id)?;
     Ok(())
 }

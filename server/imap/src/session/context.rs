@@ -16,7 +16,7 @@ use super::{Job, Session, Stage};
 use crate::command::{Order, SearchKey};
 use crate::machine::{Answer, Message, Need, Request};
 use crate::response::{Code, Out};
-use crate::search::{Candidate, Program};
+use crate::search::{self, Candidate, Program};
 use crate::set;
 use crate::sort::{self, Criterion, Rank};
 use crate::view::{Allowed, Changes, View};
@@ -248,8 +248,8 @@ impl Session {
                 (Ok(false), true) => job.removed.push((job.context, uid)),
                 (Ok(_), _) => {}
                 (Err(need), _) => {
-                    let origin = context.key.needs_origin();
-                    self.ask = Some(Request::Read { uid, need, origin });
+                    let beside = search::beside(&context.key);
+                    self.ask = Some(Request::Read { uid, need, beside });
                     job.asked = Asked::Message(need);
                     self.job = Some(Job::Update(Box::new(job)));
                     return;

@@ -17,7 +17,7 @@ use super::{Job, Session, Stage};
 use crate::command::{Fetch, FetchItem};
 use crate::fetch;
 use crate::flags::{FlagOperation, Flags, SystemFlag};
-use crate::machine::{Answer, FACTS_AT_ONCE, Message, Need, Request, Wanted, Why};
+use crate::machine::{Answer, Beside, FACTS_AT_ONCE, Message, Need, Request, Wanted, Why};
 use crate::response::Code;
 use crate::set::{Ranges, SequenceSet};
 use crate::view::Allowed;
@@ -31,7 +31,7 @@ pub(super) struct FetchJob {
     need: Option<Need>,
     /// What rows tell of it all.
     wanted: Option<Wanted>,
-    origin: bool,
+    beside: Beside,
     /// The messages still to give, last first.
     left: Vec<u32>,
     /// So many of them rows were asked about.
@@ -106,7 +106,7 @@ impl Session {
             uid,
             need: fetch::need(&items),
             wanted: fetch::wanted(&items),
-            origin: items.iter().any(FetchItem::needs_origin),
+            beside: fetch::beside(&items),
             items,
             left,
             looked_at: 0,
@@ -175,12 +175,12 @@ impl Session {
         match (job.need, job.wanted) {
             (Some(_), Some(wanted)) if job.looked_at == 0 => {
                 let next = job.left.iter().rev().take(FACTS_AT_ONCE).copied().collect();
-                self.ask = Some(Request::Facts { uids: next, wanted, origin: job.origin });
+                self.ask = Some(Request::Facts { uids: next, wanted, beside: job.beside });
                 job.asked = Asked::Facts;
             }
             (Some(_), Some(_)) => self.give_told(&mut job),
             (Some(need), None) => {
-                self.ask = Some(Request::Read { uid, need, origin: job.origin });
+                self.ask = Some(Request::Read { uid, need, beside: job.beside });
                 job.asked = Asked::Message;
             }
             (None, _) => {

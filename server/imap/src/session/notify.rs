@@ -270,8 +270,8 @@ impl Session {
         let Some(&uid) = job.left.last() else { return self.told(job.after) };
         match job.need {
             Some(need) => {
-                let origin = job.items.iter().any(FetchItem::needs_origin);
-                self.ask = Some(Request::Read { uid, need, origin });
+                let beside = fetch::beside(&job.items);
+                self.ask = Some(Request::Read { uid, need, beside });
                 self.job = Some(Job::Arrivals(Box::new(job)));
             }
             None => {

@@ -18,8 +18,8 @@ use grace_imap::facts::{self, Facts};
 use grace_imap::flags::{FlagOperation, Flags, SystemFlag};
 use grace_imap::keys::Keys;
 use grace_imap::machine::{
-    Action, Answer, Figures, Hits, Listed, Message, Need, Opened, Overheard, Quota, Request,
-    Resource, Sought, Status, Wanted, Why,
+    Action, Answer, Beside, Figures, Hits, Listed, Message, Need, Opened, Overheard, PreviewOf,
+    Quota, Request, Resource, Sought, Status, Wanted, Why,
 };
 use grace_imap::metadata::{ENTRIES_MAX, Entry};
 use grace_imap::name::MailboxName;
@@ -41,6 +41,9 @@ pub(crate) struct Mail {
     pub(crate) date: DateTime,
     pub(crate) saved: DateTime,
     pub(crate) email_id: String,
+    /// None: no preview was made of it yet.
+    pub(crate) preview: Option<String>,
+    pub(crate) thread_id: String,
     pub(crate) bytes: Vec<u8>,
 }
 
@@ -63,6 +66,8 @@ pub(crate) struct Store {
     pub(crate) mailboxes: BTreeMap<String, Mailbox>,
     pub(crate) subscriptions: Vec<String>,
     pub(crate) validity: u32,
+    /// What messages are called or refer to, each with its base subject, and the thread of those.
+    pub(crate) threads: BTreeMap<(u64, String), String>,
     pub(crate) metadata: BTreeMap<Entry, Vec<u8>>,
     /// What others may do with any mailbox.
     pub(crate) acl: BTreeMap<String, Rights>,
@@ -117,7 +122,9 @@ impl Store {
         mailbox.uid_next += 1;
         let email_id = format!("E{}-{uid}", mailbox.uid_validity);
         let (modseq, saved, bytes) = (mailbox.modseq, NOW, bytes.to_vec());
-        let mail = Mail { flags, modseq, date, saved, email_id, bytes };
+        let preview = Facts::of(&bytes).preview;
+        let thread_id = thread_of(&mut self.threads, &bytes, format!("T{}", &email_id[1..]));
+        let mail = Mail { flags, modseq, date, saved, email_id, preview, thread_id, bytes };
         mailbox.mails.insert(uid, mail);
         uid
     }
@@ -308,10 +315,11 @@ impl Client {
                 self.peeked = mailbox.to_string();
                 self.opened(&mailbox)
             }
-            Request::ReadPeeked { uid, need, origin } => {
-                let store = self.store.borrow();
-                let mail = store.mailboxes[&self.peeked].mails.get(&uid);
-                Answer::Message(mail.map(|mail| read(mail, need, origin)))
+            Request::ReadPeeked { uid, need, beside } => {
+                let mut store = self.store.borrow_mut();
+                let mailbox = store.mailboxes.get_mut(&self.peeked).expect("looked into");
+                let mail = mailbox.mails.get_mut(&uid);
+                Answer::Message(mail.map(|mail| read(mail, need, beside)))
             }
             Request::Find { texts, peeked } => self.places(&texts, peeked),
             Request::Leave => {
@@ -694,7 +702,7 @@ impl Client {
             }
             Request::Keys { uids, need } => {
                 let keys = |uid: &u32| {
-                    let mail = read(mailbox.mails.get(uid)?, need, false);
+                    let mail = read(mailbox.mails.get_mut(uid)?, need, Beside::default());
                     Some(Keys::of(*uid, mail.date.time_s, mail.size, &mail.bytes))
                 };
                 Answer::Keys(uids.iter().filter_map(keys).collect())
@@ -708,12 +716,14 @@ impl Client {
                 mailbox.orders.push(places);
                 Answer::Done
             }
-            Request::Read { uid, need, origin } => {
-                Answer::Message(mailbox.mails.get(&uid).map(|mail| read(mail, need, origin)))
+            Request::Read { uid, need, beside } => {
+                let mail = mailbox.mails.get_mut(&uid);
+                Answer::Message(mail.map(|mail| read(mail, need, beside)))
             }
-            Request::Facts { uids, wanted, origin } => {
+            Request::Facts { uids, wanted, beside } => {
                 let some = &uids[..uids.len().min(FACTS_MAX)];
-                let told = |uid: &u32| Some((*uid, told(mailbox.mails.get(uid)?, wanted, origin)));
+                let told =
+                    |uid: &u32| Some((*uid, told(mailbox.mails.get_mut(uid)?, wanted, beside)));
                 let messages = some.iter().filter_map(told).collect();
                 Answer::Messages { looked_at: some.len(), messages }
             }
@@ -750,6 +760,7 @@ impl Client {
                     let made = store.mailboxes.get_mut(target.as_str()).expect("there");
                     let copy = made.mails.get_mut(&new).expect("just made");
                     (copy.email_id, copy.saved) = (mail.email_id, self.now);
+                    copy.thread_id = mail.thread_id;
                     pairs.push((uid, new));
                 }
                 if moves {
@@ -839,19 +850,25 @@ fn row(uid: u32, mail: &Mail) -> Row {
 }
 
 /// What was not asked for is not there.
-fn read(mail: &Mail, need: Need, origin: bool) -> Message {
+fn read(mail: &mut Mail, need: Need, beside: Beside) -> Message {
+    let Beside { origin, thread, preview } = beside;
+    if preview == Some(PreviewOf::Any) && mail.preview.is_none() {
+        mail.preview = Facts::of(&mail.bytes).preview;
+    }
     let end = match need {
         Need::Facts | Need::Held => 0,
         Need::Header => {
             let blank = mail.bytes.windows(4).position(|bytes| bytes == b"\r\n\r\n");
             blank.map_or(mail.bytes.len(), |at| at + 4)
         }
-        Need::Start | Need::Whole => mail.bytes.len(),
+        Need::Whole => mail.bytes.len(),
     };
     Message {
         date: mail.date,
         saved: if origin { mail.saved } else { DateTime { time_s: 0, zone_min: 0 } },
         email_id: if origin { mail.email_id.clone() } else { String::new() },
+        thread_id: if thread { mail.thread_id.clone() } else { String::new() },
+        preview: preview.and(mail.preview.clone()),
         size: mail.bytes.len() as u64,
         bytes: mail.bytes[..end].to_vec(),
         shape: None,
@@ -862,9 +879,9 @@ fn read(mail: &Mail, need: Need, origin: bool) -> Message {
 const FACTS_MAX: usize = 2;
 
 /// What rows tell of a message; where they keep nothing, the message itself.
-fn told(mail: &Mail, wanted: Wanted, origin: bool) -> Message {
+fn told(mail: &mut Mail, wanted: Wanted, beside: Beside) -> Message {
     let need = if wanted.fields { Need::Header } else { Need::Facts };
-    let mut message = read(mail, need, origin);
+    let mut message = read(mail, need, beside);
     if wanted.fields
         && let Some(fields) = Facts::of(&mail.bytes).fields
     {
@@ -872,6 +889,19 @@ fn told(mail: &Mail, wanted: Wanted, origin: bool) -> Message {
     }
     message.shape = wanted.shape.then(|| facts::shape(&mail.bytes, &Tree::parse(&mail.bytes)));
     message
+}
+
+/// The thread of a message: that of the messages it refers to, or that refer to it, with its base
+/// subject, or else a new one.
+fn thread_of(threads: &mut BTreeMap<(u64, String), String>, bytes: &[u8], new: String) -> String {
+    let keys = Keys::of(0, 0, 0, bytes);
+    let names = keys.message_id.iter().chain(&keys.references);
+    let names: Vec<_> = names.map(|id| (id.0, keys.subject.to_string())).collect();
+    let known = names.iter().find_map(|name| threads.get(name)).cloned().unwrap_or(new);
+    for name in names {
+        threads.entry(name).or_insert_with(|| known.clone());
+    }
+    known
 }
 
 /// Does what a script says happens outside of the two clients: `deliver INBOX 3` puts three small
@@ -912,6 +942,18 @@ fn outside(store: &Rc<RefCell<Store>>, clients: &mut [Client; 2], text: &str) {
             store.borrow_mut().rights.insert(words[1].to_owned(), rights.expect("rights"));
         }
         "full" => store.borrow_mut().is_full = true,
+        // `old INBOX 2`: the letter came before previews were kept.
+        "old" => {
+            let mut store = store.borrow_mut();
+            let mailbox = store.mailboxes.get_mut(words[1]).expect("a mailbox");
+            mailbox.mails.get_mut(&number(2)).expect("a message").preview = None;
+        }
+        // `threadless INBOX 2`: its thread cannot be kept.
+        "threadless" => {
+            let mut store = store.borrow_mut();
+            let mailbox = store.mailboxes.get_mut(words[1]).expect("a mailbox");
+            mailbox.mails.get_mut(&number(2)).expect("a message").thread_id.clear();
+        }
         "slow" => clients[0].waits = i64::from(number(1)),
         other => panic!("cannot do {other:?}"),
     }

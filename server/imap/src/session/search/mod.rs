@@ -15,10 +15,12 @@ use std::collections::VecDeque;
 use self::sorting::Sorting;
 use super::{Job, Session, Stage, sources};
 use crate::command::{Order, Search, SearchKey, SearchReturn, Source};
-use crate::machine::{Action, Answer, FACTS_AT_ONCE, Message, Need, Request, Sought, Wanted, Why};
+use crate::machine::{
+    Action, Answer, Beside, FACTS_AT_ONCE, Message, Need, Request, Sought, Wanted, Why,
+};
 use crate::name::MailboxName;
 use crate::response::Code;
-use crate::search::{Candidate, Program};
+use crate::search::{self, Candidate, Program};
 use crate::set;
 use crate::sort::Rank;
 use crate::thread::Letter;
@@ -36,8 +38,8 @@ pub(super) struct SearchJob {
     /// The search names a modification sequence, so the answer does too (RFC 7162 3.1.5).
     says_modseq: bool,
     program: Program,
-    /// It asks where messages came from.
-    origin: bool,
+    /// What it asks of messages beside rows and bytes.
+    beside: Beside,
     /// What is looked for, where the results are kept up to date.
     kept_key: Option<SearchKey>,
     /// Several mailboxes are searched.
@@ -121,7 +123,7 @@ impl Session {
             None => Program::Constant(false),
         };
         let key = search.key;
-        let origin = key.needs_origin();
+        let beside = search::beside(&key);
         let kept_key = returns.update.then(|| key.clone());
         let multi = search.sources.map(|sources| {
             self.ask = Some(Request::Mailboxes);
@@ -135,7 +137,7 @@ impl Session {
             extended,
             says_modseq,
             program,
-            origin,
+            beside,
             kept_key,
             multi,
             sequence: 1,
@@ -266,18 +268,18 @@ impl Session {
                             let uids = next_undecided(&job.program, view, job.sequence);
                             let wanted =
                                 Wanted { fields: job.program.reads_fields(), shape: false };
-                            let (asked, origin) = (uids.clone(), job.origin);
-                            self.ask = Some(Request::Facts { uids, wanted, origin });
+                            let (asked, beside) = (uids.clone(), job.beside);
+                            self.ask = Some(Request::Facts { uids, wanted, beside });
                             job.asked = Asked::Facts(asked);
                             break;
                         }
                     }
                 }
                 Err(need) => {
-                    let (uid, origin) = (row.uid, job.origin);
+                    let (uid, beside) = (row.uid, job.beside);
                     self.ask = Some(match is_peeked {
-                        true => Request::ReadPeeked { uid, need, origin },
-                        false => Request::Read { uid, need, origin },
+                        true => Request::ReadPeeked { uid, need, beside },
+                        false => Request::Read { uid, need, beside },
                     });
                     job.asked = Asked::Message(need);
                     break;
