@@ -60,6 +60,8 @@ pub(super) fn legal_where(verb: &Verb) -> Where {
         | Verb::Namespace => Where::After,
         Verb::Search(search) if search.sources.is_some() => match &search.sources {
             Some(sources) if sources.contains(&Source::Selected) => Where::Selected,
+            // RFC 7377 2.2: only the selected mailbox can be kept up to date.
+            _ if search.returns.is_some_and(|returns| returns.update) => Where::Selected,
             _ => Where::After,
         },
         Verb::Append(append) => match append.replaces {
