@@ -154,7 +154,11 @@ fn status_items(cursor: &mut Cursor<'_>) -> Parsed<Vec<StatusItem>> {
 
 /// `SELECT mailbox [(CONDSTORE QRESYNC (…))]`.
 pub(crate) fn select(cursor: &mut Cursor<'_>, dialect: Dialect, read_only: bool) -> Parsed<Verb> {
+    let mut spelling = cursor.clone();
     let mailbox = argument(cursor, dialect)?;
+    spelling.space()?;
+    let spelled = name::decode(&spelling.astring("a mailbox name")?, dialect.utf8);
+    let spelled = spelled.filter(|spelled| spelled != mailbox.as_str());
     let (mut condstore, mut resync) = (false, None);
     if cursor.eat(b' ') && cursor.peek().is_some() {
         cursor.list(1, |cursor| {
@@ -168,7 +172,7 @@ pub(crate) fn select(cursor: &mut Cursor<'_>, dialect: Dialect, read_only: bool)
             Ok(())
         })?;
     }
-    Ok(Verb::Select { mailbox, read_only, condstore, resync })
+    Ok(Verb::Select { mailbox, spelled, read_only, condstore, resync })
 }
 
 /// `(67890007 90060115194045000 41:211,214:541 (1,3 41,44))` (RFC 7162 7: select-param).
