@@ -24,6 +24,19 @@ pub(crate) fn argument(cursor: &mut Cursor<'_>, dialect: Dialect) -> Parsed<Mail
     name_of(&cursor.astring("a mailbox name")?, dialect)
 }
 
+/// A space and the name of a mailbox that is to be made.
+pub(crate) fn new_name(cursor: &mut Cursor<'_>, dialect: Dialect) -> Parsed<MailboxName> {
+    let name = argument(cursor, dialect)?;
+    // RFC 6855 3: these end a line as control characters do.
+    match name.as_str().contains(['\u{2028}', '\u{2029}']) {
+        true => {
+            let text = "a mailbox name must not hold line or paragraph separators";
+            Err(Refusal::No(Some(Code::Cannot), text.to_owned()))
+        }
+        false => Ok(name),
+    }
+}
+
 pub(crate) fn name_of(wire: &[u8], dialect: Dialect) -> Parsed<MailboxName> {
     let refuse = |text: &str| Refusal::No(Some(Code::Cannot), text.to_owned());
     let Some(text) = name::decode(wire, dialect.utf8) else {
@@ -112,7 +125,7 @@ pub(crate) fn lsub(cursor: &mut Cursor<'_>, dialect: Dialect) -> Parsed<Verb> {
 
 /// `CREATE mailbox [(USE (\Sent))]`.
 pub(crate) fn create(cursor: &mut Cursor<'_>, dialect: Dialect) -> Parsed<Verb> {
-    let mailbox = argument(cursor, dialect)?;
+    let mailbox = new_name(cursor, dialect)?;
     let mut special_use = None;
     if cursor.eat_text(" (USE ") {
         let uses = cursor.list(0, |cursor| {
