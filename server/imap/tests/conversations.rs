@@ -7,8 +7,8 @@
 //! ```
 //! A dialogue begins where its brackets say: `[greeting]`, `[login]` or `[selected]` (INBOX with
 //! three letters, told of no more), `[both]` with a second client (`D:`, `T:`) in the same mailbox.
-//! A line that ends with `\` goes on in the next one. `support` says what the lines mean. The remarks
-//! before the first title name the capabilities that the file is about.
+//! A line that ends with `\` goes on in the next one. `support` says what the lines mean. The
+//! remarks before the first title name the capabilities that the file is about.
 
 #![allow(clippy::panic, reason = "a test that is wrong should say so")]
 

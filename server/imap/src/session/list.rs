@@ -160,8 +160,8 @@ impl Session {
     }
 }
 
-/// What a LIST tells, in its order: the lines, each with its STATUS behind it (RFC 5819 2), then the
-/// rest. Nothing but its line is told of what only stands above what was asked for.
+/// What a LIST tells, in its order: the lines, each with its STATUS behind it (RFC 5819 2), then
+/// the rest. Nothing but its line is told of what only stands above what was asked for.
 fn parts(list: &List, lines: Vec<(MailboxName, Line)>) -> VecDeque<(MailboxName, Rest)> {
     let rights = list.return_my_rights.then_some(Rest::MyRights);
     let metadata = (!list.return_metadata.is_empty()).then_some(Rest::Metadata);
