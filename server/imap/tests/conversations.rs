@@ -6,7 +6,8 @@
 //!   C: …    S: …    D: …    T: …    -- …
 //! ```
 //! A dialogue begins where its brackets say: `[greeting]`, `[login]` or `[selected]` (INBOX with
-//! three letters, told of no more), `[both]` with a second client (`D:`, `T:`) in the same mailbox.
+//! three letters, told of no more), `[both]` with a second client (`D:`, `T:`) in the same mailbox;
+//! `[clear]` is a greeting where passwords need TLS.
 //! A line that ends with `\` goes on in the next one. `support` says what the lines mean. The
 //! remarks before the first title name the capabilities that the file is about.
 
@@ -70,7 +71,7 @@ fn opening(stage: &str) -> String {
         S: * OK [HIGHESTMODSEQ 4] …\nS: * OK [MAILBOXID (F1)] …\nS: se OK …\n";
     let second = |lines: &str| lines.replace("C: ", "D: ").replace("S: ", "T: ");
     match stage {
-        "greeting" => GREETING.to_owned(),
+        "greeting" | "clear" => GREETING.to_owned(),
         "login" => format!("{GREETING}{LOGIN}"),
         "selected" => format!("{GREETING}{LOGIN}{SELECT}"),
         "both" => {
@@ -195,7 +196,8 @@ fn every_conversation_goes_as_it_is_written() {
     for (file, text) in files() {
         for (title, stage, lines) in dialogues(&text) {
             let script = format!("{}{lines}", opening(&stage));
-            let held = catch_unwind(|| check_with(&settings(), store, &script));
+            let settings = Settings { plain_login: stage != "clear", ..settings() };
+            let held = catch_unwind(|| check_with(&settings, store, &script));
             if held.is_err() {
                 failed.push(format!("{}: {title}", file.display()));
             }

@@ -407,12 +407,17 @@ impl Client {
     fn on_metadata(&self, request: Request) -> Answer {
         match request {
             Request::Metadata(mailbox) => {
-                match self.store.borrow_mut().metadata(mailbox.as_ref()) {
-                    Some(entries) => Answer::Metadata(
-                        entries.iter().map(|(e, v)| (e.clone(), v.clone())).collect(),
-                    ),
-                    None => Answer::Refused(Why::NoSuchMailbox),
+                let mut store = self.store.borrow_mut();
+                let known = mailbox.as_ref().and_then(|name| store.mailboxes.get(name.as_str()));
+                let special_use = known.and_then(|mailbox| mailbox.special_use);
+                let Some(entries) = store.metadata(mailbox.as_ref()) else {
+                    return Answer::Refused(Why::NoSuchMailbox);
+                };
+                let mut entries = entries.clone();
+                if let Some(special_use) = special_use {
+                    entries.insert(Entry::special_use(), special_use.name().into());
                 }
+                Answer::Metadata(entries.into_iter().collect())
             }
             Request::SetMetadata(mailbox, changes) => {
                 let mut store = self.store.borrow_mut();
