@@ -85,6 +85,8 @@ pub enum Verb {
     Select {
         /// Which mailbox.
         mailbox: MailboxName,
+        /// How the client spelled it, if otherwise than it is called.
+        spelled: Option<String>,
         /// EXAMINE: nothing may be changed.
         read_only: bool,
         /// `(CONDSTORE)` was given (RFC 7162 3.1.8).

@@ -218,6 +218,8 @@ impl<'a> Cursor<'a> {
         while let Some(byte) = self.peek() {
             self.at += 1;
             match byte {
+                // RFC 6855 3: what is no UTF-8 is BAD, wherever it stands.
+                b'"' if std::str::from_utf8(&text).is_err() => break,
                 b'"' => return Ok(text),
                 // RFC 9051 9: only quoted-specials are escaped.
                 b'\\' => match self.peek() {
@@ -231,7 +233,7 @@ impl<'a> Cursor<'a> {
                 byte => text.push(byte),
             }
         }
-        start.fail("a quoted string that is closed on its line")
+        start.fail("a quoted string in UTF-8 that is closed on its line")
     }
 
     /// A literal whose bytes stand in place.
@@ -297,8 +299,12 @@ mod tests {
         check("(", Err("expected a word, found '(' in column 1"));
         check(
             "\"open",
-            Err("expected a quoted string that is closed on its line, found '\"' in column 1"),
+            Err(
+                "expected a quoted string in UTF-8 that is closed on its line, found '\"' in column 1",
+            ),
         );
+        let latin1 = Cursor::new(b"\"gr\xfc\xdfe\"").astring("a word");
+        assert!(latin1.is_err(), "{latin1:?}");
         check("{4}\r\nab", Err("expected a literal as long as it says, found '{' in column 1"));
     }
 

@@ -228,13 +228,14 @@ fn one_item(
         }
         (FetchItem::Binary { part, partial, .. }, Some(tree)) => {
             out.raw("BINARY").raw(&path(part)).raw(&origin(*partial)).raw(" ");
-            let bytes = decoded(raw, tree, part)?;
-            match bytes {
-                Some(bytes) => binary(out, slice(&bytes, *partial)),
-                None => {
+            let bytes = decoded(raw, tree, part);
+            match &bytes {
+                Ok(Some(bytes)) => binary(out, slice(bytes, *partial)),
+                Ok(None) | Err(_) => {
                     out.raw("NIL");
                 }
             }
+            bytes?;
         }
         (FetchItem::BinarySize(part), Some(tree)) => {
             let bytes = decoded(raw, tree, part);

@@ -102,7 +102,7 @@ pub enum Request {
     Status(MailboxName),
     /// The same with [`Status::deleted_size`], which takes a walk. Status.
     StatusDeleted(MailboxName),
-    /// The annotations of a mailbox, or of the account. Metadata.
+    /// The annotations of a mailbox, or of the account; [`Entry::special_use`] is one. Metadata.
     Metadata(Option<MailboxName>),
     /// Set annotations, or remove those without a value, all or none. Done.
     SetMetadata(Option<MailboxName>, Vec<(Entry, Option<Vec<u8>>)>),

@@ -46,6 +46,11 @@ impl Entry {
         Self::parse(&format!("/{scope}/filters/values/{name}"))
     }
 
+    /// The entry that says what a mailbox is for (RFC 6154 4).
+    pub fn special_use() -> Self {
+        Self("/private/specialuse".into())
+    }
+
     /// The name.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -250,8 +250,8 @@ fn lists() {
         S: e OK LIST done
         C: f LIST \"\" (INBOX \"Se%\") RETURN (SUBSCRIBED CHILDREN STATUS (MESSAGES UNSEEN))
         S: * LIST (\\Subscribed \\HasNoChildren) \"/\" INBOX
-        S: * LIST (\\HasNoChildren \\Sent) \"/\" Sent
         S: * STATUS INBOX (MESSAGES 3 UNSEEN 2)
+        S: * LIST (\\HasNoChildren \\Sent) \"/\" Sent
         S: * STATUS Sent (MESSAGES 0 UNSEEN 0)
         S: f OK LIST done
         C: g LIST (SPECIAL-USE) \"\" *

@@ -429,10 +429,21 @@ impl Desk {
     }
 
     fn metadata(&self, name: Option<&MailboxName>) -> Served {
-        let mailbox = self.annotated(name, "r")?;
-        let entries = self.services.mailboxes.metadata(self.account()?, mailbox)?;
+        let account = self.account()?;
+        let row = name.map(|name| self.find(name)).transpose()?;
+        let mailbox = row.as_ref().map_or(0, |row| row.id);
+        let entries = self.services.mailboxes.metadata(account, mailbox)?;
         let known = |(entry, value): (String, Vec<u8>)| Some((Entry::parse(&entry)?, value));
-        Ok(Answer::Metadata(entries.into_iter().filter_map(known).collect()))
+        let mut entries: Vec<_> = entries.into_iter().filter_map(known).collect();
+        // RFC 6154 4: what a mailbox is for is its owner's to know.
+        let special = Entry::special_use();
+        entries.retain(|(entry, _)| *entry != special);
+        let own = row.filter(|row| row.account == account);
+        if let Some(one) = own.and_then(|row| translate::listed_use(row.special_use)) {
+            let place = entries.partition_point(|(entry, _)| *entry < special);
+            entries.insert(place, (special, one.name().into()));
+        }
+        Ok(Answer::Metadata(entries))
     }
 
     async fn set_metadata(

@@ -24,6 +24,19 @@ pub(crate) fn argument(cursor: &mut Cursor<'_>, dialect: Dialect) -> Parsed<Mail
     name_of(&cursor.astring("a mailbox name")?, dialect)
 }
 
+/// A space and the name of a mailbox that is to be made.
+pub(crate) fn new_name(cursor: &mut Cursor<'_>, dialect: Dialect) -> Parsed<MailboxName> {
+    let name = argument(cursor, dialect)?;
+    // RFC 6855 3: these end a line as control characters do.
+    match name.as_str().contains(['\u{2028}', '\u{2029}']) {
+        true => {
+            let text = "a mailbox name must not hold line or paragraph separators";
+            Err(Refusal::No(Some(Code::Cannot), text.to_owned()))
+        }
+        false => Ok(name),
+    }
+}
+
 pub(crate) fn name_of(wire: &[u8], dialect: Dialect) -> Parsed<MailboxName> {
     let refuse = |text: &str| Refusal::No(Some(Code::Cannot), text.to_owned());
     let Some(text) = name::decode(wire, dialect.utf8) else {
@@ -112,7 +125,7 @@ pub(crate) fn lsub(cursor: &mut Cursor<'_>, dialect: Dialect) -> Parsed<Verb> {
 
 /// `CREATE mailbox [(USE (\Sent))]`.
 pub(crate) fn create(cursor: &mut Cursor<'_>, dialect: Dialect) -> Parsed<Verb> {
-    let mailbox = argument(cursor, dialect)?;
+    let mailbox = new_name(cursor, dialect)?;
     let mut special_use = None;
     if cursor.eat_text(" (USE ") {
         let uses = cursor.list(0, |cursor| {
@@ -154,7 +167,11 @@ fn status_items(cursor: &mut Cursor<'_>) -> Parsed<Vec<StatusItem>> {
 
 /// `SELECT mailbox [(CONDSTORE QRESYNC (…))]`.
 pub(crate) fn select(cursor: &mut Cursor<'_>, dialect: Dialect, read_only: bool) -> Parsed<Verb> {
+    let mut spelling = cursor.clone();
     let mailbox = argument(cursor, dialect)?;
+    spelling.space()?;
+    let spelled = name::decode(&spelling.astring("a mailbox name")?, dialect.utf8);
+    let spelled = spelled.filter(|spelled| spelled != mailbox.as_str());
     let (mut condstore, mut resync) = (false, None);
     if cursor.eat(b' ') && cursor.peek().is_some() {
         cursor.list(1, |cursor| {
@@ -168,7 +185,7 @@ pub(crate) fn select(cursor: &mut Cursor<'_>, dialect: Dialect, read_only: bool)
             Ok(())
         })?;
     }
-    Ok(Verb::Select { mailbox, read_only, condstore, resync })
+    Ok(Verb::Select { mailbox, spelled, read_only, condstore, resync })
 }
 
 /// `(67890007 90060115194045000 41:211,214:541 (1,3 41,44))` (RFC 7162 7: select-param).

@@ -77,7 +77,7 @@ fn verb(name: &str, cursor: &mut Cursor<'_>, dialect: Dialect) -> Parsed<Verb> {
         "DELETE" => Verb::Delete(mailbox::argument(cursor, dialect)?),
         "RENAME" => {
             let from = mailbox::argument(cursor, dialect)?;
-            Verb::Rename(from, mailbox::argument(cursor, dialect)?)
+            Verb::Rename(from, mailbox::new_name(cursor, dialect)?)
         }
         "SUBSCRIBE" => Verb::Subscribe(mailbox::argument(cursor, dialect)?),
         "UNSUBSCRIBE" => Verb::Unsubscribe(mailbox::argument(cursor, dialect)?),

@@ -53,18 +53,25 @@ pub(crate) fn esearch(cursor: &mut Cursor<'_>, dialect: Dialect) -> Parsed<Verb>
     let mut sources = vec![Source::Selected];
     let start = cursor.clone();
     if cursor.eat_text(" IN ") {
-        sources = cursor.list(1, |cursor| source(cursor, dialect))?;
+        sources = cursor.list(1, |cursor| {
+            // RFC 7377 2.2: NOTIFY alone has it.
+            match cursor.clone().eat_text("SELECTED-DELAYED") {
+                true => cursor.fail("a source without delay"),
+                false => source(cursor, dialect),
+            }
+        })?;
     }
     let found = search(cursor, dialect, true)?;
     let Verb::Search(search) = found else { return Ok(found) };
     // RFC 7377 2.1: numbers of messages mean nothing where several mailboxes are searched.
+    let is_selected = sources == [Source::Selected];
     let names_messages = |key: &SearchKey| {
         matches!(key, SearchKey::Sequence(_) | SearchKey::Uid(SequenceSet::Saved))
     };
-    if search.key.any(&names_messages) {
+    if !is_selected && search.key.any(&names_messages) {
         return start.fail("no sequence numbers and no '$' behind this");
     }
-    if search.returns.is_some_and(|returns| returns.save) && sources != [Source::Selected] {
+    if search.returns.is_some_and(|returns| returns.save) && !is_selected {
         return start.fail("no SAVE for several mailboxes behind this");
     }
     Ok(Verb::Search(Search { sources: Some(sources), ..search }))

@@ -159,6 +159,13 @@ impl Session {
         selected.contexts.push(Context { tag, uid, key, criteria, members, uids });
     }
 
+    /// Whether a search that is kept up to date has this tag (RFC 5267 4.3).
+    pub(super) fn keeps(&mut self, tag: &str) -> bool {
+        let of =
+            |selected: &mut super::Selected| selected.contexts.iter().any(|one| one.tag == tag);
+        self.selected().is_some_and(of)
+    }
+
     pub(super) fn cancel_update(&mut self, tag: &str, tags: &[String]) {
         if let Some(selected) = self.selected() {
             selected.contexts.retain(|context| !tags.contains(&context.tag));

@@ -6,6 +6,7 @@ use super::{Job, Session, Stage};
 use crate::command::{Command, SearchKey, Source, Verb};
 use crate::grammar::append::Expects;
 use crate::machine::Request;
+use crate::metadata::Entry;
 use crate::name::{OTHER_USERS, PUBLIC};
 use crate::response::Code;
 use crate::view::Allowed;
@@ -60,6 +61,8 @@ pub(super) fn legal_where(verb: &Verb) -> Where {
         | Verb::Namespace => Where::After,
         Verb::Search(search) if search.sources.is_some() => match &search.sources {
             Some(sources) if sources.contains(&Source::Selected) => Where::Selected,
+            // RFC 7377 2.2: only the selected mailbox can be kept up to date.
+            _ if search.returns.is_some_and(|returns| returns.update) => Where::Selected,
             _ => Where::After,
         },
         Verb::Append(append) => match append.replaces {
@@ -87,6 +90,10 @@ fn names_sequences(verb: &Verb) -> bool {
         Verb::Copy(copy) => !copy.uid,
         _ => false,
     }
+}
+
+fn is_special_use((entry, _): &(Entry, Option<Vec<u8>>)) -> bool {
+    *entry == Entry::special_use()
 }
 
 fn is_filter(key: &SearchKey) -> bool {
@@ -155,6 +162,10 @@ impl Session {
             Verb::Expunge(set) => self.expunge(tag, set.as_ref()),
             Verb::CancelUpdate(tags) => self.cancel_update(&tag, &tags),
             Verb::GetMetadata(get) => self.get_metadata(tag, get),
+            // RFC 6154 4: CREATE alone says what a mailbox is for.
+            Verb::SetMetadata(_, changes) if changes.iter().any(is_special_use) => {
+                self.no(&tag, Some(&Code::Cannot), "what a mailbox is for is said by CREATE");
+            }
             Verb::SetMetadata(mailbox, changes) => {
                 self.simply(tag, Request::SetMetadata(mailbox, changes), "SETMETADATA done");
             }

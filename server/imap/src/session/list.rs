@@ -25,23 +25,29 @@ pub(super) struct ListJob {
     listed: bool,
 }
 
-/// What is told of a mailbox behind its line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What is told of a mailbox.
+#[derive(Debug, Clone)]
 enum Rest {
-    Status,
+    Line(Line),
+    /// Its line, which waits for its STATUS.
+    Status(Line),
     MyRights,
     Metadata,
 }
 
 /// What one line says.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Line {
     exists: bool,
+    /// It is what was asked for, and not only above that.
+    is_meant: bool,
     subscribed: bool,
     has_children: bool,
-    /// A name below this one fits, but does not stand in the list itself (RFC 5258 3.5).
+    /// A name below this one is what was asked for (RFC 5258 3.5).
     child_info: bool,
     special_use: Option<&'static str>,
+    /// It cannot be opened by who asks.
+    no_select: bool,
 }
 
 impl Session {
@@ -68,47 +74,47 @@ impl Session {
     }
 
     pub(super) fn list_answered(&mut self, mut job: ListJob, answer: Option<Answer>) {
-        match answer {
-            Some(Answer::Mailboxes(mailboxes)) if !job.listed => {
+        let told = if job.listed { job.rest.pop_front() } else { None };
+        match (told, answer) {
+            (None, Some(Answer::Mailboxes(mailboxes))) if !job.listed => {
                 job.listed = true;
-                let status = job.list.return_status.is_some().then_some(Rest::Status);
-                let rights = job.list.return_my_rights.then_some(Rest::MyRights);
-                let metadata = (!job.list.return_metadata.is_empty()).then_some(Rest::Metadata);
-                for (mailbox, line) in lines(&job.list, &mailboxes) {
-                    self.list_line(&job, &mailbox, &line);
-                    let rest = status.into_iter().chain(rights).chain(metadata);
-                    let rest = rest.filter(|_| line.exists);
-                    job.rest.extend(rest.map(|rest| (mailbox.clone(), rest)));
-                }
+                job.rest = parts(&job.list, lines(&job.list, &mailboxes));
             }
-            Some(Answer::Status(status)) => {
-                if let Some((mailbox, _)) = job.rest.pop_front() {
-                    let items = job.list.return_status.as_deref().unwrap_or_default();
-                    let most = self.settings.append_bytes_max;
-                    status_line(&mut self.out, &mailbox, items, &status, most);
-                }
+            (Some((mailbox, Rest::Status(line))), Some(Answer::Status(status))) => {
+                self.list_line(&job, &mailbox, &line);
+                let items = job.list.return_status.as_deref().unwrap_or_default();
+                let most = self.settings.append_bytes_max;
+                status_line(&mut self.out, &mailbox, items, &status, most);
             }
-            Some(Answer::Rights(mine)) => {
-                if let Some((mailbox, _)) = job.rest.pop_front() {
-                    my_rights_line(&mut self.out, &mailbox, mine);
-                }
+            // RFC 5819 2: what cannot be opened is \Noselect and has no STATUS.
+            (Some((mailbox, Rest::Status(line))), Some(Answer::Refused(_))) => {
+                self.list_line(&job, &mailbox, &Line { no_select: true, ..line });
             }
-            Some(Answer::Metadata(entries)) => {
-                if let Some((mailbox, _)) = job.rest.pop_front() {
-                    let entries_wanted = job.list.return_metadata.clone();
-                    let get = GetMetadata { entries: entries_wanted, ..GetMetadata::default() };
-                    metadata_line(&mut self.out, Some(&mailbox), &get, &entries);
-                }
+            (Some((mailbox, _)), Some(Answer::Rights(mine))) => {
+                my_rights_line(&mut self.out, &mailbox, mine);
             }
-            // RFC 5819 2: a mailbox that went meanwhile simply has no STATUS.
-            Some(Answer::Refused(_)) if job.listed => {
-                job.rest.pop_front();
+            (Some((mailbox, _)), Some(Answer::Metadata(entries))) => {
+                let entries_wanted = job.list.return_metadata.clone();
+                let get = GetMetadata { entries: entries_wanted, ..GetMetadata::default() };
+                metadata_line(&mut self.out, Some(&mailbox), &get, &entries);
             }
-            answer => return self.misanswered(&job.tag, answer),
+            // It went meanwhile.
+            (Some(_), Some(Answer::Refused(_))) => {}
+            (_, answer) => return self.misanswered(&job.tag, answer),
+        }
+        self.list_next(job);
+    }
+
+    /// Goes on with the next thing that is told, or ends.
+    fn list_next(&mut self, mut job: ListJob) {
+        while let Some((mailbox, Rest::Line(line))) =
+            job.rest.pop_front_if(|(_, rest)| matches!(rest, Rest::Line(_)))
+        {
+            self.list_line(&job, &mailbox, &line);
         }
         if let Some((mailbox, rest)) = job.rest.front() {
             self.ask = Some(match rest {
-                Rest::Status => {
+                Rest::Line(_) | Rest::Status(_) => {
                     let items = job.list.return_status.as_deref().unwrap_or_default();
                     status_request(mailbox.clone(), items)
                 }
@@ -138,6 +144,7 @@ impl Session {
                 attributes.push("\\NonExistent");
                 attributes.extend((!list.extended).then_some("\\Noselect"));
             }
+            attributes.extend(line.no_select.then_some("\\Noselect"));
             if line.subscribed && (list.return_subscribed || list.only_subscribed) {
                 attributes.push("\\Subscribed");
             }
@@ -151,6 +158,25 @@ impl Session {
         }
         self.out.line();
     }
+}
+
+/// What a LIST tells, in its order: the lines, each with its STATUS behind it (RFC 5819 2), then
+/// the rest. Nothing but its line is told of what only stands above what was asked for.
+fn parts(list: &List, lines: Vec<(MailboxName, Line)>) -> VecDeque<(MailboxName, Rest)> {
+    let rights = list.return_my_rights.then_some(Rest::MyRights);
+    let metadata = (!list.return_metadata.is_empty()).then_some(Rest::Metadata);
+    let (mut first, mut rest) = (VecDeque::new(), VecDeque::new());
+    for (mailbox, line) in lines {
+        let is_told = line.exists && line.is_meant;
+        if is_told {
+            let more = rights.iter().chain(&metadata);
+            rest.extend(more.map(|one| (mailbox.clone(), one.clone())));
+        }
+        let status = is_told && list.return_status.is_some();
+        first.push_back((mailbox, if status { Rest::Status(line) } else { Rest::Line(line) }));
+    }
+    first.append(&mut rest);
+    first
 }
 
 /// The lines of a LIST in the order of their names, INBOX first.
@@ -174,31 +200,44 @@ fn lines(list: &List, mailboxes: &[Listed]) -> Vec<(MailboxName, Line)> {
             && (!list.only_special_use || line.special_use.is_some())
             && (line.exists || list.only_subscribed)
     };
-    let parents: BTreeSet<MailboxName> = match list.only_subscribed && recursive {
-        true => known
-            .iter()
-            .filter(|(_, line)| selected(line))
-            .flat_map(|(name, _)| name.ancestors().collect::<Vec<_>>())
-            .collect(),
-        false => BTreeSet::new(),
+    let (parents, apart) = match list.only_subscribed && recursive {
+        true => above(&known, &selected, &fits),
+        false => Default::default(),
     };
     let mut found: Vec<(MailboxName, Line)> = Vec::new();
     for (name, mut line) in known {
         if !fits(name.as_str()) {
             continue;
         }
-        let is_parent = parents.contains(&name);
-        line.child_info = is_parent && list.recursive_match;
+        line.child_info = list.recursive_match && parents.contains(&name);
+        line.is_meant = selected(&line);
         // RFC 3501 6.3.9: LSUB with % names the parent of a subscribed mailbox too. A level that
         // exists only through what is below it is listed as \NonExistent (RFC 9051 6.3.9).
         let implied = !list.only_subscribed && !list.only_special_use && line.has_children;
-        let lsub_parent = is_parent && (list.recursive_match || !list.extended);
-        if selected(&line) || implied || lsub_parent {
+        let is_parent = apart.contains(&name) && (list.recursive_match || !list.extended);
+        if line.is_meant || implied || is_parent {
             found.push((name, line));
         }
     }
     found.sort_by_key(|(name, _)| !name.is_inbox());
     found
+}
+
+/// The names above those that are asked for, and which of them stand above one that no pattern
+/// names: RFC 9051 6.3.9.6 lists a parent for its own sake, or for what is not listed.
+fn above(
+    known: &BTreeMap<MailboxName, Line>,
+    selected: &impl Fn(&Line) -> bool,
+    fits: &impl Fn(&str) -> bool,
+) -> (BTreeSet<MailboxName>, BTreeSet<MailboxName>) {
+    let (mut parents, mut apart) = (BTreeSet::new(), BTreeSet::new());
+    for (name, _) in known.iter().filter(|(_, line)| selected(line)) {
+        parents.extend(name.ancestors());
+        if !fits(name.as_str()) {
+            apart.extend(name.ancestors());
+        }
+    }
+    (parents, apart)
 }
 
 /// RFC 9051 5.1: INBOX fits in any case.

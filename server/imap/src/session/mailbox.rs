@@ -18,6 +18,7 @@ use crate::view::{Allowed, View};
 pub(super) struct SelectJob {
     tag: String,
     mailbox: MailboxName,
+    spelled: Option<String>,
     read_only: bool,
     resync: Option<Resync>,
 }
@@ -110,7 +111,7 @@ impl Session {
     }
 
     pub(super) fn select(&mut self, tag: String, verb: Verb) {
-        let Verb::Select { mailbox, read_only, condstore, resync } = verb else { return };
+        let Verb::Select { mailbox, spelled, read_only, condstore, resync } = verb else { return };
         match &resync {
             // RFC 7162 3.2.5: "ENABLE QRESYNC" comes first.
             Some(_) if !self.enabled.qresync => {
@@ -131,7 +132,7 @@ impl Session {
             self.enable_condstore();
         }
         self.ask = Some(Request::Open { mailbox: mailbox.clone(), read_only });
-        self.job = Some(Job::Select(SelectJob { tag, mailbox, read_only, resync }));
+        self.job = Some(Job::Select(SelectJob { tag, mailbox, spelled, read_only, resync }));
     }
 
     pub(super) fn select_answered(&mut self, job: SelectJob, answer: Option<Answer>) {
@@ -165,8 +166,12 @@ impl Session {
         out.status("OK", Some(&Code::HighestModSeq(modseq)), "the newest change");
         out.status("OK", Some(&Code::MailboxId(mailbox_id)), "the mailbox for ever");
         if self.enabled.rev2 {
-            // RFC 9051 6.3.2: a LIST response is required.
-            out.raw("* LIST () \"/\" ").mailbox(job.mailbox.as_str()).line();
+            // RFC 9051 6.3.2: a LIST response is required, which says what became of the spelling.
+            out.raw("* LIST () \"/\" ").mailbox(job.mailbox.as_str());
+            if let Some(spelled) = &job.spelled {
+                out.raw(" (\"OLDNAME\" (").mailbox(spelled).raw("))");
+            }
+            out.line();
         }
         self.stage = Stage::Selected(Box::new(Selected {
             name: job.mailbox,
@@ -174,6 +179,7 @@ impl Session {
             read_only: job.read_only,
             rights,
             view,
+            holds_modseq_back: false,
             saved: Vec::new(),
             contexts: Vec::new(),
         }));

@@ -42,6 +42,8 @@ pub(super) struct StoreJob {
     /// UIDs with the flags the client will expect.
     expected: Vec<(u32, Flags)>,
     silent: bool,
+    /// UNCHANGEDSINCE was given.
+    conditional: bool,
     missing: bool,
 }
 
@@ -88,18 +90,22 @@ impl Session {
     /// RFC 7162 3.2.1, as its errata have it (EID 1810 of RFC 5162): while an EXPUNGE waits,
     /// changes that came after it may be told. A client that is cut off now and comes back with
     /// the newest MODSEQ it heard would never hear of what went, so it is told from where on to
-    /// ask.
+    /// ask; and once it heard of everything, that it did (RFC 7162 6).
     fn hold_modseq_back(&mut self, finish: &mut Finish) {
         let qresync = self.enabled.qresync;
         let Some(selected) = self.selected() else { return };
-        if !qresync || !selected.view.owes_expunge() {
+        let owes = selected.view.owes_expunge();
+        let held = std::mem::replace(&mut selected.holds_modseq_back, owes);
+        if !qresync || !(owes || held) {
             return;
         }
         let code = Code::HighestModSeq(selected.view.told_modseq());
         if finish.code.is_none() {
             finish.code = Some(code);
-        } else {
+        } else if owes {
             self.out.status("OK", Some(&code), "from here on more is to be told");
+        } else if finish.code.as_ref() != Some(&code) {
+            self.out.status("OK", Some(&code), "everything was told");
         }
     }
 
@@ -173,8 +179,9 @@ impl Session {
         let expect = |uid: &u32| Some((*uid, row(uid)?.flags.changed_by(operation, &flags)));
         let expected: Vec<(u32, Flags)> = uids.iter().filter_map(expect).collect();
         let missing = view.owes_expunge();
+        let conditional = unchanged_since.is_some();
         self.ask = Some(Request::Flags { uids, operation, flags, unchanged_since });
-        self.job = Some(Job::Store(StoreJob { tag, uid, expected, silent, missing }));
+        self.job = Some(Job::Store(StoreJob { tag, uid, expected, silent, conditional, missing }));
     }
 
     pub(super) fn store_answered(&mut self, job: StoreJob, answer: Option<Answer>) {
@@ -186,8 +193,9 @@ impl Session {
         };
         let Some(selected) = self.selected() else { return };
         for (uid, flags) in job.expected {
-            if refused.contains(&uid) {
-                // RFC 7162 3.1.3: the client needs to see what is there instead.
+            if refused.contains(&uid) || job.conditional {
+                // RFC 7162 3.1.3: the client sees what is there instead, or the MODSEQ that it has
+                // to name next time.
                 selected.view.owe_flags(uid);
             } else if silent {
                 selected.view.believe(uid, flags);

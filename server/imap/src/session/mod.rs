@@ -92,6 +92,9 @@ struct Selected {
     /// What this one may do with it.
     rights: Rights,
     view: View,
+    /// The client was told of an earlier modification sequence than the newest, for an EXPUNGE
+    /// waits.
+    holds_modseq_back: bool,
     /// UIDs that `$` stands for (RFC 5182), ascending.
     saved: Vec<u32>,
     /// Searches that are kept up to date (RFC 5267).

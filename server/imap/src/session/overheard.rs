@@ -34,6 +34,11 @@ const CLOSED: [&str; 54] = [
 const HIDDEN: &str = "***";
 
 impl Session {
+    /// The names of all commands that we know, in capitals, UID and its forms among them.
+    pub fn commands() -> impl Iterator<Item = &'static str> {
+        OPEN.iter().chain(&SECRET).chain(&CLOSED).copied()
+    }
+
     /// From now on, or no more, what the client says is told in [`Action::Overheard`].
     pub fn listen_in(&mut self, on: bool) {
         self.is_overheard = on;
@@ -130,8 +135,7 @@ impl Session {
 
 /// A name that is known to be one.
 pub(super) fn known(name: &str) -> Option<&'static str> {
-    let all = OPEN.iter().chain(&SECRET).chain(&CLOSED);
-    all.copied().find(|known| *known == name)
+    Session::commands().find(|known| *known == name)
 }
 
 /// Whether a literal stands in a command's text, the last one, and the line behind it.

@@ -420,12 +420,17 @@ impl Client {
     fn on_metadata(&self, request: Request) -> Answer {
         match request {
             Request::Metadata(mailbox) => {
-                match self.store.borrow_mut().metadata(mailbox.as_ref()) {
-                    Some(entries) => Answer::Metadata(
-                        entries.iter().map(|(e, v)| (e.clone(), v.clone())).collect(),
-                    ),
-                    None => Answer::Refused(Why::NoSuchMailbox),
+                let mut store = self.store.borrow_mut();
+                let known = mailbox.as_ref().and_then(|name| store.mailboxes.get(name.as_str()));
+                let special_use = known.and_then(|mailbox| mailbox.special_use);
+                let Some(entries) = store.metadata(mailbox.as_ref()) else {
+                    return Answer::Refused(Why::NoSuchMailbox);
+                };
+                let mut entries = entries.clone();
+                if let Some(special_use) = special_use {
+                    entries.insert(Entry::special_use(), special_use.name().into());
                 }
+                Answer::Metadata(entries.into_iter().collect())
             }
             Request::SetMetadata(mailbox, changes) => {
                 let mut store = self.store.borrow_mut();
@@ -632,8 +637,10 @@ impl Client {
                 }
             }
             Request::Rename(from, to) => {
-                let Some(mailbox) = store.mailboxes.remove(from.as_str()) else { return missing };
-                store.mailboxes.insert(to.to_string(), mailbox);
+                if store.mailboxes.contains_key(to.as_str()) {
+                    return Answer::Refused(Why::Exists);
+                }
+                return rename(&mut store, &from, &to);
             }
             Request::Subscribe(name, on) => {
                 store.subscriptions.retain(|known| known != name.as_str());
@@ -811,6 +818,27 @@ fn change_flags(mailbox: &mut Mailbox, request: Request, rights: Rights) -> Answ
     }
 }
 
+/// RFC 9051 6.3.6: what is below goes along; INBOX stays, and what is in it goes.
+fn rename(store: &mut Store, from: &MailboxName, to: &MailboxName) -> Answer {
+    if from.is_inbox() {
+        let inbox = store.mailboxes.get_mut("INBOX").expect("INBOX");
+        let (mails, modseq) = (std::mem::take(&mut inbox.mails), inbox.modseq);
+        let uid_next = inbox.uid_next;
+        *store.make(to.as_str()) = Mailbox { mails, modseq, uid_next, ..Mailbox::default() };
+        return Answer::Done;
+    }
+    let names: Vec<String> = store.mailboxes.keys().cloned().collect();
+    let goes = |name: &&String| {
+        MailboxName::parse(name).is_ok_and(|name| name == *from || name.is_below(from))
+    };
+    let going: Vec<String> = names.iter().filter(goes).cloned().collect();
+    for name in &going {
+        let mailbox = store.mailboxes.remove(name).expect("listed");
+        store.mailboxes.insert(name.replacen(from.as_str(), to.as_str(), 1), mailbox);
+    }
+    if going.is_empty() { Answer::Refused(Why::NoSuchMailbox) } else { Answer::Done }
+}
+
 /// What signs a URL here: 32 digits that change with the key and with each letter.
 fn token(store: &Store, mailbox: &str, rump: &str) -> String {
     let key = store.url_keys.get(mailbox).copied().unwrap_or_default();
@@ -907,7 +935,8 @@ fn thread_of(threads: &mut BTreeMap<(u64, String), String>, bytes: &[u8], new: S
 /// Does what a script says happens outside of the two clients: `deliver INBOX 3` puts three small
 /// letters there, `expunge INBOX 2` removes the message with that UID, `flag INBOX 2 \\Seen` sets a
 /// flag, `time 3600` lets so many seconds pass, `slow 5` has each question to the store take so
-/// long; `rights INBOX lrs` says what the one who is logged in may do there, `full` that nothing
+/// long; `mailboxes A A/B` leaves INBOX and these, `subscribed A` subscribes to these alone;
+/// `rights INBOX lrs` says what the one who is logged in may do there, `full` that nothing
 /// more may be kept.
 fn outside(store: &Rc<RefCell<Store>>, clients: &mut [Client; 2], text: &str) {
     let words: Vec<&str> = text.split(' ').collect();
@@ -934,6 +963,17 @@ fn outside(store: &Rc<RefCell<Store>>, clients: &mut [Client; 2], text: &str) {
             let mail = mailbox.mails.get_mut(&number(2)).expect("a message");
             mail.modseq = mailbox.modseq;
             mail.flags.insert(SystemFlag::parse(words[3]).expect("a flag"));
+        }
+        // `mailboxes Fruit Fruit/Apple`: these and INBOX, and no others.
+        "mailboxes" => {
+            let mut store = store.borrow_mut();
+            store.mailboxes.retain(|name, _| name == "INBOX");
+            for name in &words[1..] {
+                store.make(name);
+            }
+        }
+        "subscribed" => {
+            store.borrow_mut().subscriptions = words[1..].iter().map(|&name| name.into()).collect();
         }
         "watched" => store.borrow_mut().watched_max = Some(number(1) as usize),
         "time" => clients.iter_mut().for_each(|client| client.now.time_s += i64::from(number(1))),

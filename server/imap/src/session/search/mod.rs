@@ -107,6 +107,9 @@ const PROGRESS_S: i64 = 10;
 
 impl Session {
     pub(super) fn search(&mut self, tag: String, search: Search) {
+        if search.returns.is_some_and(|returns| returns.update) && self.keeps(&tag) {
+            return self.bad(&tag, "a search that is kept up to date has this tag");
+        }
         let says_modseq = search.key.any(&|key| matches!(key, SearchKey::ModSeq(_)));
         if says_modseq {
             self.enable_condstore();
