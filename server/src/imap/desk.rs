@@ -398,8 +398,8 @@ impl Desk {
     fn watch_others(&mut self, sources: Vec<Source>, annotations: bool) -> Served {
         self.watched = None;
         if !sources.is_empty() {
-            let (mailboxes, account) = (&self.services.mailboxes, self.account()?);
-            let watched = Watched::new(mailboxes, account, sources, annotations)?;
+            let mailboxes = &self.services.mailboxes;
+            let watched = Watched::new(mailboxes, self.who()?, sources, annotations)?;
             self.watched = Some(Box::new(watched));
         }
         Ok(Answer::Done)

@@ -86,13 +86,18 @@ pub(super) fn source(cursor: &mut Cursor<'_>, dialect: Dialect) -> Parsed<Source
     })
 }
 
-/// `one-or-more-mailbox`.
+/// `one-or-more-mailbox`. RFC 5465 3.1: names of no mailbox are passed over, and so are those that
+/// no mailbox can have (`a*`, RFC 5465 6.6).
 fn mailboxes(cursor: &mut Cursor<'_>, dialect: Dialect) -> Parsed<Vec<MailboxName>> {
-    if !cursor.rest().starts_with(b" (") {
-        return Ok(vec![mailbox::argument(cursor, dialect)?]);
-    }
+    let name = |cursor: &mut Cursor<'_>| {
+        Ok(mailbox::name_of(&cursor.astring("a mailbox name")?, dialect).ok())
+    };
     cursor.space()?;
-    cursor.list(1, |cursor| mailbox::name_of(&cursor.astring("a mailbox name")?, dialect))
+    let names = match cursor.peek() {
+        Some(b'(') => cursor.list(1, name)?,
+        _ => vec![name(cursor)?],
+    };
+    Ok(names.into_iter().flatten().collect())
 }
 
 /// The value of a filter (RFC 5466 3.1): `[CHARSET …] keys`; also how many keys it has.

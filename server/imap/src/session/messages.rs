@@ -104,6 +104,7 @@ impl Session {
     }
 
     fn say_finish(&mut self, finish: &Finish) {
+        self.settle_notify();
         let Finish { tag, status, code, text, .. } = finish;
         if *status == "NO" {
             self.no(tag, code.as_ref(), text);

@@ -14,6 +14,7 @@
 pub(crate) mod append;
 pub(crate) mod context;
 pub(crate) mod dispatch;
+pub(crate) mod elsewhere;
 pub(crate) mod fetch;
 pub(crate) mod list;
 pub(crate) mod login;
@@ -567,8 +568,12 @@ impl Session {
 
     fn simple_answered(&mut self, tag: &str, done: &str, answer: Option<Answer>) {
         match answer {
-            Some(Answer::Done) => self.finish(tag, done, Allowed::Everything),
+            Some(Answer::Done) => {
+                self.names_changed();
+                self.finish(tag, done, Allowed::Everything);
+            }
             Some(Answer::Created(mailbox_id)) => {
+                self.names_changed();
                 let code = Some(Code::MailboxId(mailbox_id));
                 let finish = messages::Finish::ok(tag.to_owned(), done, Allowed::Everything);
                 self.finish_with(messages::Finish { code, ..finish });

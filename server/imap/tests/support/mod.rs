@@ -505,11 +505,12 @@ impl Client {
         names.dedup();
         let listed = |name: &String| Listed {
             name: MailboxName::parse(name).expect("a name"),
-            exists: store.mailboxes.contains_key(name),
+            exists: store.mailboxes.contains_key(name) && store.rights(name).has(b'l'),
             subscribed: store.subscriptions.contains(name),
             special_use: store.mailboxes.get(name).and_then(|mailbox| mailbox.special_use),
         };
-        Answer::Mailboxes(names.into_iter().map(listed).collect())
+        let listed = names.into_iter().map(listed);
+        Answer::Mailboxes(listed.filter(|one| one.exists || one.subscribed).collect())
     }
 
     fn on_urls(&self, request: Request) -> Answer {
@@ -562,7 +563,7 @@ impl Client {
         }
         let mailboxes = listed.into_iter().map(|listed| {
             let status = match self.on_names(Request::Status(listed.name.clone())) {
-                Answer::Status(status) => Some(status),
+                Answer::Status(status) if listed.exists => Some(status),
                 _ => None,
             };
             (listed, status)
