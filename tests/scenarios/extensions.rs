@@ -139,11 +139,18 @@ fn a_signed_url_is_read_by_whom_it_is_for() {
     fetch(&mut other, &forged, "NIL");
     // Nobody signs for somebody else.
     friend.check(&format!(
-        "C: s GENURLAUTH \"{place};urlauth=anonymous\" INTERNAL\n S: s NO [BADURL *"
+        "C: s GENURLAUTH \"{place};urlauth=anonymous\" INTERNAL\n S: s BAD [BADURL *"
     ));
-    // And what was signed is good no more.
+    let nowhere = place.replace("INBOX", "Nowhere");
+    owner.check(&format!(
+        "C: s GENURLAUTH \"{nowhere};urlauth=anonymous\" INTERNAL\n S: s BAD [BADURL *"
+    ));
+    // And what was signed is good no more; who has the mailbox open elsewhere hears of it.
+    let mut elsewhere = reader(&house, &ann);
+    elsewhere.check("C: i IDLE\n S: + *");
     owner.check("C: r RESETKEY INBOX");
     while !owner.line().starts_with("r OK [URLMECH INTERNAL]") {}
+    elsewhere.check("S: * OK [URLMECH INTERNAL] *");
     fetch(&mut friend, &for_bob, "NIL");
 }
 

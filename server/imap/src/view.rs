@@ -31,6 +31,8 @@ pub struct Changes {
     pub vanished: Vec<RangeInclusive<u32>>,
     /// What this one may do with the mailbox from now on, if that has changed.
     pub rights: Option<Rights>,
+    /// URLs of its messages are signed with another key from now on (RFC 4467 7, RESETKEY).
+    pub url_key: bool,
 }
 
 /// What may be told at this moment (RFC 9051 7.5.1).

@@ -62,6 +62,9 @@ pub(super) struct Desk {
     peeked: Option<u64>,
     /// Hears of changes in the selected mailbox.
     watch: Option<Watch>,
+    /// Hears of another key for the URLs of its messages; and whether there is one since.
+    url_key: Option<Watch>,
+    url_key_changed: bool,
     /// Hears of changes in others, if they are to be told.
     watched: Option<Box<Watched>>,
     /// The message last read, held for the bytes that go straight to the client. What is held
@@ -105,6 +108,8 @@ impl Desk {
             selected: None,
             peeked: None,
             watch: None,
+            url_key: None,
+            url_key_changed: false,
             watched: None,
             held: None,
             append: None,
@@ -116,8 +121,10 @@ impl Desk {
         poll_fn(|context| {
             let selected = self.watch.as_mut().is_some_and(|one| is_changed(one, context));
             let rights = self.selected.as_mut().is_some_and(|may| may.is_changed(context));
+            let url_key = self.url_key.as_mut().is_some_and(|one| is_changed(one, context));
+            self.url_key_changed |= url_key;
             let other = self.watched.as_mut().is_some_and(|all| all.poll(context).is_ready());
-            if selected || rights || other { Poll::Ready(()) } else { Poll::Pending }
+            if selected || rights || url_key || other { Poll::Ready(()) } else { Poll::Pending }
         })
     }
 
@@ -298,6 +305,7 @@ impl Desk {
         self.selected = None;
         self.live.selected("");
         self.watch = None;
+        (self.url_key, self.url_key_changed) = (None, false);
         self.held = None;
     }
 
@@ -501,12 +509,14 @@ impl Desk {
         // Watching before looking: a change in between wakes us once too often, never too seldom.
         let watch = mailboxes.watch(mailbox);
         let watch_rights = mailboxes.watch_rights(mailbox);
+        let watch_key = mailboxes.watch_key(self.account()?, mailbox);
         let known = self.permitted(name, "r")?;
         let claims = !read_only && known.rights.has_any("swite");
         let opened = mailboxes.open(mailbox, claims).await?;
         self.selected = Some(May::new(&known, watch_rights));
         self.live.selected(&opened.mailbox.name);
         self.watch = Some(watch);
+        self.url_key = Some(watch_key);
         let account = self.person.as_ref().map_or_else(String::new, |p| p.address.clone());
         let selected = EventKind::MailboxSelected {
             account,
@@ -527,7 +537,9 @@ impl Desk {
             .services
             .mailboxes
             .changes_since(mailbox, since, |_, message| picture::row(message))?;
-        Ok(Answer::Changes(translate::changes(changes, rights)))
+        let url_key = self.url_key.as_mut().is_some_and(Watch::take);
+        let url_key = std::mem::take(&mut self.url_key_changed) || url_key;
+        Ok(Answer::Changes(translate::changes(changes, rights, url_key)))
     }
 
     fn vanished(&mut self, since: u64) -> Served {

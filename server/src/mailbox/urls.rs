@@ -6,6 +6,7 @@
 
 use aws_lc_rs::hmac;
 use gracedb::view::View as _;
+use gracedb::watch::Watch;
 
 use super::Mailboxes;
 use super::change::get_mailbox;
@@ -58,6 +59,12 @@ impl Mailboxes {
         let (Some(row), Some(tag)) = (known, bytes_of(token)) else { return Ok(false) };
         let key = hmac::Key::new(hmac::HMAC_SHA256, &row.key);
         Ok(hmac::verify(&key, text.as_bytes(), &tag).is_ok())
+    }
+
+    /// Tells of another key of a mailbox, or of none, from now on.
+    #[must_use]
+    pub fn watch_key(&self, account: u64, mailbox: u64) -> Watch {
+        self.db.watch::<UrlKeyRow>(&(account, mailbox))
     }
 
     /// Forgets the key of a mailbox, or those of all: what was signed is good no more.

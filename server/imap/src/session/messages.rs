@@ -32,6 +32,10 @@ impl Finish {
         let text = text.to_owned();
         Self { tag, status: "OK", code: None, text, allowed, says_modseq: false }
     }
+
+    pub(super) fn says_url_mech(&self) -> bool {
+        matches!(self.code, Some(Code::UrlMech))
+    }
 }
 
 /// A STORE under way.

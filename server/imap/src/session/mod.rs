@@ -147,7 +147,7 @@ enum Job {
     Update(Box<context::UpdateJob>),
     Idle { tag: String, asked: bool },
     Url(Box<urlauth::UrlJob>),
-    UrlReset { tag: String },
+    UrlReset { tag: String, all: bool },
     Notify(notify::NotifyJob),
     Arrivals(Box<notify::ArrivalsJob>),
 }
@@ -391,7 +391,7 @@ impl Session {
             Job::Update(job) => self.update_step(*job, answer),
             Job::Idle { tag, asked } => return self.idle_step(tag, asked, answer),
             Job::Url(job) => self.url_answered(*job, answer),
-            Job::UrlReset { tag } => self.url_reset(tag, answer),
+            Job::UrlReset { tag, all } => self.url_reset(tag, all, answer),
             Job::Notify(job) => self.notify_answered(job, answer),
             Job::Arrivals(job) => self.arrivals_step(*job, answer),
         }
