@@ -94,6 +94,26 @@ impl Store {
         missing.then_some(Answer::Refused(Why::NoPermission))
     }
 
+    /// Whether the nearest mailbox above a name lets others be made below it.
+    fn may_make(&self, name: &MailboxName) -> bool {
+        let above: Vec<MailboxName> = name.ancestors().collect();
+        let there = above.iter().rev().find(|one| self.mailboxes.contains_key(one.as_str()));
+        there.is_none_or(|one| self.rights(one.as_str()).has(b'k'))
+    }
+
+    /// The flags that are kept of a message that comes into a mailbox.
+    fn kept(&self, name: &str, flags: &Flags) -> Flags {
+        let rights = self.rights(name);
+        let bit = |right: u8, flag: SystemFlag| if rights.has(right) { flag.bit() } else { 0 };
+        let seen = bit(b's', SystemFlag::Seen) | bit(b't', SystemFlag::Deleted);
+        let others = !(SystemFlag::Seen.bit() | SystemFlag::Deleted.bit());
+        let keywords = flags.keywords().iter().map(|keyword| keyword.as_str());
+        match rights.has(b'w') {
+            true => Flags::from_parts(flags.system_bits() & (seen | others), keywords),
+            false => Flags::from_parts(flags.system_bits() & seen, []),
+        }
+    }
+
     pub(crate) fn make(&mut self, name: &str) -> &mut Mailbox {
         self.validity += 1;
         let uid_validity = self.validity;
@@ -248,6 +268,7 @@ impl Client {
                     self.session.tls_started();
                 }
                 Action::StartCompression => self.compressed = true,
+                Action::EndCompression => self.compressed = false,
                 Action::Flush => {}
                 Action::Ask(request) => {
                     let answer = self.serve(request);
@@ -372,14 +393,19 @@ impl Client {
     }
 
     fn on_rights(&self, request: Request) -> Answer {
+        if let Request::Acl(mailbox)
+        | Request::ListRights(mailbox, _)
+        | Request::SetAcl(mailbox, ..)
+        | Request::DeleteAcl(mailbox, _) = &request
+            && let Some(refused) = self.store.borrow().refusal(mailbox.as_str(), "a")
+        {
+            return refused;
+        }
         match request {
-            Request::MyRights(mailbox) | Request::Acl(mailbox)
-                if !self.store.borrow().mailboxes.contains_key(mailbox.as_str()) =>
-            {
-                Answer::Refused(Why::NoSuchMailbox)
-            }
             Request::MyRights(mailbox) => {
-                Answer::Rights(self.store.borrow().rights(mailbox.as_str()))
+                let store = self.store.borrow();
+                let refused = store.refusal(mailbox.as_str(), "");
+                refused.unwrap_or_else(|| Answer::Rights(store.rights(mailbox.as_str())))
             }
             Request::ListRights(_, who) => {
                 let always = if who == "ann" { "la" } else { "" };
@@ -496,6 +522,7 @@ impl Client {
         }
         let (mut uids, mut uid_validity) = (Vec::new(), 0);
         for (name, flags, date, bytes) in std::mem::take(&mut self.append) {
+            let flags = store.kept(&name, &flags);
             uids.push(store.deliver(&name, &bytes, flags, date.unwrap_or(self.now)));
             uid_validity = store.mailboxes[&name].uid_validity;
         }
@@ -611,6 +638,9 @@ impl Client {
         let mut store = self.store.borrow_mut();
         let missing = Answer::Refused(Why::NoSuchMailbox);
         match request {
+            Request::Create(name, _) | Request::Rename(_, name) if !store.may_make(&name) => {
+                return Answer::Refused(Why::NoPermission);
+            }
             Request::Create(name, special_use) => {
                 if store.mailboxes.contains_key(name.as_str()) {
                     return Answer::Refused(Why::Exists);
@@ -628,6 +658,9 @@ impl Client {
                 }
             }
             Request::Rename(from, to) => {
+                if let Some(refused) = store.refusal(from.as_str(), "x") {
+                    return refused;
+                }
                 let Some(mailbox) = store.mailboxes.remove(from.as_str()) else { return missing };
                 store.mailboxes.insert(to.to_string(), mailbox);
             }
@@ -744,7 +777,8 @@ impl Client {
                 for uid in uids {
                     let mail = store.mailboxes[&name].mails.get(&uid).cloned();
                     let Some(mail) = mail else { continue };
-                    let new = store.deliver(target.as_str(), &mail.bytes, mail.flags, mail.date);
+                    let flags = store.kept(target.as_str(), &mail.flags);
+                    let new = store.deliver(target.as_str(), &mail.bytes, flags, mail.date);
                     let made = store.mailboxes.get_mut(target.as_str()).expect("there");
                     let copy = made.mails.get_mut(&new).expect("just made");
                     (copy.email_id, copy.saved) = (mail.email_id, self.now);
@@ -948,6 +982,7 @@ pub(crate) fn check_with(settings: &Settings, store: fn() -> Store, script: &str
                 ("--", "closed") => assert!(clients[0].closed, "not closed\n{script}"),
                 ("--", "tls") => assert!(clients[0].tls, "no TLS\n{script}"),
                 ("--", "compressed") => assert!(clients[0].compressed, "in the clear\n{script}"),
+                ("--", "clear") => assert!(!clients[0].compressed, "compressed\n{script}"),
                 ("--", text) => outside(&store, &mut clients, text),
                 ("C:" | "D:", _) => {}
                 other => panic!("cannot read {other:?}"),
