@@ -492,7 +492,8 @@ impl Client {
                     return Answer::Refused(Why::BadUrl(url.text));
                 }
                 let mailbox = store.mailboxes.get(url.mailbox.as_str());
-                let mail = mailbox.and_then(|mailbox| mailbox.mails.get(&url.uid));
+                let is_it = |one: &&Mailbox| url.uid_validity.is_none_or(|v| v == one.uid_validity);
+                let mail = mailbox.filter(is_it).and_then(|mailbox| mailbox.mails.get(&url.uid));
                 let bytes = mail.and_then(|mail| {
                     let tree = Tree::parse(&mail.bytes);
                     url.section.bytes(&mail.bytes, &tree).map(|bytes| bytes.into_owned())
@@ -516,6 +517,10 @@ impl Client {
     fn commit(&mut self, replaces: Option<u32>) -> Answer {
         let mut store = self.store.borrow_mut();
         let selected = self.selected.clone().unwrap_or_default();
+        let rights = store.rights(&selected);
+        if replaces.is_some() && !(rights.has(b't') && rights.has(b'e')) {
+            return Answer::Refused(Why::NoPermission);
+        }
         let is_gone = |uid| !store.mailboxes[&selected].mails.contains_key(&uid);
         if replaces.is_some_and(is_gone) {
             return Answer::Refused(Why::MessageGone);
@@ -660,6 +665,9 @@ impl Client {
             Request::Rename(from, to) => {
                 if let Some(refused) = store.refusal(from.as_str(), "x") {
                     return refused;
+                }
+                if store.mailboxes.contains_key(to.as_str()) {
+                    return Answer::Refused(Why::Exists);
                 }
                 let Some(mailbox) = store.mailboxes.remove(from.as_str()) else { return missing };
                 store.mailboxes.insert(to.to_string(), mailbox);
