@@ -88,7 +88,7 @@ fn what_happens_in_the_mailboxes_of_others_is_told() {
     told.check(&format!("{}{above}", list("\\NoAccess \\HasNoChildren", "/Ours")));
     does("SETACL Ours ann@grace.test +r");
     told.check(&format!("{}{ours} MESSAGES 0)", list("\\HasNoChildren", "/Ours")));
-    does("APPEND Ours {6+}\r\na: b\r\n");
+    does("APPEND Ours {6+}\\r\\na: b\\r\\n");
     told.check(&format!("{ours} UIDNEXT 2 MESSAGES 1)"));
     does("RENAME Ours Theirs");
     told.check(

@@ -62,9 +62,10 @@ pub(super) struct Desk {
     peeked: Option<u64>,
     /// Hears of changes in the selected mailbox.
     watch: Option<Watch>,
-    /// Hears of another key for the URLs of its messages; and whether there is one since.
+    /// Hears of another key for the URLs of its messages, whether it did, and the key's mark.
     url_key: Option<Watch>,
-    url_key_changed: bool,
+    url_key_rang: bool,
+    url_key_mark: Option<u64>,
     /// Hears of changes in others, if they are to be told.
     watched: Option<Box<Watched>>,
     /// The message last read, held for the bytes that go straight to the client. What is held
@@ -109,7 +110,8 @@ impl Desk {
             peeked: None,
             watch: None,
             url_key: None,
-            url_key_changed: false,
+            url_key_rang: false,
+            url_key_mark: None,
             watched: None,
             held: None,
             append: None,
@@ -122,7 +124,7 @@ impl Desk {
             let selected = self.watch.as_mut().is_some_and(|one| is_changed(one, context));
             let rights = self.selected.as_mut().is_some_and(|may| may.is_changed(context));
             let url_key = self.url_key.as_mut().is_some_and(|one| is_changed(one, context));
-            self.url_key_changed |= url_key;
+            self.url_key_rang |= url_key;
             let other = self.watched.as_mut().is_some_and(|all| all.poll(context).is_ready());
             if selected || rights || url_key || other { Poll::Ready(()) } else { Poll::Pending }
         })
@@ -305,7 +307,7 @@ impl Desk {
         self.selected = None;
         self.live.selected("");
         self.watch = None;
-        (self.url_key, self.url_key_changed) = (None, false);
+        (self.url_key, self.url_key_rang) = (None, false);
         self.held = None;
     }
 
@@ -510,6 +512,7 @@ impl Desk {
         let watch = mailboxes.watch(mailbox);
         let watch_rights = mailboxes.watch_rights(mailbox);
         let watch_key = mailboxes.watch_key(self.account()?, mailbox);
+        let mark = mailboxes.key_mark(self.account()?, mailbox)?;
         let known = self.permitted(name, "r")?;
         let claims = !read_only && known.rights.has_any("swite");
         let opened = mailboxes.open(mailbox, claims).await?;
@@ -517,6 +520,7 @@ impl Desk {
         self.live.selected(&opened.mailbox.name);
         self.watch = Some(watch);
         self.url_key = Some(watch_key);
+        self.url_key_mark = mark;
         let account = self.person.as_ref().map_or_else(String::new, |p| p.address.clone());
         let selected = EventKind::MailboxSelected {
             account,
@@ -537,9 +541,20 @@ impl Desk {
             .services
             .mailboxes
             .changes_since(mailbox, since, |_, message| picture::row(message))?;
-        let url_key = self.url_key.as_mut().is_some_and(Watch::take);
-        let url_key = std::mem::take(&mut self.url_key_changed) || url_key;
+        let url_key = self.is_other_key(mailbox)?;
         Ok(Answer::Changes(translate::changes(changes, rights, url_key)))
+    }
+
+    /// Whether the key of the selected mailbox was taken away since: what was signed with it is good
+    /// no more. The first one takes nothing away.
+    fn is_other_key(&mut self, mailbox: u64) -> Result<bool, Failure> {
+        let rang = self.url_key.as_mut().is_some_and(Watch::take);
+        if !std::mem::take(&mut self.url_key_rang) && !rang {
+            return Ok(false);
+        }
+        let mark = self.services.mailboxes.key_mark(self.account()?, mailbox)?;
+        let before = std::mem::replace(&mut self.url_key_mark, mark);
+        Ok(before.is_some() && before != mark)
     }
 
     fn vanished(&mut self, since: u64) -> Served {
