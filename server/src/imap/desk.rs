@@ -545,7 +545,7 @@ impl Desk {
         Ok(Answer::Changes(translate::changes(changes, rights, url_key)))
     }
 
-    /// Whether the key of the selected mailbox was taken away since: what was signed with it is good
+    /// Whether the key of the selected mailbox was taken away since: what it signed is good
     /// no more. The first one takes nothing away.
     fn is_other_key(&mut self, mailbox: u64) -> Result<bool, Failure> {
         let rang = self.url_key.as_mut().is_some_and(Watch::take);

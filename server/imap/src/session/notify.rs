@@ -7,8 +7,8 @@
 //! Invariants: of a mailbox every group speaks that covers it, up to one that says NONE; of the
 //! selected one's messages only its own; a client that asked for nothing is told nothing unasked;
 //! only mailboxes that are told of are remembered, no more than the driver watches.
-//! Not here: the grammar (`grammar::notify`), the figures of other mailboxes (`elsewhere`), noticing
-//! changes (the driver).
+//! Not here: the grammar (`grammar::notify`), the figures of other mailboxes (`elsewhere`), seeing
+//! that something changed (the driver).
 
 use std::collections::BTreeSet;
 
