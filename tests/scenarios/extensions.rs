@@ -43,14 +43,14 @@ MessageExpunge MailboxName SubscriptionChange MailboxMetadataChange))
     append(&mut doing, "Sent");
     told.check("S: * STATUS Sent (UIDVALIDITY * UIDNEXT 2 MESSAGES 1)");
     doing.check("C: d CREATE Lists\n S: d OK *");
-    told.check("S: * LIST () \"/\" Lists\n S: * STATUS Lists (* MESSAGES 0)");
+    told.check("S: * LIST (\\HasNoChildren) \"/\" Lists\n S: * STATUS Lists (* MESSAGES 0)");
     // A mailbox that was made since is told of, too.
     append(&mut doing, "Lists");
     told.check("S: * STATUS Lists (* MESSAGES 1)");
     doing.check("C: e RENAME Lists Rust\n S: e OK *");
-    told.check("S: * LIST () \"/\" Rust (\"OLDNAME\" (Lists))");
+    told.check("S: * LIST (\\HasNoChildren) \"/\" Rust (\"OLDNAME\" (Lists))");
     doing.check("C: f SUBSCRIBE Rust\n S: f OK *");
-    told.check("S: * LIST (\\Subscribed) \"/\" Rust");
+    told.check("S: * LIST (\\Subscribed \\HasNoChildren) \"/\" Rust");
     doing.check("C: g SETMETADATA Rust (/private/comment \"x\")\n S: g OK *");
     told.check("S: * METADATA Rust /private/comment");
     doing.check("C: h STORE 1 +FLAGS.SILENT (\\\\Deleted)\n S: h OK *\n C: i EXPUNGE");
@@ -61,6 +61,45 @@ MessageExpunge MailboxName SubscriptionChange MailboxMetadataChange))
         doing.check(&format!("C: m CREATE More{number}\n S: m OK *"));
     }
     while !told.line().starts_with("* OK [NOTIFICATIONOVERFLOW]") {}
+    told.check("C: z NOOP\n S: z OK *");
+}
+
+/// RFC 5465 5.4 and 5.9: rights that are given and taken are mailboxes that come and go.
+#[test]
+fn what_happens_in_the_mailboxes_of_others_is_told() {
+    let house = House::start();
+    let (ann, bob) = (house.account("ann"), house.account("bob"));
+    let (mut told, mut owner) = (reader(&house, &ann), reader(&house, &bob));
+    told.check(
+        "C: n NOTIFY SET (subtree \"Other Users\" (MessageNew MessageExpunge MailboxName))
+         S: n OK NOTIFY done",
+    );
+    let mut does = |command: &str| {
+        owner.check(&format!("C: o {command}"));
+        while !owner.line().starts_with("o OK") {}
+    };
+    let list = |attributes: &str, name: &str| {
+        format!("S: * LIST ({attributes}) \"/\" \"Other Users/bob@grace.test{name}\"\n ")
+    };
+    let ours = "S: * STATUS \"Other Users/bob@grace.test/Ours\" (UIDVALIDITY *";
+    does("CREATE Ours");
+    does("SETACL Ours ann@grace.test l");
+    let above = list("\\NonExistent \\HasChildren", "");
+    told.check(&format!("{}{above}", list("\\NoAccess \\HasNoChildren", "/Ours")));
+    does("SETACL Ours ann@grace.test +r");
+    told.check(&format!("{}{ours} MESSAGES 0)", list("\\HasNoChildren", "/Ours")));
+    does("APPEND Ours {6+}\\r\\na: b\\r\\n");
+    told.check(&format!("{ours} UIDNEXT 2 MESSAGES 1)"));
+    does("RENAME Ours Theirs");
+    told.check(
+        "S: * LIST (\\HasNoChildren) \"/\" \"Other Users/bob@grace.test/Theirs\" \
+         (\"OLDNAME\" (\"Other Users/bob@grace.test/Ours\"))",
+    );
+    does("SETACL Theirs ann@grace.test -r");
+    told.check(&list("\\NoAccess \\HasNoChildren", "/Theirs"));
+    does("DELETEACL Theirs ann@grace.test");
+    let gone = list("\\NonExistent", "/Theirs");
+    told.check(&format!("{gone}{}", list("\\NonExistent", "")));
     told.check("C: z NOOP\n S: z OK *");
 }
 
@@ -100,11 +139,18 @@ fn a_signed_url_is_read_by_whom_it_is_for() {
     fetch(&mut other, &forged, "NIL");
     // Nobody signs for somebody else.
     friend.check(&format!(
-        "C: s GENURLAUTH \"{place};urlauth=anonymous\" INTERNAL\n S: s NO [BADURL *"
+        "C: s GENURLAUTH \"{place};urlauth=anonymous\" INTERNAL\n S: s BAD [BADURL *"
     ));
-    // And what was signed is good no more.
+    let nowhere = place.replace("INBOX", "Nowhere");
+    owner.check(&format!(
+        "C: s GENURLAUTH \"{nowhere};urlauth=anonymous\" INTERNAL\n S: s BAD [BADURL *"
+    ));
+    // And what was signed is good no more; who has the mailbox open elsewhere hears of it.
+    let mut elsewhere = reader(&house, &ann);
+    elsewhere.check("C: i IDLE\n S: + *");
     owner.check("C: r RESETKEY INBOX");
     while !owner.line().starts_with("r OK [URLMECH INTERNAL]") {}
+    elsewhere.check("S: * OK [URLMECH INTERNAL] *");
     fetch(&mut friend, &for_bob, "NIL");
 }
 

@@ -359,8 +359,12 @@ def compressed():
     lines, _ = raw(client, b"CAPABILITY")
     assert b"COMPRESS" not in lines[0], lines
     raw(client, b"UNAUTHENTICATE")
+    # RFC 8437 4.1: behind the answer, and behind the command, all is in the clear again.
+    del client.send, client.readline, client.read
     login = f'LOGIN {ACCOUNT["address"]} {clients.quoted(ACCOUNT["password"])}'
     raw(client, login.encode())
+    lines, _ = raw(client, b"CAPABILITY")
+    assert b"COMPRESS=DEFLATE" in lines[0], lines
     ok(client.select('"Z"'))
     client.logout()
 

@@ -207,6 +207,14 @@ tuple!(A KA 0, B KB 1, C KC 2, D KD 3);
 tuple!(A KA 0, B KB 1, C KC 2, D KD 3, E KE 4);
 tuple!(A KA 0, B KB 1, C KC 2, D KD 3, E KE 4, F KF 5);
 
+/// A key of one part is all that can be said of it.
+impl PrefixFor<Self> for String {
+    const PARTS: usize = 1;
+    fn put_prefix(&self, out: &mut Vec<u8>) {
+        self.put_for(out);
+    }
+}
+
 macro_rules! prefix {
     ([$($letter:ident $key:ident $at:tt),+] [$($rest:ident),*]) => {
         impl<$($letter: KeyFor<$key>, $key: KeyPart,)+ $($rest: KeyPart),*>

@@ -159,7 +159,7 @@ pub enum Verb {
 pub struct Notify {
     /// Tell the figures of the mailboxes at once.
     pub status: bool,
-    /// What it wants; the first group that covers a mailbox says what of that one. None: nothing.
+    /// What it wants; of a mailbox all groups speak that cover it. None: nothing.
     pub groups: Vec<EventGroup>,
 }
 
@@ -364,7 +364,7 @@ pub struct Search {
 pub enum Source {
     /// The selected mailbox.
     Selected,
-    /// INBOX: no other gets new mail by itself.
+    /// INBOX, and where junk is put: no other gets new mail by itself.
     Inboxes,
     /// Every mailbox of the account.
     Personal,

@@ -44,6 +44,9 @@ pub enum Action {
     StartTls,
     /// From here on, what is sent and what is received is compressed with DEFLATE (RFC 4978).
     StartCompression,
+    /// Behind what was sent, and behind the command that was received last, nothing is compressed
+    /// any more (RFC 8437 4.1).
+    EndCompression,
     /// Let the client have now what was sent so far: the command goes on for long.
     Flush,
     /// Do this and call `answer`.

@@ -76,6 +76,11 @@ pub struct Server {
 }
 
 impl ImapUrl {
+    /// The account it says it is of (RFC 4467 7: `iuserauth` is mandatory there).
+    pub fn owner(&self) -> Option<&str> {
+        self.server.as_ref()?.user.as_deref()
+    }
+
     /// Reads a URL; `None`: it names no message, or in no way that RFC 5092 knows.
     pub fn parse(text: &str) -> Option<Self> {
         if text.len() > URL_BYTES_MAX {

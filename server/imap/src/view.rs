@@ -31,6 +31,8 @@ pub struct Changes {
     pub vanished: Vec<RangeInclusive<u32>>,
     /// What this one may do with the mailbox from now on, if that has changed.
     pub rights: Option<Rights>,
+    /// URLs of its messages are signed with another key from now on (RFC 4467 7, RESETKEY).
+    pub url_key: bool,
 }
 
 /// What may be told at this moment (RFC 9051 7.5.1).
@@ -71,8 +73,10 @@ pub struct View {
     pub uid_only: bool,
     /// New messages stay untold, and out of the picture (RFC 5465 3).
     pub hides_messages: bool,
-    /// Flags that others change stay untold (RFC 5465 5.1).
-    pub hides_flags: bool,
+    /// Flags that others change stay untold (RFC 5465 5.1), for as long as this is set.
+    hides_flags: bool,
+    /// UIDs whose flags did.
+    withheld: BTreeSet<u32>,
 }
 
 impl View {
@@ -229,8 +233,10 @@ impl View {
                     let Some(known) = self.rows.get(place) else { continue };
                     let news =
                         known.flags != row.flags || (self.condstore && known.modseq != row.modseq);
-                    if news && !self.hides_flags {
-                        self.dirty.insert(row.uid);
+                    if news {
+                        let owed =
+                            if self.hides_flags { &mut self.withheld } else { &mut self.dirty };
+                        owed.insert(row.uid);
                     }
                     self.rows.replace(place, &row);
                 }
@@ -253,6 +259,19 @@ impl View {
             // What was left out comes again, once it may be told.
             self.modseq = self.modseq.max(changes.modseq);
         }
+    }
+
+    /// Whether flags that others change stay untold. What stayed so is owed once it may be told.
+    pub fn hide_flags(&mut self, hides: bool) {
+        self.hides_flags = hides;
+        if !hides {
+            self.dirty.append(&mut self.withheld);
+        }
+    }
+
+    /// Whether flags that others change stay untold.
+    pub fn hides_flags(&self) -> bool {
+        self.hides_flags
     }
 
     /// Messages that the next `announce` tells of for the first time.
@@ -357,6 +376,7 @@ impl View {
             self.rows.remove(first..=last);
         }
         self.dirty.retain(|uid| !gone.contains(uid));
+        self.withheld.retain(|uid| !gone.contains(uid));
         recent_went
     }
 }

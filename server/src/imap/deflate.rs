@@ -49,6 +49,11 @@ impl Deflate {
         self.received.extend_from_slice(bytes);
     }
 
+    /// What was received and not looked at: it was sent behind what is compressed.
+    pub(super) fn into_rest(self) -> Vec<u8> {
+        self.received
+    }
+
     /// At most `bytes_max` bytes of what the client said; empty: more must be received.
     pub(super) fn inflate(&mut self, bytes_max: usize) -> io::Result<Vec<u8>> {
         if self.ended {
@@ -127,6 +132,19 @@ mod tests {
         let packed = client.deflate(&vec![b'x'; 1 << 20]).expect("packed");
         assert!(packed.len() < 20_000, "{}", packed.len());
         assert_eq!(read(&mut server, &packed, 1 << 16).len(), 1 << 20);
+    }
+
+    /// RFC 8437 4.1: what a client sends behind its last compressed command is not compressed.
+    #[test]
+    fn what_comes_behind_is_left_as_it_is() {
+        let mut client = Compress::new(Compression::new(LEVEL), false);
+        let mut packed = Vec::with_capacity(100);
+        let done = client.compress_vec(b"a UNAUTHENTICATE\r\n", &mut packed, FlushCompress::Finish);
+        assert!(matches!(done, Ok(Status::StreamEnd)), "{done:?}");
+        let mut server = Deflate::new();
+        server.receive(&[&packed[..], b"b NOOP\r\n"].concat());
+        assert_eq!(server.inflate(100).expect("sound"), b"a UNAUTHENTICATE\r\n");
+        assert_eq!(server.into_rest(), b"b NOOP\r\n");
     }
 
     #[test]

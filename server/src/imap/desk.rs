@@ -64,6 +64,10 @@ pub(super) struct Desk {
     peeked: Option<u64>,
     /// Hears of changes in the selected mailbox.
     watch: Option<Watch>,
+    /// Hears of another key for the URLs of its messages, whether it did, and the key's mark.
+    url_key: Option<Watch>,
+    url_key_rang: bool,
+    url_key_mark: Option<u64>,
     /// Hears of changes in others, if they are to be told.
     watched: Option<Box<Watched>>,
     /// The message last read, held for the bytes that go straight to the client. What is held
@@ -107,6 +111,9 @@ impl Desk {
             selected: None,
             peeked: None,
             watch: None,
+            url_key: None,
+            url_key_rang: false,
+            url_key_mark: None,
             watched: None,
             held: None,
             append: None,
@@ -118,8 +125,10 @@ impl Desk {
         poll_fn(|context| {
             let selected = self.watch.as_mut().is_some_and(|one| is_changed(one, context));
             let rights = self.selected.as_mut().is_some_and(|may| may.is_changed(context));
+            let url_key = self.url_key.as_mut().is_some_and(|one| is_changed(one, context));
+            self.url_key_rang |= url_key;
             let other = self.watched.as_mut().is_some_and(|all| all.poll(context).is_ready());
-            if selected || rights || other { Poll::Ready(()) } else { Poll::Pending }
+            if selected || rights || url_key || other { Poll::Ready(()) } else { Poll::Pending }
         })
     }
 
@@ -304,6 +313,7 @@ impl Desk {
         self.selected = None;
         self.live.selected("");
         self.watch = None;
+        (self.url_key, self.url_key_rang) = (None, false);
         self.held = None;
     }
 
@@ -404,8 +414,8 @@ impl Desk {
     fn watch_others(&mut self, sources: Vec<Source>, annotations: bool) -> Served {
         self.watched = None;
         if !sources.is_empty() {
-            let (mailboxes, account) = (&self.services.mailboxes, self.account()?);
-            let watched = Watched::new(mailboxes, account, sources, annotations)?;
+            let mailboxes = &self.services.mailboxes;
+            let watched = Watched::new(mailboxes, self.who()?, sources, annotations)?;
             self.watched = Some(Box::new(watched));
         }
         Ok(Answer::Done)
@@ -518,12 +528,16 @@ impl Desk {
         // Watching before looking: a change in between wakes us once too often, never too seldom.
         let watch = mailboxes.watch(mailbox);
         let watch_rights = mailboxes.watch_rights(mailbox);
+        let watch_key = mailboxes.watch_key(self.account()?, mailbox);
+        let mark = mailboxes.key_mark(self.account()?, mailbox)?;
         let known = self.permitted(name, "r")?;
         let claims = !read_only && known.rights.has_any("swite");
         let opened = mailboxes.open(mailbox, claims).await?;
         self.selected = Some(May::new(&known, watch_rights));
         self.live.selected(&opened.mailbox.name);
         self.watch = Some(watch);
+        self.url_key = Some(watch_key);
+        self.url_key_mark = mark;
         let account = self.person.as_ref().map_or_else(String::new, |p| p.address.clone());
         let selected = EventKind::MailboxSelected {
             account,
@@ -544,7 +558,20 @@ impl Desk {
             .services
             .mailboxes
             .changes_since(mailbox, since, |_, message| picture::row(message))?;
-        Ok(Answer::Changes(translate::changes(changes, rights)))
+        let url_key = self.is_other_key(mailbox)?;
+        Ok(Answer::Changes(translate::changes(changes, rights, url_key)))
+    }
+
+    /// Whether the key of the selected mailbox was taken away since: what it signed is good
+    /// no more. The first one takes nothing away.
+    fn is_other_key(&mut self, mailbox: u64) -> Result<bool, Failure> {
+        let rang = self.url_key.as_mut().is_some_and(Watch::take);
+        if !std::mem::take(&mut self.url_key_rang) && !rang {
+            return Ok(false);
+        }
+        let mark = self.services.mailboxes.key_mark(self.account()?, mailbox)?;
+        let before = std::mem::replace(&mut self.url_key_mark, mark);
+        Ok(before.is_some() && before != mark)
     }
 
     fn vanished(&mut self, since: u64) -> Served {

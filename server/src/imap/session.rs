@@ -218,6 +218,10 @@ impl Driver {
                 self.wire.flush().await.map_err(|error| error.to_string())?;
                 self.wire.compress();
             }
+            Action::EndCompression => {
+                self.wire.flush().await.map_err(|error| error.to_string())?;
+                self.wire.end_compression();
+            }
             Action::Refused { command, reply } => {
                 let About { service, peer, trace } = self.visit;
                 let (command, reply) = (claim(command.as_bytes()), claim(reply.as_bytes()));

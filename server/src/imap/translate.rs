@@ -84,9 +84,14 @@ pub(super) fn hits(found: Found) -> Hits {
     Hits { sure: Ranges::of(found.sure), doubt: Ranges::of(found.doubt) }
 }
 
-pub(super) fn changes(changes: read::Changes<Row>, rights: Option<Rights>) -> Changes {
+pub(super) fn changes(
+    changes: read::Changes<Row>,
+    rights: Option<Rights>,
+    url_key: bool,
+) -> Changes {
     let read::Changes { mailbox, changed: rows, vanished } = changes;
-    Changes { modseq: mailbox.modseq, rows, recent_from: mailbox.recent_from, vanished, rights }
+    let MailboxRow { modseq, recent_from, .. } = mailbox;
+    Changes { modseq, rows, recent_from, vanished, rights, url_key }
 }
 
 pub(super) fn opened(opened: read::Opened, rights: Rights) -> Opened {

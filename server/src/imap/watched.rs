@@ -1,8 +1,12 @@
 //! Mailboxes that a session is told of besides the selected one (NOTIFY, RFC 5465).
 //!
+//! ```text
+//!   one's own names, subscriptions   rights given to one   names of owners who share   mailboxes
+//!            └────────────────────────────┴───── any of them rings ──┴─────────────────────┘
+//! ```
 //! Invariants: a mailbox is watched before it is read, so that no change is missed; no more are
-//! watched than `limits.imap_notify_mailboxes_max`; of annotations a hash is remembered, not the
-//! value.
+//! watched than `limits.imap_notify_mailboxes_max`; what one may not look up is not there; of
+//! annotations a hash is remembered, not the value.
 //! Not here: what is told of them (`grace_imap`).
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -19,15 +23,21 @@ use grace_imap::name::MailboxName;
 
 use super::translate;
 use crate::mailbox::Mailboxes;
+use crate::mailbox::rights::Who;
 use crate::store::failure::Failure;
 use crate::store::messages::MailboxRow;
 
 /// What a session is told of.
 pub(super) struct Watched {
-    account: u64,
+    who: Who,
     sources: Vec<Source>,
-    /// Names and subscriptions, and annotations if those are told.
+    /// Names and subscriptions, mailboxes on which there are rights, and annotations if those are
+    /// told.
     of_account: Vec<Watch>,
+    /// Rights, by mailbox.
+    of_rights: HashMap<u64, Watch>,
+    /// Names of the mailboxes of others, by their owners.
+    of_owners: HashMap<u64, Vec<Watch>>,
     mailboxes: HashMap<u64, Watch>,
     /// Annotations as they were when somebody last looked, by mailbox and entry.
     noted: Option<Notes>,
@@ -43,23 +53,31 @@ impl Watched {
     /// Begins to watch.
     pub(super) fn new(
         mailboxes: &Mailboxes,
-        account: u64,
+        who: Who,
         sources: Vec<Source>,
         annotations: bool,
     ) -> Result<Self, Failure> {
-        let mut of_account = mailboxes.watch_names(account);
+        let mut of_account = mailboxes.watch_names(who.account);
+        of_account.extend(mailboxes.watch_shares(&who));
         let mut noted = None;
         if annotations {
-            of_account.push(mailboxes.watch_metadata(account));
-            noted = Some(notes(mailboxes, account)?);
+            of_account.push(mailboxes.watch_metadata(who.account));
+            noted = Some(notes(mailboxes, who.account)?);
         }
-        Ok(Self { account, sources, of_account, mailboxes: HashMap::new(), noted })
+        let (of_rights, of_owners) = (HashMap::new(), HashMap::new());
+        let mailboxes = HashMap::new();
+        Ok(Self { who, sources, of_account, of_rights, of_owners, mailboxes, noted })
+    }
+
+    fn watches(&mut self) -> impl Iterator<Item = &mut Watch> {
+        let others = self.of_owners.values_mut().flatten().chain(self.of_rights.values_mut());
+        self.of_account.iter_mut().chain(others).chain(self.mailboxes.values_mut())
     }
 
     /// Whether anything changed; else the task is woken when it does.
     pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let mut changed = false;
-        for watch in self.of_account.iter_mut().chain(self.mailboxes.values_mut()) {
+        for watch in self.watches() {
             changed |= is_changed(watch, context);
         }
         if changed { Poll::Ready(()) } else { Poll::Pending }
@@ -67,17 +85,18 @@ impl Watched {
 
     /// What is watched, as it is now. At most `most` mailboxes may be.
     pub(super) fn figures(&mut self, mailboxes: &Mailboxes, most: u64) -> Result<Figures, Failure> {
-        for watch in self.of_account.iter_mut().chain(self.mailboxes.values_mut()) {
+        for watch in self.watches() {
             watch.take();
         }
-        let mut all = listed(mailboxes, self.account)?;
+        let mut all = listed(mailboxes, &self.who)?;
         if self.cover(mailboxes, &all, most)? {
             // Something may have happened before they were watched.
-            all = listed(mailboxes, self.account)?;
+            all = listed(mailboxes, &self.who)?;
         }
         let annotated = self.annotated(mailboxes, &all)?;
-        let figures = all.into_iter().map(|(listed, row)| {
-            let status: Option<Status> = row.as_ref().map(translate::status);
+        let figures = all.into_iter().map(|(listed, seen)| {
+            let open = seen.filter(|seen| seen.may_read);
+            let status: Option<Status> = open.map(|seen| translate::status(&seen.row));
             (listed, status)
         });
         Ok(Figures { mailboxes: figures.collect(), annotated })
@@ -87,32 +106,48 @@ impl Watched {
     fn cover(
         &mut self,
         mailboxes: &Mailboxes,
-        all: &[(Listed, Option<MailboxRow>)],
+        all: &[(Listed, Option<Seen>)],
         most: u64,
     ) -> Result<bool, Failure> {
         let covered = |listed: &Listed| self.sources.iter().any(|one| one.covers(listed, None));
         let covered = all.iter().filter(|(listed, _)| covered(listed));
-        let wanted: BTreeSet<u64> =
-            covered.filter_map(|(_, row)| row.as_ref()).map(|row| row.id).collect();
+        let wanted: BTreeMap<u64, u64> = covered
+            .filter_map(|(_, seen)| seen.as_ref())
+            .map(|seen| (seen.row.id, seen.row.account))
+            .collect();
         if wanted.len() as u64 > most {
             return Err(TOO_MANY);
         }
-        self.mailboxes.retain(|id, _| wanted.contains(id));
-        let before = self.mailboxes.len();
-        for id in wanted {
+        let me = self.who.account;
+        let owners: BTreeSet<u64> = wanted.values().copied().filter(|one| *one != me).collect();
+        // Rights on mailboxes that are not told of yet may bring them in.
+        let limit = usize::try_from(most).unwrap_or(usize::MAX);
+        let named: BTreeSet<u64> = mailboxes.named(&self.who)?.into_iter().take(limit).collect();
+        self.mailboxes.retain(|id, _| wanted.contains_key(id));
+        self.of_owners.retain(|owner, _| owners.contains(owner));
+        self.of_rights.retain(|id, _| named.contains(id));
+        let counts = |all: &Self| (all.mailboxes.len(), all.of_owners.len(), all.of_rights.len());
+        let before = counts(self);
+        for id in wanted.into_keys() {
             self.mailboxes.entry(id).or_insert_with(|| mailboxes.watch(id));
         }
-        Ok(self.mailboxes.len() > before)
+        for owner in owners {
+            self.of_owners.entry(owner).or_insert_with(|| mailboxes.watch_names(owner));
+        }
+        for id in named {
+            self.of_rights.entry(id).or_insert_with(|| mailboxes.watch_rights(id));
+        }
+        Ok(counts(self) != before)
     }
 
     /// Annotations that changed since the last time.
     fn annotated(
         &mut self,
         mailboxes: &Mailboxes,
-        all: &[(Listed, Option<MailboxRow>)],
+        all: &[(Listed, Option<Seen>)],
     ) -> Result<Vec<(Option<MailboxName>, Entry)>, Failure> {
         let Some(before) = &mut self.noted else { return Ok(Vec::new()) };
-        let now = notes(mailboxes, self.account)?;
+        let now = notes(mailboxes, self.who.account)?;
         let keys: BTreeSet<&(u64, String)> = now.keys().chain(before.keys()).collect();
         let changed = keys.into_iter().filter(|key| now.get(*key) != before.get(*key));
         let told = changed.filter_map(|(mailbox, entry)| {
@@ -120,8 +155,8 @@ impl Watched {
             if *mailbox == 0 {
                 return Some((None, entry));
             }
-            let is_it = |row: &MailboxRow| row.id == *mailbox;
-            let found = all.iter().find(|(_, row)| row.as_ref().is_some_and(is_it));
+            let is_it = |seen: &Seen| seen.row.id == *mailbox;
+            let found = all.iter().find(|(_, seen)| seen.as_ref().is_some_and(is_it));
             Some((Some(found?.0.name.clone()), entry))
         });
         let told = told.collect();
@@ -135,18 +170,30 @@ pub(super) fn is_changed(watch: &mut Watch, context: &mut Context<'_>) -> bool {
     matches!(pin!(watch.changed()).poll(context), Poll::Ready(Some(_)))
 }
 
-/// Every mailbox and every subscription.
-fn listed(
-    mailboxes: &Mailboxes,
-    account: u64,
-) -> Result<Vec<(Listed, Option<MailboxRow>)>, Failure> {
+/// A mailbox that one may look up.
+struct Seen {
+    row: MailboxRow,
+    may_read: bool,
+}
+
+/// Every mailbox that one may look up, and every subscription.
+fn listed(mailboxes: &Mailboxes, who: &Who) -> Result<Vec<(Listed, Option<Seen>)>, Failure> {
+    let account = who.account;
     let mut subscribed: BTreeSet<String> = mailboxes.subscriptions(account)?.into_iter().collect();
     let mut all = Vec::new();
+    let closed = mailboxes.closed(who)?;
     for row in mailboxes.list(account)? {
         let Ok(name) = MailboxName::parse(&row.name) else { continue };
         let subscribed = subscribed.remove(&row.name);
         let special_use = translate::listed_use(row.special_use);
-        all.push((Listed { name, exists: true, subscribed, special_use }, Some(row)));
+        let seen = Seen { may_read: !closed.contains(&row.id), row };
+        all.push((Listed { name, exists: true, subscribed, special_use }, Some(seen)));
+    }
+    for (name, known) in mailboxes.shared(who)? {
+        let subscribed = subscribed.remove(&name);
+        let Ok(name) = MailboxName::parse(&name) else { continue };
+        let seen = Seen { may_read: known.rights.has(b'r'), row: known.mailbox };
+        all.push((Listed { name, exists: true, subscribed, special_use: None }, Some(seen)));
     }
     for name in subscribed {
         let Ok(name) = MailboxName::parse(&name) else { continue };

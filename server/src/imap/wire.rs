@@ -21,6 +21,8 @@ pub(super) struct Wire {
     stream: Option<Stream>,
     /// Both sides compress what they say.
     deflate: Option<Box<Deflate>>,
+    /// Received behind what was compressed, and not read yet.
+    behind: Vec<u8>,
     waiting: Vec<u8>,
     write_wait: Duration,
     bytes: (u64, u64),
@@ -29,7 +31,14 @@ pub(super) struct Wire {
 impl Wire {
     pub(super) fn new(stream: Stream, write_s: u64) -> Self {
         let write_wait = Duration::from_secs(write_s);
-        Self { stream: Some(stream), deflate: None, waiting: Vec::new(), write_wait, bytes: (0, 0) }
+        Self {
+            stream: Some(stream),
+            deflate: None,
+            behind: Vec::new(),
+            waiting: Vec::new(),
+            write_wait,
+            bytes: (0, 0),
+        }
     }
 
     fn stream(&mut self) -> io::Result<&mut Stream> {
@@ -88,6 +97,10 @@ impl Wire {
                     return Ok(said);
                 }
             }
+            if !self.behind.is_empty() {
+                let rest = self.behind.split_off(self.behind.len().min(bytes_max));
+                return Ok(std::mem::replace(&mut self.behind, rest));
+            }
             let mut bytes = vec![0; bytes_max];
             let count = self.stream()?.read(&mut bytes).await?;
             bytes.truncate(count);
@@ -101,6 +114,13 @@ impl Wire {
     /// From here on both sides compress (RFC 4978).
     pub(super) fn compress(&mut self) {
         self.deflate = Some(Box::new(Deflate::new()));
+    }
+
+    /// From here on neither does (RFC 8437 4.1).
+    pub(super) fn end_compression(&mut self) {
+        if let Some(deflate) = self.deflate.take() {
+            self.behind = deflate.into_rest();
+        }
     }
 
     /// Takes the stream away, for TLS to begin on it.

@@ -10,6 +10,8 @@
 //! Not here: which command needs which right (`imap`), rows that go with what they are about
 //! (`store::shares`).
 
+use std::collections::BTreeSet;
+
 use gracedb::view::View;
 use gracedb::watch::Watch;
 use gracedb::write::WriteTx;
@@ -105,11 +107,51 @@ impl Mailboxes {
         self.db.watch::<AclRow>(&(mailbox,))
     }
 
+    /// Tells of mailboxes on which somebody gets rights, or has none any more, from now on; of
+    /// changes of those he has tells [`Self::watch_rights`].
+    #[must_use]
+    pub fn watch_shares(&self, who: &Who) -> Vec<Watch> {
+        let one = |identifier: &String| self.db.watch_index::<AclByIdentifier>(identifier);
+        identifiers(who).iter().map(one).collect()
+    }
+
+    /// The mailboxes on which rights are given to somebody or taken from him, whatever they are.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub fn named(&self, who: &Who) -> Result<BTreeSet<u64>, Failure> {
+        let snapshot = self.db.snapshot();
+        let mut found = BTreeSet::new();
+        for identifier in identifiers(who) {
+            for row in snapshot.by_index::<AclByIdentifier>(identifier.as_str()) {
+                found.insert(row?.mailbox);
+            }
+        }
+        Ok(found)
+    }
+
+    /// The mailboxes of one's own that one may not read, for one took that right from oneself.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub fn closed(&self, who: &Who) -> Result<BTreeSet<u64>, Failure> {
+        let named = self.named(who)?;
+        let snapshot = self.db.snapshot();
+        let mut closed = BTreeSet::new();
+        for mailbox in named {
+            let Some(row) = snapshot.get::<MailboxRow>(&mailbox)? else { continue };
+            if row.account == who.account && !rights_on(&snapshot, who, &row)?.has(b'r') {
+                closed.insert(row.id);
+            }
+        }
+        Ok(closed)
+    }
+
     /// The mailboxes of others that somebody may look up, by the names he has for them, ascending.
     ///
     /// # Errors
     /// The database failed.
-    pub fn shared(&self, who: &Who) -> Result<Vec<(String, MailboxRow)>, Failure> {
+    pub fn shared(&self, who: &Who) -> Result<Vec<(String, Known)>, Failure> {
         let snapshot = self.db.snapshot();
         let mut found = Vec::new();
         for identifier in [who.address.as_str(), ANYONE] {
@@ -122,13 +164,18 @@ impl Mailboxes {
         let mut shared = Vec::new();
         for mailbox in found {
             let Some(row) = snapshot.get::<MailboxRow>(&mailbox)? else { continue };
-            if row.account == who.account || !rights_on(&snapshot, who, &row)?.has(b'l') {
+            if row.account == who.account {
                 continue;
             }
-            let Some(name) = name_for(&snapshot, who, &row)? else { continue };
+            let rights = rights_on(&snapshot, who, &row)?;
+            let name = match rights.has(b'l') {
+                true => name_for(&snapshot, who, &row)?,
+                false => None,
+            };
+            let Some(name) = name else { continue };
             // A name of one's own comes first; see `place`.
             if find(&snapshot, who.account, &name)?.is_none() {
-                shared.push((name, row));
+                shared.push((name, Known { mailbox: row, rights }));
             }
         }
         shared.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
@@ -196,6 +243,12 @@ impl Mailboxes {
         self.tell(trace, mailbox.account, &mailbox.name, "rights changed");
         Ok(())
     }
+}
+
+/// The identifiers that stand for somebody.
+fn identifiers(who: &Who) -> [String; 4] {
+    let address = &who.address;
+    [address.clone(), format!("-{address}"), ANYONE.to_owned(), format!("-{ANYONE}")]
 }
 
 /// Whose mailbox a name means, and how its owner calls it; `None`: nobody's. What somebody called

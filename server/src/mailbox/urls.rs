@@ -4,8 +4,11 @@
 //! that tells nothing of them; a mailbox that is made anew has another key.
 //! Not here: URLs (`grace-imap`), who may read what (`imap`).
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
 use aws_lc_rs::hmac;
 use gracedb::view::View as _;
+use gracedb::watch::Watch;
 
 use super::Mailboxes;
 use super::change::get_mailbox;
@@ -58,6 +61,26 @@ impl Mailboxes {
         let (Some(row), Some(tag)) = (known, bytes_of(token)) else { return Ok(false) };
         let key = hmac::Key::new(hmac::HMAC_SHA256, &row.key);
         Ok(hmac::verify(&key, text.as_bytes(), &tag).is_ok())
+    }
+
+    /// Tells of another key of a mailbox, or of none, from now on.
+    #[must_use]
+    pub fn watch_key(&self, account: u64, mailbox: u64) -> Watch {
+        self.db.watch::<UrlKeyRow>(&(account, mailbox))
+    }
+
+    /// Something that differs where the key of a mailbox does; `None`: it has none.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub fn key_mark(&self, account: u64, mailbox: u64) -> Result<Option<u64>, Failure> {
+        let known = self.db.snapshot().get::<UrlKeyRow>(&(account, mailbox))?;
+        let mark = |row: UrlKeyRow| {
+            let mut hasher = DefaultHasher::new();
+            row.key.hash(&mut hasher);
+            hasher.finish()
+        };
+        Ok(known.map(mark))
     }
 
     /// Forgets the key of a mailbox, or those of all: what was signed is good no more.

@@ -120,4 +120,14 @@ impl Events {
     fn has_metadata(&self) -> bool {
         self.metadata || self.server_metadata
     }
+
+    /// All of these, too. What is fetched is told of the selected mailbox, which one group names.
+    pub(crate) fn add(&mut self, others: &Self) {
+        self.messages |= others.messages;
+        self.flags |= others.flags;
+        self.names |= others.names;
+        self.subscriptions |= others.subscriptions;
+        self.metadata |= others.metadata;
+        self.server_metadata |= others.server_metadata;
+    }
 }

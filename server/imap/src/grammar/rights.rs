@@ -38,9 +38,11 @@ fn identifier(cursor: &mut Cursor<'_>) -> Parsed<String> {
     cursor.space()?;
     let start = cursor.clone();
     let identifier = cursor.text("an identifier")?;
-    match (1..=IDENTIFIER_BYTES_MAX).contains(&identifier.len()) {
+    // RFC 4314 3: BAD where SASLprep fails, which knows no control characters (RFC 4013 2.3).
+    let is_sound = !identifier.chars().any(char::is_control);
+    match (1..=IDENTIFIER_BYTES_MAX).contains(&identifier.len()) && is_sound {
         true => Ok(identifier),
-        false => start.fail("an identifier of at most 256 bytes"),
+        false => start.fail("an identifier of at most 256 bytes, without control characters"),
     }
 }
 

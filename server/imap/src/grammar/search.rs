@@ -93,13 +93,30 @@ pub(super) fn source(cursor: &mut Cursor<'_>, dialect: Dialect) -> Parsed<Source
     })
 }
 
-/// `one-or-more-mailbox`.
+/// `one-or-more-mailbox`. RFC 5465 3.1: names of no mailbox are passed over, and so are those that
+/// no mailbox can have (`a*`, RFC 5465 6.6).
 fn mailboxes(cursor: &mut Cursor<'_>, dialect: Dialect) -> Parsed<Vec<MailboxName>> {
-    if !cursor.rest().starts_with(b" (") {
-        return Ok(vec![mailbox::argument(cursor, dialect)?]);
-    }
+    let name = |cursor: &mut Cursor<'_>| {
+        Ok(mailbox::name_of(&cursor.astring("a mailbox name")?, dialect).ok())
+    };
     cursor.space()?;
-    cursor.list(1, |cursor| mailbox::name_of(&cursor.astring("a mailbox name")?, dialect))
+    let names = match cursor.peek() {
+        Some(b'(') => cursor.list(1, name)?,
+        _ => vec![name(cursor)?],
+    };
+    Ok(names.into_iter().flatten().collect())
+}
+
+/// `objectid = 1*255(ALPHA / DIGIT / "_" / "-")` (RFC 8474 7).
+fn object_id(cursor: &mut Cursor<'_>) -> Parsed<String> {
+    const OBJECT_ID_BYTES_MAX: usize = 255;
+    let start = cursor.clone();
+    let id = cursor.text("an object identifier")?;
+    let is_one = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+    match (1..=OBJECT_ID_BYTES_MAX).contains(&id.len()) && id.bytes().all(is_one) {
+        true => Ok(id),
+        false => start.fail("an object identifier of at most 255 letters, digits, _ and -"),
+    }
 }
 
 /// The value of a filter (RFC 5466 3.1): `[CHARSET …] keys`; also how many keys it has.
@@ -352,7 +369,7 @@ fn with_value(word: &str, cursor: &mut Cursor<'_>, start: &Cursor<'_>) -> Parsed
         }
         "EMAILID" | "THREADID" => {
             cursor.space()?;
-            let id = cursor.text("an object identifier")?;
+            let id = object_id(cursor)?;
             if word == "EMAILID" { SearchKey::EmailId(id) } else { SearchKey::ThreadId(id) }
         }
         "LARGER" | "SMALLER" => {

@@ -177,6 +177,9 @@ impl Session {
     pub(super) fn tell_then(&mut self, changes: Changes, allowed: Allowed, after: After) {
         let keeps = self.selected().is_some_and(|selected| !selected.contexts.is_empty());
         let allowed = self.allowed(allowed, &after);
+        if changes.url_key && !matches!(&after, After::Finish(finish) if finish.says_url_mech()) {
+            self.out.status("OK", Some(&Code::UrlMech), "URLs are signed with another key");
+        }
         if !keeps {
             let news = self.tell(changes, allowed);
             return self.arrived(news, after);

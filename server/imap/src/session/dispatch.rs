@@ -217,6 +217,7 @@ impl Session {
 
     /// A command that is one request and no answer of its own.
     pub(super) fn simply(&mut self, tag: String, request: Request, done: &'static str) {
+        self.names_asked(&request);
         self.ask = Some(request);
         self.job = Some(Job::Simple { tag, done });
     }

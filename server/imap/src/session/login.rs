@@ -277,7 +277,7 @@ impl Session {
         self.switch = Some(Action::StartCompression);
     }
 
-    /// RFC 8437 3: everything is as after the greeting, but for TLS and compression.
+    /// RFC 8437 3: everything is as after the greeting, but for TLS.
     pub(super) fn unauthenticated(&mut self, tag: &str, answer: Option<Answer>) {
         match answer {
             Some(Answer::Done) => {
@@ -285,6 +285,9 @@ impl Session {
                 self.enabled = super::Enabled::default();
                 self.notified = None;
                 self.out.utf8 = false;
+                if std::mem::take(&mut self.compressed) {
+                    self.switch = Some(Action::EndCompression);
+                }
                 let code = Code::Capability(self.capabilities());
                 self.ok(tag, Some(&code), "UNAUTHENTICATE done");
             }

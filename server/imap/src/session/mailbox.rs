@@ -165,6 +165,10 @@ impl Session {
         out.status("OK", Some(&Code::UidNext(uid_next)), "the next UID");
         out.status("OK", Some(&Code::HighestModSeq(modseq)), "the newest change");
         out.status("OK", Some(&Code::MailboxId(mailbox_id)), "the mailbox for ever");
+        // RFC 4467 8: not where somebody may listen.
+        if self.settings.tls || self.settings.plain_login {
+            out.status("OK", Some(&Code::UrlMech), "how URLs are signed");
+        }
         if self.enabled.rev2 {
             // RFC 9051 6.3.2: a LIST response is required, which says what became of the spelling.
             out.raw("* LIST () \"/\" ").mailbox(job.mailbox.as_str());

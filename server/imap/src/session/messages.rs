@@ -32,6 +32,10 @@ impl Finish {
         let text = text.to_owned();
         Self { tag, status: "OK", code: None, text, allowed, says_modseq: false }
     }
+
+    pub(super) fn says_url_mech(&self) -> bool {
+        matches!(self.code, Some(Code::UrlMech))
+    }
 }
 
 /// A STORE under way.
@@ -110,6 +114,7 @@ impl Session {
     }
 
     fn say_finish(&mut self, finish: &Finish) {
+        self.settle_notify();
         let Finish { tag, status, code, text, .. } = finish;
         if *status == "NO" {
             self.no(tag, code.as_ref(), text);

@@ -14,6 +14,7 @@
 pub(crate) mod append;
 pub(crate) mod context;
 pub(crate) mod dispatch;
+pub(crate) mod elsewhere;
 pub(crate) mod fetch;
 pub(crate) mod list;
 pub(crate) mod login;
@@ -146,7 +147,7 @@ enum Job {
     Update(Box<context::UpdateJob>),
     Idle { tag: String, asked: bool },
     Url(Box<urlauth::UrlJob>),
-    UrlReset { tag: String },
+    UrlReset { tag: String, all: bool },
     Notify(notify::NotifyJob),
     Arrivals(Box<notify::ArrivalsJob>),
 }
@@ -390,7 +391,7 @@ impl Session {
             Job::Update(job) => self.update_step(*job, answer),
             Job::Idle { tag, asked } => return self.idle_step(tag, asked, answer),
             Job::Url(job) => self.url_answered(*job, answer),
-            Job::UrlReset { tag } => self.url_reset(tag, answer),
+            Job::UrlReset { tag, all } => self.url_reset(tag, all, answer),
             Job::Notify(job) => self.notify_answered(job, answer),
             Job::Arrivals(job) => self.arrivals_step(*job, answer),
         }
@@ -567,8 +568,12 @@ impl Session {
 
     fn simple_answered(&mut self, tag: &str, done: &str, answer: Option<Answer>) {
         match answer {
-            Some(Answer::Done) => self.finish(tag, done, Allowed::Everything),
+            Some(Answer::Done) => {
+                self.names_changed();
+                self.finish(tag, done, Allowed::Everything);
+            }
             Some(Answer::Created(mailbox_id)) => {
+                self.names_changed();
                 let code = Some(Code::MailboxId(mailbox_id));
                 let finish = messages::Finish::ok(tag.to_owned(), done, Allowed::Everything);
                 self.finish_with(messages::Finish { code, ..finish });

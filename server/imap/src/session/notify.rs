@@ -4,22 +4,22 @@
 //!   wake ─▶ news of the selected mailbox ─▶ figures of the others ─▶ what is not told yet
 //!             EXISTS, EXPUNGE, FETCH          STATUS, LIST, METADATA
 //! ```
-//! Invariants: of a mailbox the first group speaks that covers it, of the selected one only its
-//! own; a client that asked for nothing is told nothing unasked; only mailboxes that are told of
-//! are remembered, no more than the driver watches.
-//! Not here: the grammar (`grammar::notify`), noticing changes (the driver).
+//! Invariants: of a mailbox every group speaks that covers it, up to one that says NONE; of the
+//! selected one's messages only its own; a client that asked for nothing is told nothing unasked;
+//! only mailboxes that are told of are remembered, no more than the driver watches.
+//! Not here: the grammar (`grammar::notify`), the figures of other mailboxes (`elsewhere`), seeing
+//! that something changed (the driver).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::context::After;
-use super::mailbox::status_line;
+use super::elsewhere::Known;
 use super::{Job, Session, Stage};
-use crate::command::{EventGroup, Events, FetchItem, Notify, Source, StatusItem, Whose};
+use crate::command::{EventGroup, Events, FetchItem, Notify, Source, Whose};
 use crate::fetch::{self, Place};
-use crate::machine::{Answer, Figures, Listed, Message, Need, Request, Status};
-use crate::metadata::Entry;
+use crate::machine::{Answer, Listed, Message, Need, Request};
 use crate::name::MailboxName;
-use crate::response::{Code, Out};
+use crate::response::Code;
 use crate::view::{Allowed, View};
 
 /// What a client wants to be told, and what it was told.
@@ -27,11 +27,14 @@ use crate::view::{Allowed, View};
 pub(super) struct Notified {
     groups: Vec<EventGroup>,
     /// Mailboxes as the client knows them; `None`: nobody looked yet.
-    known: Option<Known>,
+    pub(super) known: Option<Known>,
+    /// What went on in the selected mailbox before is told, whatever is told from now on.
+    settled: bool,
+    /// Names that a command under way is about.
+    asked: Vec<MailboxName>,
+    /// Names that the client changed itself since somebody last looked.
+    pub(super) own: BTreeSet<MailboxName>,
 }
-
-/// Names, whether they are subscribed, and the figures of those that exist.
-type Known = BTreeMap<MailboxName, (bool, Option<Status>)>;
 
 /// A NOTIFY under way, or the figures of a wake.
 #[derive(Debug)]
@@ -57,17 +60,24 @@ pub(super) struct ArrivalsJob {
 }
 
 impl Notified {
+    fn new(groups: Vec<EventGroup>, settled: bool) -> Self {
+        Self { groups, known: None, settled, asked: Vec::new(), own: BTreeSet::new() }
+    }
+
     fn selected(&self) -> Option<&EventGroup> {
         self.groups.iter().find(|group| !matches!(group.whose, Whose::Others(_)))
     }
 
-    /// What is told of a mailbox that is not selected.
-    fn of(&self, listed: &Listed) -> Option<&Events> {
-        let covers = |group: &&EventGroup| match &group.whose {
-            Whose::Others(source) => source.covers(listed, None),
-            _ => false,
-        };
-        self.groups.iter().find(covers).map(|group| &group.events)
+    /// What is told of a mailbox that is not selected; `None`: nothing. RFC 5465 6: several groups
+    /// may speak of one. What is to be told of one that NONE names, too, no RFC says: here the
+    /// groups that come before.
+    pub(super) fn of(&self, listed: &Listed) -> Option<Events> {
+        let covering = self.others().filter(|(source, _)| source.covers(listed, None));
+        let mut all: Option<Events> = None;
+        for (_, events) in covering.take_while(|(_, events)| **events != Events::default()) {
+            all.get_or_insert_default().add(events);
+        }
+        all
     }
 
     fn others(&self) -> impl Iterator<Item = (&Source, &Events)> {
@@ -77,15 +87,15 @@ impl Notified {
         })
     }
 
-    fn any(&self, wants: fn(&Events) -> bool) -> bool {
+    pub(super) fn any(&self, wants: fn(&Events) -> bool) -> bool {
         self.groups.iter().any(|group| wants(&group.events))
     }
 
     /// Has a view speak as the client wants it.
     pub(super) fn shape(&self, view: &mut View) {
         let events = self.selected().map(|group| &group.events);
-        view.hides_messages = !events.is_some_and(|events| events.messages);
-        view.hides_flags = !events.is_some_and(|events| events.flags);
+        view.hides_messages = self.settled && !events.is_some_and(|events| events.messages);
+        view.hide_flags(self.settled && !events.is_some_and(|events| events.flags));
     }
 
     /// What is fetched of a new message of the selected mailbox.
@@ -102,13 +112,46 @@ impl Session {
 
     pub(super) fn notify(&mut self, tag: String, notify: Notify) {
         let Notify { status, groups } = notify;
-        let notified = Notified { groups, known: None };
+        // RFC 5465 3.1: SET tells what has gathered, as NOOP does; NONE need not.
+        let settled = groups.is_empty();
+        let notified = Notified::new(groups, settled);
         let sources = notified.others().map(|(source, _)| source.clone()).collect();
         let annotations = notified.any(|events| events.metadata || events.server_metadata);
         self.notified = Some(Box::new(notified));
         self.shape_news();
         self.ask = Some(Request::Watch { sources, annotations });
         self.job = Some(Job::Notify(NotifyJob::Watch { tag, status }));
+    }
+
+    /// A command has ended: from now on what is told is what the client wants.
+    pub(super) fn settle_notify(&mut self) {
+        if let Some(notified) = &mut self.notified
+            && !std::mem::replace(&mut notified.settled, true)
+        {
+            self.shape_news();
+        }
+    }
+
+    /// A request about names goes to the driver.
+    pub(super) fn names_asked(&mut self, request: &Request) {
+        if let Some(notified) = &mut self.notified {
+            notified.asked = match request {
+                Request::Create(name, _) | Request::Delete(name) | Request::Subscribe(name, _) => {
+                    vec![name.clone()]
+                }
+                Request::Rename(from, to) => vec![from.clone(), to.clone()],
+                _ => Vec::new(),
+            };
+        }
+    }
+
+    /// It was done. The next look takes note of it, whether anything changed or not: what others
+    /// do later is told.
+    pub(super) fn names_changed(&mut self) {
+        if let Some(notified) = &mut self.notified {
+            notified.own.extend(notified.asked.drain(..));
+            self.woken |= !notified.own.is_empty();
+        }
     }
 
     fn shape_news(&mut self) {
@@ -128,9 +171,7 @@ impl Session {
                 }
             }
             (NotifyJob::First { tag, status }, Some(Answer::Figures(figures))) => {
-                if status {
-                    self.first_status(&figures);
-                }
+                self.first_figures(&figures, status);
                 self.remember(figures);
                 self.finish(&tag, "NOTIFY done", Allowed::Everything);
             }
@@ -169,14 +210,14 @@ impl Session {
     fn overflow(&mut self) {
         let text = "there is more to tell than can be told";
         self.out.status("OK", Some(&Code::NotificationOverflow), text);
-        self.notified = Some(Box::new(Notified { groups: Vec::new(), known: None }));
+        self.notified = Some(Box::new(Notified::new(Vec::new(), true)));
         self.shape_news();
     }
 
     /// The session was woken: looks for what there is to tell.
     pub(super) fn look_for_news(&mut self, after: After) {
         self.woken = false;
-        let tells = |view: &View| !(view.hides_messages && view.hides_flags);
+        let tells = |view: &View| !(view.hides_messages && view.hides_flags());
         let since = self.selected().map(|selected| &selected.view).filter(|view| tells(view));
         match since.map(View::modseq) {
             Some(since) => {
@@ -196,49 +237,6 @@ impl Session {
             }
             _ => self.go_on(after),
         }
-    }
-
-    /// RFC 5465 3.1: the figures of every mailbox whose messages are told of, but the selected.
-    fn first_status(&mut self, figures: &Figures) {
-        let selected = self.selected().map(|selected| selected.name.clone());
-        let (condstore, most) = (self.enabled.condstore, self.settings.append_bytes_max);
-        let Some(notified) = &self.notified else { return };
-        for (listed, status) in &figures.mailboxes {
-            let events = notified.of(listed).filter(|events| events.messages);
-            if let (Some(events), Some(status)) = (events, status)
-                && selected.as_ref() != Some(&listed.name)
-            {
-                let items = status_items(events, condstore);
-                status_line(&mut self.out, &listed.name, &items, status, most);
-            }
-        }
-    }
-
-    fn remember(&mut self, figures: Figures) {
-        if let Some(notified) = &mut self.notified {
-            let all = figures.mailboxes.into_iter();
-            let told = all.filter(|(listed, _)| notified.of(listed).is_some());
-            let entry = |(listed, status): (Listed, _)| (listed.name, (listed.subscribed, status));
-            notified.known = Some(told.map(entry).collect());
-        }
-    }
-
-    /// Tells what differs from what was told.
-    fn tell_figures(&mut self, figures: Figures) {
-        let selected = self.selected().map(|selected| selected.name.clone());
-        let Some(mut notified) = self.notified.take() else { return };
-        let known = notified.known.take().unwrap_or_default();
-        let told = Told {
-            condstore: self.enabled.condstore,
-            append_bytes_max: self.settings.append_bytes_max,
-            selected: selected.as_ref(),
-            moved: moved(&notified, &known, &figures),
-            known: &known,
-            out: &mut self.out,
-        };
-        told.tell(&notified, &figures);
-        self.notified = Some(notified);
-        self.remember(figures);
     }
 
     /// The messages that came are fetched, if the client wants that, and then all goes on.
@@ -292,158 +290,5 @@ impl Session {
         let place = Place { sequence, uid_only: view.uid_only, is_recent };
         // What has an encoding nobody knows stands there as NIL.
         fetch::response(&mut self.out, place, &row, items, message).ok();
-    }
-}
-
-/// What STATUS says of a mailbox (RFC 5465 5.1 to 5.3).
-fn status_items(events: &Events, condstore: bool) -> Vec<StatusItem> {
-    let mut items = vec![StatusItem::UidValidity, StatusItem::UidNext, StatusItem::Messages];
-    if events.flags {
-        items.push(StatusItem::Unseen);
-    }
-    if condstore {
-        items.push(StatusItem::HighestModSeq);
-    }
-    items
-}
-
-/// New names that are told, and the old ones they had: MAILBOXID stays.
-fn moved(
-    notified: &Notified,
-    known: &Known,
-    figures: &Figures,
-) -> BTreeMap<MailboxName, MailboxName> {
-    let now: BTreeSet<&MailboxName> =
-        figures.mailboxes.iter().filter(|(l, _)| l.exists).map(|(l, _)| &l.name).collect();
-    let gone = known.iter().filter(|(name, (_, status))| status.is_some() && !now.contains(name));
-    let gone: BTreeMap<&str, &MailboxName> = gone
-        .filter_map(|(name, (_, status))| Some((status.as_ref()?.mailbox_id.as_str(), name)))
-        .collect();
-    let pair = |(listed, status): &(Listed, Option<Status>)| {
-        let old = gone.get(status.as_ref()?.mailbox_id.as_str())?;
-        notified.of(listed).filter(|events| events.names)?;
-        Some((listed.name.clone(), (*old).clone()))
-    };
-    figures.mailboxes.iter().filter_map(pair).collect()
-}
-
-/// Telling differences.
-struct Told<'a> {
-    condstore: bool,
-    append_bytes_max: u64,
-    selected: Option<&'a MailboxName>,
-    moved: BTreeMap<MailboxName, MailboxName>,
-    known: &'a Known,
-    out: &'a mut Out,
-}
-
-impl Told<'_> {
-    fn tell(mut self, notified: &Notified, figures: &Figures) {
-        self.gone(notified, figures);
-        for (listed, status) in &figures.mailboxes {
-            let before = self.known.get(&listed.name);
-            // A subscription that ended may be why a mailbox is not covered any more.
-            let was =
-                before.map(|(subscribed, _)| Listed { subscribed: *subscribed, ..listed.clone() });
-            let events = notified.of(listed).or_else(|| notified.of(was.as_ref()?));
-            if let Some(events) = events {
-                self.name(events, listed, status.as_ref(), before);
-            }
-        }
-        self.annotated(notified, &figures.annotated, figures);
-    }
-
-    /// Names that are there no more (RFC 5465 5.4).
-    fn gone(&mut self, notified: &Notified, figures: &Figures) {
-        let now: BTreeMap<&MailboxName, &Listed> =
-            figures.mailboxes.iter().map(|(listed, _)| (&listed.name, listed)).collect();
-        for (name, (subscribed, status)) in self.known {
-            let still = now.get(name);
-            let was = Listed {
-                name: name.clone(),
-                exists: status.is_some(),
-                subscribed: *subscribed,
-                special_use: None,
-            };
-            let Some(events) = notified.of(&was) else { continue };
-            let is_moved = self.moved.values().any(|old| old == name);
-            let went = status.is_some() && !still.is_some_and(|listed| listed.exists);
-            if events.names && went && !is_moved {
-                self.list(name, &["\\NonExistent"], None);
-            } else if events.subscriptions && *subscribed && still.is_none() {
-                let exists = if status.is_some() { &[][..] } else { &["\\NonExistent"][..] };
-                self.list(name, exists, None);
-            }
-        }
-    }
-
-    /// A mailbox that is there, or a subscription that is.
-    fn name(
-        &mut self,
-        events: &Events,
-        listed: &Listed,
-        status: Option<&Status>,
-        before: Option<&(bool, Option<Status>)>,
-    ) {
-        let (was_subscribed, known) = match before {
-            Some((subscribed, status)) => (*subscribed, status.as_ref()),
-            None => (false, None),
-        };
-        let is_made = listed.exists && known.is_none();
-        let old = self.moved.get(&listed.name).cloned();
-        let tells_name = events.names && is_made;
-        if tells_name || (events.subscriptions && listed.subscribed != was_subscribed) {
-            let mut attributes = Vec::new();
-            attributes.extend((!listed.exists).then_some("\\NonExistent"));
-            attributes.extend(listed.subscribed.then_some("\\Subscribed"));
-            self.list(&listed.name, &attributes, old.as_ref().filter(|_| tells_name));
-        }
-        let Some(status) = status.filter(|_| events.messages) else { return };
-        let differs = match known {
-            Some(known) if events.flags => known.modseq != status.modseq,
-            Some(known) => (known.uid_next, known.messages) != (status.uid_next, status.messages),
-            // RFC 5465 5.4: a mailbox that is new to the client.
-            None => old.is_none(),
-        };
-        if differs && self.selected != Some(&listed.name) {
-            let items = status_items(events, self.condstore);
-            status_line(self.out, &listed.name, &items, status, self.append_bytes_max);
-        }
-    }
-
-    /// RFC 5465 5.6 and 5.7, in the words of RFC 5464 4.4.2.
-    fn annotated(
-        &mut self,
-        notified: &Notified,
-        annotated: &[(Option<MailboxName>, Entry)],
-        figures: &Figures,
-    ) {
-        for (mailbox, entry) in annotated {
-            let is_wanted = match mailbox {
-                None => notified.any(|events| events.server_metadata),
-                Some(name) => {
-                    let found = figures.mailboxes.iter().find(|(listed, _)| listed.name == *name);
-                    let events = found.and_then(|(listed, _)| notified.of(listed));
-                    events.is_some_and(|events| events.metadata)
-                }
-            };
-            if is_wanted {
-                self.out.raw("* METADATA ");
-                match mailbox {
-                    Some(name) => self.out.mailbox(name.as_str()),
-                    None => self.out.raw("\"\""),
-                };
-                self.out.raw(" ").astring(&entry.to_string()).line();
-            }
-        }
-    }
-
-    fn list(&mut self, name: &MailboxName, attributes: &[&str], old: Option<&MailboxName>) {
-        self.out.raw("* LIST (").raw(&attributes.join(" ")).raw(") \"/\" ");
-        self.out.mailbox(name.as_str());
-        if let Some(old) = old {
-            self.out.raw(" (\"OLDNAME\" (").mailbox(old.as_str()).raw("))");
-        }
-        self.out.line();
     }
 }

@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 
-use crate::command::Source;
+use crate::command::{Source, SpecialUse};
 use crate::machine::Listed;
 use crate::name::{MailboxName, SEPARATOR};
 
@@ -28,7 +28,8 @@ impl Source {
         let name = &listed.name;
         match self {
             Self::Selected => selected == Some(name),
-            Self::Inboxes => name.is_inbox(),
+            // RFC 5465 6.3: those that messages may be delivered to.
+            Self::Inboxes => name.is_inbox() || listed.special_use == Some(SpecialUse::Junk),
             Self::Personal => name.is_personal(),
             Self::Subscribed => listed.subscribed,
             Self::Mailboxes(names) => names.contains(name),

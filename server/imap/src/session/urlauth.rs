@@ -14,7 +14,7 @@ use crate::response::Code;
 use crate::url::ImapUrl;
 use crate::view::Allowed;
 
-/// The only mechanism there is (RFC 4467 3): how it works is the server's own business.
+/// The only mechanism there is (RFC 4467 2.4): how it works is the server's own business.
 const INTERNAL: &str = "INTERNAL";
 
 /// A GENURLAUTH or URLFETCH under way.
@@ -35,15 +35,13 @@ impl Session {
             if mechanism != INTERNAL {
                 return self.bad(&tag, "the mechanism is INTERNAL");
             }
-            // RFC 4467 7: a whole URL that says who may read it and is not signed yet.
+            // RFC 4467 7: a whole URL that says whose it is and who may read it, and is not signed
+            // yet.
             let url = ImapUrl::parse(&text).filter(|url| {
                 let access = url.access.as_ref();
-                url.server.is_some() && access.is_some_and(|access| access.token.is_none())
+                url.owner().is_some() && access.is_some_and(|access| access.token.is_none())
             });
-            let Some(url) = url else {
-                let text = "a URL names no message, or not who may read it";
-                return self.bad(&tag, text);
-            };
+            let Some(url) = url else { return self.unsignable(&tag, text) };
             left.push_back((text, Some(url)));
         }
         self.url_step(UrlJob { tag, left, signed: Vec::new(), fetches: false });
@@ -108,11 +106,17 @@ impl Session {
                 job.signed.push(format!("{text}:internal:{token}"));
             }
             Some(Answer::Refused(Why::NoSuchMailbox | Why::MessageGone)) if !job.fetches => {
-                return self.refused(&job.tag, Why::BadUrl(text), Code::Nonexistent);
+                return self.unsignable(&job.tag, text);
             }
             answer => return self.misanswered(&job.tag, answer),
         }
         self.url_step(job);
+    }
+
+    /// RFC 4467 7: whatever is wrong with a URL, the answer is BAD.
+    fn unsignable(&mut self, tag: &str, url: String) {
+        let text = "the URL names no message of yours, or not who may read it";
+        self.bad_with(tag, Some(&Code::BadUrl(url)), text);
     }
 
     /// RFC 4467 7: NIL for what cannot be had, whatever the reason.
@@ -134,12 +138,17 @@ impl Session {
         if mechanisms.iter().any(|mechanism| mechanism != INTERNAL) {
             return self.bad(&tag, "the mechanism is INTERNAL");
         }
+        let all = mailbox.is_none();
         self.ask = Some(Request::UrlReset(mailbox));
-        self.job = Some(Job::UrlReset { tag });
+        self.job = Some(Job::UrlReset { tag, all });
     }
 
-    pub(super) fn url_reset(&mut self, tag: String, answer: Option<Answer>) {
+    /// RFC 4467 7: a new key has mechanisms; where all keys are gone there is nothing to tell.
+    pub(super) fn url_reset(&mut self, tag: String, all: bool, answer: Option<Answer>) {
         match answer {
+            Some(Answer::Done) if all => {
+                self.finish(&tag, "all keys are removed", Allowed::Everything);
+            }
             Some(Answer::Done) => {
                 let done = "RESETKEY done";
                 let finish = super::messages::Finish::ok(tag, done, Allowed::Everything);
