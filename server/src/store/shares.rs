@@ -44,9 +44,9 @@ pub struct QuotaRow {
     pub bytes: u64,
     /// Its messages.
     pub messages: u64,
-    /// Most bytes; 0: any number.
+    /// Most bytes; 0: as many as by default, `ANY_NUMBER`: any number.
     pub bytes_max: u64,
-    /// Most messages; 0: any number.
+    /// Most messages, likewise.
     pub messages_max: u64,
 }
 
