@@ -31,7 +31,8 @@ pub struct RightsRow {
     pub owner: String,
     /// Its name there.
     pub mailbox: String,
-    /// An account's address, or `anyone`; with `-` before it: what is taken from them.
+    /// An account's address, `anyone`, or `$` and the address of a group; with `-` before it: what
+    /// is taken from them.
     pub who: String,
     /// The rights, by their letters.
     pub rights: String,

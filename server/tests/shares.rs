@@ -444,6 +444,77 @@ async fn rights_are_given_to_people_and_taken_away() {
 }
 
 #[tokio::test]
+async fn rights_are_given_to_groups_and_follow_who_is_in_them() {
+    let (house, ann, bob, eve) = House::new().await;
+    let directory = &house.directory;
+    let group = |address: &str, accounts: &[&str]| {
+        let (address, accounts) = (address.to_owned(), accounts.iter().map(|a| (*a).to_owned()));
+        let accounts: Vec<String> = accounts.collect();
+        async move { directory.set_alias(&address, &accounts, "test").await.expect("set") }
+    };
+    group("staff@example.org", &["bob@example.org"]).await;
+    group("staff@example.net", &["bob@example.org"]).await;
+    house.mailboxes.create(NO_TRACE, ann.account, "Plans", None).await.expect("made");
+    let name = "Other Users/ann@example.org/Plans";
+    house.give(&ann, "Plans", "$Staff@Example.org", "lrs").await;
+    assert_eq!(house.rights(&bob, name).as_deref(), Some("lrs"));
+    assert_eq!(house.listed(&bob), [name]);
+    assert_eq!((house.rights(&eve, name), house.listed(&eve)), (None, Vec::new()));
+    // With what is his own, and without what is taken from the group, or from him.
+    house.give(&ann, "Plans", "bob@example.org", "w").await;
+    house.give(&ann, "Plans", "-$staff@example.org", "s").await;
+    assert_eq!(house.rights(&bob, name).as_deref(), Some("lrw"));
+    house.give(&ann, "Plans", "-bob@example.org", "w").await;
+    assert_eq!(house.rights(&bob, name).as_deref(), Some("lr"));
+    let acl = house.mailboxes.acl(&ann, "Plans").expect("reads");
+    let names: Vec<&str> = acl.iter().map(|(who, _)| who.as_str()).collect();
+    let all = ["$staff@example.org", "-$staff@example.org", "-bob@example.org", "bob@example.org"];
+    assert_eq!(names[1..], all);
+    let lasting = house.mailboxes.lasting(&ann, "Plans", "$staff@example.org").expect("reads");
+    assert_eq!(lasting.to_string(), "");
+    // Groups of another domain are another house's.
+    let lr = RightsChange::parse("lr").expect("rights");
+    for wrong in ["$staff@example.net", "$nobody@example.org", "$staff", "$bob@example.org"] {
+        let set = house.mailboxes.set_rights(NO_TRACE, &ann, "Plans", (wrong, lr)).await;
+        assert!(matches!(set, Err(Failure::NotAllowed(_))), "{wrong}");
+    }
+    // Who is in it is asked each time; a group may hold others, and itself.
+    group("staff@example.org", &["eve@example.net"]).await;
+    assert_eq!(house.rights(&bob, name), None);
+    assert_eq!(house.rights(&eve, name).as_deref(), Some("lr"));
+    assert_eq!(house.listed(&eve), [name]);
+    group("team@example.org", &["bob@example.org"]).await;
+    let targets = ["team@example.org".to_owned()];
+    directory.set_alias_targets("staff@example.org", &targets, "test").await.expect("set");
+    assert_eq!(house.rights(&bob, name).as_deref(), Some("lr"));
+    assert_eq!(house.rights(&eve, name), None);
+    // An owner is not bound by what he gives or takes as one of many.
+    group("team@example.org", &["ann@example.org"]).await;
+    assert_eq!(house.rights(&ann, "Plans"), Some(Rights::ALL.to_string()));
+    // Who gets its address later is another group.
+    directory.delete_alias("staff@example.org", "test").await.expect("removed");
+    group("staff@example.org", &["eve@example.net"]).await;
+    assert_eq!(house.rights(&eve, name), None);
+    let left = house.mailboxes.acl(&ann, "Plans").expect("reads").len();
+    assert_eq!(left, 3, "ann, and what is bob's alone");
+}
+
+#[tokio::test]
+async fn who_watches_a_mailbox_hears_of_who_comes_into_a_group() {
+    let (house, ann, bob, _) = House::new().await;
+    let inbox = house.mailboxes.find(ann.account, INBOX).expect("reads").expect("there");
+    let mut of_bob = house.mailboxes.watch_rights(&bob, &inbox);
+    let mut of_ann = house.mailboxes.watch_rights(&ann, &inbox);
+    let members = ["bob@example.org".to_owned()];
+    house.directory.set_alias("staff@example.org", &members, "test").await.expect("set");
+    assert!(of_bob.iter_mut().any(|watch| watch.take()));
+    assert!(!of_ann.iter_mut().any(|watch| watch.take()), "her own are hers");
+    house.give(&ann, INBOX, "$staff@example.org", "lr").await;
+    assert!(of_bob.iter_mut().any(|watch| watch.take()));
+    assert!(of_ann.iter_mut().any(|watch| watch.take()));
+}
+
+#[tokio::test]
 async fn an_owner_keeps_the_right_to_give_himself_rights() {
     let (house, ann, _, _) = House::new().await;
     assert_eq!(house.rights(&ann, INBOX), Some(Rights::ALL.to_string()));

@@ -185,7 +185,10 @@ fn somebody_reads_his_mail_with_neomutt() {
     let arguments = script::about(&scene.house, &[&scene.ann, &bob]);
     let result = script::run("neomutt", &script::with(arguments, &more));
     assert_eq!(result["problems"], json!([]), "{result:#}");
-    figure(&format!("neomutt: {} checks of a day with it, two runs with one cache", result["checks"]));
+    figure(&format!(
+        "neomutt: {} checks of a day with it, two runs with one cache",
+        result["checks"]
+    ));
 }
 
 #[test]
