@@ -186,7 +186,7 @@ fn somebody_reads_his_mail_with_neomutt() {
     let result = script::run("neomutt", &script::with(arguments, &more));
     assert_eq!(result["problems"], json!([]), "{result:#}");
     figure(&format!(
-        "neomutt: {} checks of a day with it, two runs with one cache",
+        "neomutt: {} checks of a day with it, three runs with one cache",
         result["checks"]
     ));
 }

@@ -2,7 +2,7 @@
 
 neomutt runs in a terminal that nobody sees and is told what to do by `:push`; each order ends with
 one that writes into a pipe, so that the next begins when it is done. What became of it is looked up
-by imaplib. A second run opens the header cache of the first one and is to show what changed
+by imaplib. Later runs open the header cache of the first one and are to show what changed
 meanwhile.
 
 Arguments: the house with two accounts (who reads, who writes to him); certificate: a file; ctl: the
@@ -284,8 +284,24 @@ def a_second_run_shows_what_changed_since_the_first():
     assert "F" in shown["one"] and "F" not in shown["six"] and "A" in shown["eight"], shown
     asked = again.commands()
     assert "ENABLE QRESYNC" in asked and "VANISHED)" in asked, "it did not ask what changed"
-    assert "FETCH 1:4 (" not in asked, "it asked for what it had"
+    # It miscounts what follows on a message that vanished, sees that, and asks for all flags.
+    assert "FETCH 1:4 (" not in asked, "it asked for headers that it had"
     again.quit()
+
+
+@check
+def where_nothing_went_it_asks_for_changes_alone():
+    client = login("INBOX")
+    clients.ok(client.store("1:*", "+FLAGS", "(\\Seen)"))
+    clients.append(client, "INBOX", letter("nine"))
+    client.logout()
+    third = Neomutt("third")
+    shown = third.letters()
+    equal(sorted(shown), ["eight", "nine", "one", "seven", "six"])
+    equal([subject for subject, flags in shown.items() if "R" not in flags], ["nine"])
+    asked = third.commands()
+    assert "VANISHED)" in asked and "QRESYNC failed" not in asked, "it asked for all"
+    third.quit()
 
 
 clients.run_checks()
