@@ -205,7 +205,7 @@ fn a_group_has_rights_and_sessions_hear_who_is_in_it() {
     no(&mut owner, "SETACL Plans $ghosts@grace.test lr", "CANNOT");
     ok(&mut owner, "SETACL Plans $staff@grace.test lrs");
     let acl = ok(&mut owner, "GETACL Plans");
-    let line = "* ACL Plans ann@grace.test lrswipkxteacd \"$staff@grace.test\" lrs";
+    let line = "* ACL Plans \"ann@grace.test\" lrswipkxteacd \"$staff@grace.test\" lrs";
     assert_eq!(acl.first().map(String::as_str), Some(line));
     let plans = "\"Other Users/ann@grace.test/Plans\"";
     let mine = ok(&mut reader, &format!("MYRIGHTS {plans}"));
