@@ -88,6 +88,9 @@ impl Listed<'_> {
     }
 }
 
+/// What one transaction gave.
+type Done<T> = Result<T, Failure>;
+
 impl Mailboxes {
     /// Runs `change` in one transaction after the other until all of `uids` had their turn, in at
     /// least one; each is [`counted`](Self::counted). `done` takes what a transaction gave when it
@@ -96,7 +99,7 @@ impl Mailboxes {
         &self,
         (mailbox, uids): (u64, &[u32]),
         growth_bytes: usize,
-        mut change: impl FnMut(&mut WriteTx<'_>, &mut Listed<'_>, &mut Ledger) -> Result<T, Failure>,
+        mut change: impl FnMut(&mut WriteTx<'_>, &mut Listed<'_>, &mut Ledger) -> Done<T>,
         mut done: impl FnMut(T),
     ) -> Result<(), Failure> {
         let mut rest = uids;
