@@ -445,6 +445,9 @@ pub enum RequestBody {
         /// The account's address.
         account: String,
     },
+    /// What accounts and domains may use that have no limits of their own. Parts of
+    /// [`Rows::Quotas`], of nobody and of `@`, then [`Answer::ListEnd`]. Version 6.
+    QuotaDefaults,
 }
 
 /// What a request needs.
@@ -464,7 +467,7 @@ impl RequestBody {
     #[rustfmt::skip]
     pub const fn rule(&self) -> Rule {
         use Role::{Operator, Owner, Viewer};
-        use Version::{V1, V2, V3, V4, V5};
+        use Version::{V1, V2, V3, V4, V5, V6};
         let (name, needs, since) = match self {
             Self::Ping                      => ("Ping",               Viewer,   V1),
             Self::ServerInfo                => ("ServerInfo",         Viewer,   V1),
@@ -526,6 +529,7 @@ impl RequestBody {
             Self::SessionDisconnect { .. }  => ("SessionDisconnect",  Operator, V5),
             Self::SessionTranscript { .. }  => ("SessionTranscript",  Owner,    V5),
             Self::MailboxList { .. }        => ("MailboxList",        Viewer,   V5),
+            Self::QuotaDefaults             => ("QuotaDefaults",      Viewer,   V6),
         };
         Rule { name, needs, since }
     }

@@ -6,6 +6,9 @@
 
 use serde::{Deserialize, Serialize};
 
+/// The limit that is none, whatever the default.
+pub const ANY_NUMBER: u64 = u64::MAX;
+
 /// What an account, or a domain as a whole, uses and may use.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QuotaRow {
@@ -13,11 +16,11 @@ pub struct QuotaRow {
     pub of: String,
     /// Bytes of its messages.
     pub bytes: u64,
-    /// Most bytes; 0: any number.
+    /// Most bytes, by a limit of its own; 0: the default, [`ANY_NUMBER`]: any number.
     pub bytes_max: u64,
     /// Its messages.
     pub messages: u64,
-    /// Most messages; 0: any number.
+    /// Most messages, likewise.
     pub messages_max: u64,
 }
 
@@ -28,7 +31,8 @@ pub struct RightsRow {
     pub owner: String,
     /// Its name there.
     pub mailbox: String,
-    /// An account's address, or `anyone`; with `-` before it: what is taken from them.
+    /// An account's address, `anyone`, or `$` and the address of a group; with `-` before it: what
+    /// is taken from them.
     pub who: String,
     /// The rights, by their letters.
     pub rights: String,

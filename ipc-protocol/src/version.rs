@@ -25,12 +25,14 @@ pub enum Version {
     /// Shared and public mailboxes, the rights on them, and quota; sessions that are open: their
     /// list, their end, what is spoken there; the mailboxes of an account.
     V5 = 5,
+    /// What may be kept where nobody set a limit.
+    V6 = 6,
 }
 
 /// The oldest version this build speaks.
 pub const OLDEST: Version = Version::V1;
 /// The newest version this build speaks.
-pub const NEWEST: Version = Version::V5;
+pub const NEWEST: Version = Version::V6;
 
 impl Version {
     /// The number on the wire.
@@ -48,6 +50,7 @@ impl Version {
             3 => Some(Self::V3),
             4 => Some(Self::V4),
             5 => Some(Self::V5),
+            6 => Some(Self::V6),
             _ => None,
         }
     }

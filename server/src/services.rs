@@ -95,7 +95,7 @@ impl Services {
             authenticity: Authenticity::new(&config.authenticity, &config.hostname, &dns),
             directory: Directory::new(db.clone(), bus.clone(), &limits),
             guard: Guard::new(&config.door, &dns, db.clone(), &bus)?,
-            mailboxes: Mailboxes::new(db.clone(), bus.clone(), &limits),
+            mailboxes: Mailboxes::new(db.clone(), bus.clone(), &limits).with_quota(&config.quota),
             words: Words::new(db.clone(), &config.search),
             outgoing,
             router: Router::new(dns.validated(), &config, db.clone(), bus.clone())?,

@@ -1,6 +1,7 @@
 //! Shared mailboxes and quota over a real database in a temporary folder.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use gracedb::db::Db;
 use gracedb::options::Options;
@@ -10,8 +11,9 @@ use zeroize::Zeroizing;
 
 use grace_imap::rights::{Rights, RightsChange};
 use grace_ipc::event::{EventKind, TraceId};
+use grace_ipc::share::ANY_NUMBER;
 
-use graced::config::limits::Limits;
+use graced::config::limits::{Limits, QuotaRules};
 use graced::directory::{Directory, Person};
 use graced::mailbox::Mailboxes;
 use graced::mailbox::append::Birth;
@@ -245,18 +247,25 @@ async fn what_goes_beyond_a_limit_is_not_done() {
     assert!(matches!(house.deliver(&[&ann], 41).await, Err(Failure::OverQuota)));
     assert!(m.has_room(ann.account, 40).expect("reads"));
     assert!(!m.has_room(ann.account, 41).expect("reads"));
-    // What one of several would be refused is taken once, for the others' sake.
-    house.deliver(&[&ann, &bob], 41).await.expect("delivered");
-    assert_eq!(house.used("ann@example.org"), (2, 101));
-    assert!(matches!(house.deliver(&[&ann, &bob], 1).await, Err(Failure::OverQuota)));
-    assert_eq!(house.used("bob@example.org"), (1, 41));
+    // What one of several has no room for nobody gets, and it is known who that is.
+    assert!(matches!(house.deliver(&[&ann, &bob], 41).await, Err(Failure::OverQuota)));
+    let both = [ann.account, bob.account];
+    assert_eq!(m.without_room(&both, 41).expect("reads"), [ann.account]);
+    assert_eq!((house.used("ann@example.org"), house.used("bob@example.org")), ((1, 60), (0, 0)));
+    house.deliver(&[&ann, &bob], 40).await.expect("delivered");
+    assert_eq!(house.used("ann@example.org"), (2, 100));
+    assert_eq!(house.used("bob@example.org"), (1, 40));
     // Who is full may put things away, and make room.
     m.move_messages(inbox, &[1, 2], trash).await.expect("moved");
     m.delete(NO_TRACE, ann.account, "Trash").await.expect("removed");
     house.append(inbox, 100).await;
     house.assert_exact();
     // A limit for all of a domain; and messages are counted, too.
-    house.limit("@example.org", 150, 0).await;
+    house.limit("@example.org", 145, 0).await;
+    // Each of the two would fit, and both do not.
+    house.limit("ann@example.org", 0, 0).await;
+    assert!(matches!(house.deliver(&[&ann, &bob], 3).await, Err(Failure::OverQuota)));
+    assert_eq!(m.without_room(&both, 3).expect("reads"), [bob.account]);
     assert!(full(house.try_append(house.id(&bob, INBOX), 10).await));
     let from_ann = m.move_messages(inbox, &[3], house.id(&bob, INBOX)).await;
     from_ann.expect("it stays in the domain");
@@ -264,15 +273,129 @@ async fn what_goes_beyond_a_limit_is_not_done() {
     house.append(house.id(&bob, INBOX), 1_000).await;
     assert!(full(house.try_append(house.id(&bob, INBOX), 1).await));
     house.assert_exact();
-    let told = house.bus.reader(usize::MAX).take(usize::MAX).events;
-    let told: Vec<(String, u32)> = told
-        .iter()
-        .filter_map(|event| match &event.kind {
-            EventKind::QuotaReached { of, percent } => Some((of.clone(), *percent)),
-            _ => None,
+    let told = told(&house);
+    assert!(told.contains(&("ann@example.org".to_owned(), 100)), "{told:?}");
+}
+
+/// Many messages at once to several of whom some have little room: whoever is told that a message
+/// was taken finds it in all its mailboxes, and no limit is passed by a single byte.
+#[tokio::test(flavor = "multi_thread")]
+async fn deliveries_at_once_keep_every_limit() {
+    const TASKS: usize = 8;
+    const EACH: usize = 30;
+    let (house, ann, bob, eve) = House::new().await;
+    let house = Arc::new(house);
+    house.limit("ann@example.org", 5_000, 0).await;
+    house.limit("bob@example.org", 0, 120).await;
+    house.limit("@example.net", 20_000, 0).await;
+    let tasks = (0..TASKS).map(|task| {
+        let (house, people) = (house.clone(), [ann.clone(), bob.clone(), eve.clone()]);
+        tokio::spawn(async move {
+            let mut taken = [0_u64; 3];
+            for turn in 0..EACH {
+                // Each choice of one, two or all three of them, and sizes that leave a rest.
+                let which = (task + turn) % 7 + 1;
+                let named = |at: &usize| which & (1 << at) != 0;
+                let to: Vec<usize> = (0..people.len()).filter(named).collect();
+                let who: Vec<&Who> = to.iter().map(|&at| &people[at]).collect();
+                match house.deliver(&who, 90 + 7 * turn).await {
+                    Ok(()) => to.iter().for_each(|&at| taken[at] += 1),
+                    Err(Failure::OverQuota) => {}
+                    Err(other) => panic!("{other}"),
+                }
+            }
+            taken
         })
-        .collect();
-    assert!(told.contains(&("ann@example.org".to_owned(), 95)), "{told:?}");
+    });
+    let tasks: Vec<_> = tasks.collect();
+    let mut taken = [0; 3];
+    for task in tasks {
+        let some = task.await.expect("ended");
+        taken.iter_mut().zip(some).for_each(|(sum, some)| *sum += some);
+    }
+    house.assert_exact();
+    let used = ["ann@example.org", "bob@example.org", "eve@example.net"].map(|of| house.used(of));
+    assert_eq!(used.map(|(messages, _)| messages), taken);
+    let rest = 5_000_u64.checked_sub(used[0].1).expect("within the limit");
+    assert!(rest < 90 + 7 * EACH as u64, "it was filled: {rest} bytes are left");
+    assert!(used[1].0 <= 120 && used[2].1 <= 20_000, "{used:?}");
+}
+
+/// Shares of limits that were told so far.
+fn told(house: &House) -> Vec<(String, u32)> {
+    let told = house.bus.reader(usize::MAX).take(usize::MAX).events;
+    let reached = told.iter().filter_map(|event| match &event.kind {
+        EventKind::QuotaReached { of, percent } => Some((of.clone(), *percent)),
+        _ => None,
+    });
+    reached.collect()
+}
+
+#[tokio::test]
+async fn who_is_nearly_full_is_told_of_however_he_came_there() {
+    let (house, ann, bob, _) = House::new().await;
+    let m = &house.mailboxes;
+    let (inbox, trash) = (house.id(&ann, INBOX), house.id(&ann, "Trash"));
+    house.limit("ann@example.org", 100, 0).await;
+    house.limit("bob@example.org", 0, 1).await;
+    house.append(inbox, 40).await;
+    assert_eq!(told(&house), []);
+    let ann_at = |percent| ("ann@example.org".to_owned(), percent);
+    m.copy(inbox, &[1], trash).await.expect("copied");
+    let mut expected = vec![ann_at(80)];
+    assert_eq!(told(&house), expected);
+    // Within one owner nothing is reached.
+    m.move_messages(inbox, &[1], trash).await.expect("moved");
+    assert_eq!(told(&house), expected);
+    let mut upload = m.upload();
+    upload.write(&[b'x'; 55]).await.expect("room");
+    let message = (Birth::default(), upload.finish().await.expect("finished"));
+    m.replace(NO_TRACE, (trash, 1), inbox, message).await.expect("replaced");
+    expected.push(ann_at(95));
+    assert_eq!(told(&house), expected);
+    house.append(inbox, 5).await;
+    expected.push(ann_at(100));
+    assert_eq!(told(&house), expected);
+    m.move_messages(inbox, &[2], house.id(&bob, INBOX)).await.expect("moved");
+    expected.push(("bob@example.org".to_owned(), 100));
+    assert_eq!(told(&house), expected);
+    // A lower limit is reached, too; what is refused reaches nothing.
+    house.limit("ann@example.org", 45, 0).await;
+    expected.push(ann_at(100));
+    assert_eq!(told(&house), expected);
+    assert!(matches!(m.copy(inbox, &[3], trash).await, Err(Failure::OverQuota)));
+    assert_eq!(told(&house), expected);
+}
+
+#[tokio::test]
+async fn who_has_no_limit_of_his_own_has_the_default() {
+    let (mut house, ann, bob, _) = House::new().await;
+    let rules = QuotaRules { account_bytes: 100, domain_messages: 4, ..QuotaRules::default() };
+    house.mailboxes = house.mailboxes.with_quota(&rules);
+    let (anns, bobs) = (house.id(&ann, INBOX), house.id(&bob, INBOX));
+    let full = |done: Result<u32, Failure>| matches!(done, Err(Failure::OverQuota));
+    assert!(full(house.try_append(anns, 101).await));
+    house.append(anns, 100).await;
+    assert!(full(house.try_append(anns, 1).await));
+    assert_eq!(told(&house), [("ann@example.org".to_owned(), 100)]);
+    let roots = house.mailboxes.quota_roots(ann.account).expect("reads");
+    let roots: Vec<(&str, u64, u64)> =
+        roots.iter().map(|row| (row.of.as_str(), row.bytes_max, row.messages_max)).collect();
+    assert_eq!(roots, [("ann@example.org", 100, 0), ("@example.org", 0, 4)]);
+    // His own limit, or none at all, comes first; 0 is the default again.
+    house.limit("ann@example.org", 150, 0).await;
+    house.append(anns, 50).await;
+    house.limit("ann@example.org", ANY_NUMBER, 0).await;
+    house.append(anns, 500).await;
+    house.limit("ann@example.org", 0, 0).await;
+    assert!(full(house.try_append(anns, 1).await));
+    assert!(!house.mailboxes.has_room(ann.account, 0).expect("reads"));
+    house.append(bobs, 1).await;
+    assert!(full(house.try_append(bobs, 1).await), "the domain has its four messages");
+    assert_eq!(house.mailboxes.without_room(&[bob.account], 0).expect("reads"), [bob.account]);
+    house.limit("@example.org", 0, ANY_NUMBER).await;
+    house.append(bobs, 1).await;
+    assert_eq!(house.mailboxes.quotas(Some("@example.org")).expect("reads")[0].bytes_max, 0);
 }
 
 #[tokio::test]
@@ -318,6 +441,77 @@ async fn rights_are_given_to_people_and_taken_away() {
         let set = house.mailboxes.set_rights(NO_TRACE, &ann, "Lists", (identifier, nobody)).await;
         assert!(matches!(set, Err(Failure::NotAllowed(_))), "{identifier}");
     }
+}
+
+#[tokio::test]
+async fn rights_are_given_to_groups_and_follow_who_is_in_them() {
+    let (house, ann, bob, eve) = House::new().await;
+    let directory = &house.directory;
+    let group = |address: &str, accounts: &[&str]| {
+        let (address, accounts) = (address.to_owned(), accounts.iter().map(|a| (*a).to_owned()));
+        let accounts: Vec<String> = accounts.collect();
+        async move { directory.set_alias(&address, &accounts, "test").await.expect("set") }
+    };
+    group("staff@example.org", &["bob@example.org"]).await;
+    group("staff@example.net", &["bob@example.org"]).await;
+    house.mailboxes.create(NO_TRACE, ann.account, "Plans", None).await.expect("made");
+    let name = "Other Users/ann@example.org/Plans";
+    house.give(&ann, "Plans", "$Staff@Example.org", "lrs").await;
+    assert_eq!(house.rights(&bob, name).as_deref(), Some("lrs"));
+    assert_eq!(house.listed(&bob), [name]);
+    assert_eq!((house.rights(&eve, name), house.listed(&eve)), (None, Vec::new()));
+    // With what is his own, and without what is taken from the group, or from him.
+    house.give(&ann, "Plans", "bob@example.org", "w").await;
+    house.give(&ann, "Plans", "-$staff@example.org", "s").await;
+    assert_eq!(house.rights(&bob, name).as_deref(), Some("lrw"));
+    house.give(&ann, "Plans", "-bob@example.org", "w").await;
+    assert_eq!(house.rights(&bob, name).as_deref(), Some("lr"));
+    let acl = house.mailboxes.acl(&ann, "Plans").expect("reads");
+    let names: Vec<&str> = acl.iter().map(|(who, _)| who.as_str()).collect();
+    let all = ["$staff@example.org", "-$staff@example.org", "-bob@example.org", "bob@example.org"];
+    assert_eq!(names[1..], all);
+    let lasting = house.mailboxes.lasting(&ann, "Plans", "$staff@example.org").expect("reads");
+    assert_eq!(lasting.to_string(), "");
+    // Groups of another domain are another house's.
+    let lr = RightsChange::parse("lr").expect("rights");
+    for wrong in ["$staff@example.net", "$nobody@example.org", "$staff", "$bob@example.org"] {
+        let set = house.mailboxes.set_rights(NO_TRACE, &ann, "Plans", (wrong, lr)).await;
+        assert!(matches!(set, Err(Failure::NotAllowed(_))), "{wrong}");
+    }
+    // Who is in it is asked each time; a group may hold others, and itself.
+    group("staff@example.org", &["eve@example.net"]).await;
+    assert_eq!(house.rights(&bob, name), None);
+    assert_eq!(house.rights(&eve, name).as_deref(), Some("lr"));
+    assert_eq!(house.listed(&eve), [name]);
+    group("team@example.org", &["bob@example.org"]).await;
+    let targets = ["team@example.org".to_owned()];
+    directory.set_alias_targets("staff@example.org", &targets, "test").await.expect("set");
+    assert_eq!(house.rights(&bob, name).as_deref(), Some("lr"));
+    assert_eq!(house.rights(&eve, name), None);
+    // An owner is not bound by what he gives or takes as one of many.
+    group("team@example.org", &["ann@example.org"]).await;
+    assert_eq!(house.rights(&ann, "Plans"), Some(Rights::ALL.to_string()));
+    // Who gets its address later is another group.
+    directory.delete_alias("staff@example.org", "test").await.expect("removed");
+    group("staff@example.org", &["eve@example.net"]).await;
+    assert_eq!(house.rights(&eve, name), None);
+    let left = house.mailboxes.acl(&ann, "Plans").expect("reads").len();
+    assert_eq!(left, 3, "ann, and what is bob's alone");
+}
+
+#[tokio::test]
+async fn who_watches_a_mailbox_hears_of_who_comes_into_a_group() {
+    let (house, ann, bob, _) = House::new().await;
+    let inbox = house.mailboxes.find(ann.account, INBOX).expect("reads").expect("there");
+    let mut of_bob = house.mailboxes.watch_rights(&bob, &inbox);
+    let mut of_ann = house.mailboxes.watch_rights(&ann, &inbox);
+    let members = ["bob@example.org".to_owned()];
+    house.directory.set_alias("staff@example.org", &members, "test").await.expect("set");
+    assert!(of_bob.iter_mut().any(|watch| watch.take()));
+    assert!(!of_ann.iter_mut().any(|watch| watch.take()), "her own are hers");
+    house.give(&ann, INBOX, "$staff@example.org", "lr").await;
+    assert!(of_bob.iter_mut().any(|watch| watch.take()));
+    assert!(of_ann.iter_mut().any(|watch| watch.take()));
 }
 
 #[tokio::test]

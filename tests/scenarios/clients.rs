@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Output};
 
 use grace_tests::house::{Account, DOMAIN, HOSTNAME, House};
 use grace_tests::log::Mark;
@@ -175,39 +175,20 @@ fn openssl_agrees_on_tls() {
 }
 
 #[test]
-fn neomutt_opens_a_mailbox_and_saves_a_message() {
+fn somebody_reads_his_mail_with_neomutt() {
     let scene = Scene::new();
-    let sent = scene.swaks("Smtp", &["--header", "Subject: for neomutt"]);
-    assert!(sent.status.success(), "{}", program::both(&sent));
-    let folder = scene.house.folder();
-    let saved = folder.join("saved.mbox");
-    let muttrc = folder.join("muttrc");
-    let escaped = scene.ann.password.replace('\\', "\\\\").replace('"', "\\\"");
-    let text = format!(
-        "set my_pass = \"{escaped}\"\nset imap_user = \"{}\"\nset imap_pass = $my_pass\n\
-         set certificate_file = \"{}\"\nset ssl_verify_host = no\nset ssl_force_tls = yes\n\
-         set folder = \"{}\"\nset header_cache = \"\"\nset confirmappend = no\n\
-         set confirmcreate = no\nset delete = yes\n\
-         set quit = yes\nset copy = no\nset wait_key = no\nset mbox_type = mbox\n\
-         push \"<copy-message>{}<enter><quit>\"\n",
-        scene.ann.address,
-        scene.certificate.display(),
-        folder.display(),
-        saved.display()
-    );
-    fs::write(&muttrc, text).expect("the folder is writable");
-    // neomutt wants a terminal: `script` gives it one that nobody sees.
-    let line = format!(
-        "neomutt -n -F {} -f imaps://127.0.0.1:{}/INBOX",
-        muttrc.display(),
-        scene.house.port("Imaps")
-    );
-    let mut command = Command::new("timeout");
-    command.args(["60", "script", "--quiet", "--return", "--command", &line, "/dev/null"]);
-    let output =
-        program::run(command.env("TERM", "xterm").env("HOME", folder).stdout(Stdio::piped()));
-    let found = fs::read_to_string(&saved).unwrap_or_default();
-    assert!(found.contains("Subject: for neomutt"), "{}", program::both(&output));
+    let bob = scene.house.account("bob");
+    let ctl = scene.house.ctl_command();
+    let ctl = std::iter::once(ctl.get_program()).chain(ctl.get_args());
+    let ctl: Vec<_> = ctl.map(|word| word.to_string_lossy()).collect();
+    let more = json!({ "certificate": scene.certificate.to_string_lossy(), "ctl": ctl });
+    let arguments = script::about(&scene.house, &[&scene.ann, &bob]);
+    let result = script::run("neomutt", &script::with(arguments, &more));
+    assert_eq!(result["problems"], json!([]), "{result:#}");
+    figure(&format!(
+        "neomutt: {} checks of a day with it, three runs with one cache",
+        result["checks"]
+    ));
 }
 
 #[test]

@@ -5,6 +5,7 @@ use grace_tests::house::{Account, House};
 use grace_tests::log::{Mark, number, text};
 use grace_tests::program;
 use grace_tests::wire::Wire;
+use serde_json::json;
 
 /// A client that is logged in.
 fn client(house: &House, account: &Account) -> Wire {
@@ -192,6 +193,82 @@ fn each_command_needs_its_rights() {
         }
     }
     assert!(walked > 40, "{walked}");
+}
+
+#[test]
+fn a_group_has_rights_and_sessions_hear_who_is_in_it() {
+    let house = House::start();
+    let (ann, bob) = (house.account("ann"), house.account("bob"));
+    house.ctl_ok(&["alias", "set", "staff@grace.test", &bob.address]);
+    let (mut owner, mut reader) = (client(&house, &ann), client(&house, &bob));
+    ok(&mut owner, "CREATE Plans");
+    no(&mut owner, "SETACL Plans $ghosts@grace.test lr", "CANNOT");
+    ok(&mut owner, "SETACL Plans $staff@grace.test lrs");
+    let acl = ok(&mut owner, "GETACL Plans");
+    let line = "* ACL Plans \"ann@grace.test\" lrswipkxteacd \"$staff@grace.test\" lrs";
+    assert_eq!(acl.first().map(String::as_str), Some(line));
+    let plans = "\"Other Users/ann@grace.test/Plans\"";
+    let mine = ok(&mut reader, &format!("MYRIGHTS {plans}"));
+    assert_eq!(mine.first(), Some(&format!("* MYRIGHTS {plans} lrs")));
+    ok(&mut reader, &format!("SELECT {plans}"));
+    reader.check("C: i IDLE\nS: + *");
+    assert!(append(&mut owner, "Plans", "", 50).starts_with("t OK"));
+    // He is told of messages until he is in the group no more.
+    reader.check("S: * 1 EXISTS\nS: * * RECENT");
+    house.ctl_ok(&["alias", "set", "staff@grace.test", &ann.address]);
+    reader.check("S: * BYE the selected mailbox is not there any more\n-- closed");
+    let listed = house.ctl_json(&["acl", "list", &ann.address, "Plans"]);
+    let rows = listed.as_array().into_iter().flatten();
+    let who: Vec<&str> = rows.map(|row| text(row, "who")).collect();
+    assert_eq!(who, [ann.address.as_str(), "$staff@grace.test"]);
+    house.ctl_ok(&["acl", "set", &ann.address, "Plans", "-$staff@grace.test", "s"]);
+}
+
+/// A message to two people that does not say how large it is.
+fn both(house: &House, ann_is: &str, ends: &str) {
+    let long = format!("C: {}\n", "x".repeat(70)).repeat(30);
+    Wire::connect(house.port("Smtp")).check(&format!(
+        "S: 220 *
+         C: EHLO client.example.org
+         S: 250 *
+         C: MAIL FROM:<sender@example.org>
+         S: 250 *
+         C: RCPT TO:<ann@grace.test>
+         S: {ann_is}
+         C: RCPT TO:<bob@grace.test>
+         S: 250 *
+         C: DATA
+         S: 354 *
+         C: Subject: long
+         C:
+         {long}C: .
+         S: {ends}"
+    ));
+}
+
+#[test]
+fn who_is_full_does_not_keep_a_message_from_others() {
+    let house = House::start_with("[quota]\naccount_bytes = 1024\n");
+    let (ann, bob) = (house.account("ann"), house.account("bob"));
+    house.ctl_ok(&["quota", "set", &bob.address, "--bytes", "none"]);
+    // Nobody is given more than he may keep; the sender comes again, and the others get it.
+    both(&house, "250 *", "452 4.2.2 *");
+    assert_eq!((house.messages(&ann), house.messages(&bob)), (0, 0));
+    both(&house, "452 4.2.2 *", "250 *");
+    assert_eq!((house.messages(&ann), house.messages(&bob)), (0, 1));
+    both(&house, "250 *", "452 4.2.2 *");
+    // What holds by default is told as such.
+    let shown = house.ctl_ok(&["quota", "show", &ann.address]);
+    assert!(shown.contains("1.0 KiB (default)"), "{shown}");
+    let rows = house.ctl_json(&["quota", "show", &bob.address]);
+    assert_eq!((number(&rows[0], "bytes_max"), &rows[0]["bytes_default"]), (0, &json!(false)));
+    let mut wire = client(&house, &ann);
+    let quota = ok(&mut wire, "GETQUOTA ann@grace.test");
+    let line = "* QUOTA \"ann@grace.test\" (STORAGE 0 1)";
+    assert_eq!(quota.first().map(String::as_str), Some(line));
+    house.ctl_ok(&["quota", "set", &ann.address, "--bytes", "10K"]);
+    both(&house, "452 4.2.2 *", "250 *");
+    both(&house, "250 *", "250 *");
 }
 
 #[test]

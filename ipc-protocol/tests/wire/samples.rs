@@ -120,7 +120,7 @@ pub(crate) fn requests() -> Vec<(String, Request)> {
     named.chain(extras).chain(more).chain(choices).collect()
 }
 
-fn of_sessions() -> [RequestBody; 4] {
+fn of_sessions() -> [RequestBody; 5] {
     let account = Some("info@example.org".into());
     let filter = SessionFilter { account, peer: Some("192.0.2.1".parse().unwrap()) };
     [
@@ -128,6 +128,7 @@ fn of_sessions() -> [RequestBody; 4] {
         RequestBody::SessionDisconnect { session: 0x1234 },
         RequestBody::SessionTranscript { which: SessionChoice::Session(0x1234), bodies: true },
         RequestBody::MailboxList { account: "info@example.org".into() },
+        RequestBody::QuotaDefaults,
     ]
 }
 

@@ -291,6 +291,7 @@ fn a_role_may_do_what_the_table_says() {
         ("SessionDisconnect",  Role::Operator),
         ("SessionTranscript",  Role::Owner),
         ("MailboxList",        Role::Viewer),
+        ("QuotaDefaults",      Role::Viewer),
     ];
     let mut walked = 0;
     for (_, Request { body, .. }) in samples::requests() {

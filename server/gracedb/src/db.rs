@@ -277,6 +277,12 @@ impl Db {
         self.inner.engine.watch(&prefix_bounds(T::DEF.id, space::ROWS, put).0)
     }
 
+    /// Tells of changes of any row of a table.
+    #[must_use]
+    pub fn watch_table<T: Table>(&self) -> Watch {
+        self.inner.engine.watch(&space::head(T::DEF.id, space::ROWS))
+    }
+
     /// Tells of changes of the rows whose keys in an index start with these parts: of those keys,
     /// and of rows that come or go.
     #[must_use]

@@ -171,6 +171,7 @@ impl Desk {
             RequestBody::QuotaList { of } => {
                 shares::quotas(&self.services.mailboxes, of.as_deref())
             }
+            RequestBody::QuotaDefaults => Ok(shares::quota_defaults(&self.services.mailboxes)),
             RequestBody::RightsList { owner, mailbox } => {
                 shares::rights(&self.services.mailboxes, &owner, mailbox.as_deref())
             }
@@ -287,6 +288,7 @@ impl Desk {
             | RequestBody::RouteList
             | RequestBody::QuotaList { .. }
             | RequestBody::QuotaSet { .. }
+            | RequestBody::QuotaDefaults
             | RequestBody::RightsList { .. }
             | RequestBody::RightsSet { .. }
             | RequestBody::PublicList { .. }

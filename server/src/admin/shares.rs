@@ -9,6 +9,7 @@ use grace_ipc::share::{PublicRow, QuotaRow, RightsRow};
 use super::desk::{Outcome, list, refused};
 use crate::mailbox::Mailboxes;
 use crate::services::Services;
+use crate::store::quota::Defaults;
 use crate::store::refusal::Refusal;
 
 /// Rights in one part: with names of 1,000 bytes each it stays below a frame's limit.
@@ -25,6 +26,19 @@ pub(super) fn quotas(mailboxes: &Mailboxes, of: Option<&str>) -> Result<Outcome,
         messages_max: row.messages_max,
     });
     Ok(list(rows.collect(), ROWS_PER_PART_MAX, Rows::Quotas))
+}
+
+/// What accounts, and domains as a whole, may use that have no limits of their own.
+pub(super) fn quota_defaults(mailboxes: &Mailboxes) -> Outcome {
+    let Defaults { account, domain } = mailboxes.quota_defaults();
+    let rows = [("", account), ("@", domain)].map(|(of, (bytes_max, messages_max))| QuotaRow {
+        of: of.to_owned(),
+        bytes: 0,
+        bytes_max,
+        messages: 0,
+        messages_max,
+    });
+    list(rows.to_vec(), ROWS_PER_PART_MAX, Rows::Quotas)
 }
 
 /// Who may do what with mailboxes of an owner.

@@ -345,6 +345,26 @@ settings! {
 }
 
 settings! {
+    "quota",
+    /// What may be kept where nobody set a limit, checked.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    QuotaRules, QuotaRulesWritten, QUOTA;
+    gone {}
+    lists {}
+    words {}
+    numbers {
+        account_bytes = 0, 0..=1_000_000_000_000_000, "bytes",
+            "What an account may keep for which `gracectl quota` sets no limit. 0: any number. What is there stays; nothing more is let in.";
+        account_messages = 0, 0..=1_000_000_000, "messages",
+            "The same in messages, each counted in every mailbox it is in.";
+        domain_bytes = 0, 0..=1_000_000_000_000_000, "bytes",
+            "What may be kept in a domain as a whole for which `gracectl quota` sets no limit. 0: any number.";
+        domain_messages = 0, 0..=1_000_000_000, "messages",
+            "The same in messages.";
+    }
+}
+
+settings! {
     "store",
     /// How the database is kept, checked.
     #[derive(Debug, Clone, PartialEq, Eq)]
@@ -588,6 +608,7 @@ mod tests {
         let all = LIMITS
             .iter()
             .chain(DOOR)
+            .chain(QUOTA)
             .chain(STORE)
             .chain(SEARCH)
             .chain(DNS)

@@ -23,8 +23,8 @@ use grace_queue::settings::DELAYS_MAX;
 
 use self::limits::{
     Authenticity, AuthenticityWritten, Dns, DnsWritten, DoorRules, DoorRulesWritten, Limits,
-    LimitsWritten, Outgoing, OutgoingWritten, Search, SearchWritten, Store, StoreWritten,
-    Transport, TransportWritten,
+    LimitsWritten, Outgoing, OutgoingWritten, QuotaRules, QuotaRulesWritten, Search, SearchWritten,
+    Store, StoreWritten, Transport, TransportWritten,
 };
 use self::names::Network;
 
@@ -60,6 +60,8 @@ pub struct Config {
     pub limits: Limits,
     /// Who is let in and may send.
     pub door: DoorRules,
+    /// What may be kept where nobody set a limit.
+    pub quota: QuotaRules,
     /// How the database is kept.
     pub store: Store,
     /// How texts are looked for.
@@ -124,6 +126,7 @@ struct Written {
     tls: Option<TlsFiles>,
     limits: LimitsWritten,
     door: DoorRulesWritten,
+    quota: QuotaRulesWritten,
     store: StoreWritten,
     search: SearchWritten,
     dns: DnsWritten,
@@ -194,6 +197,7 @@ impl Config {
             tls: written.tls,
             limits: Limits::check(&written.limits)?,
             door: DoorRules::check(&written.door)?,
+            quota: QuotaRules::check(&written.quota)?,
             store: Store::check(&written.store)?,
             search: Search::check(&written.search)?,
             dns: Dns::check(&written.dns)?,
@@ -224,6 +228,7 @@ impl Config {
             tls: None,
             limits: Limits::default(),
             door: DoorRules::default(),
+            quota: QuotaRules::default(),
             store: Store::default(),
             search: Search::default(),
             dns: Dns::default(),

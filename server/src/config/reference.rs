@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 
 use super::limits::{
-    AUTHENTICITY, DNS, DOOR, LIMITS, QUEUE, SEARCH, STORE, Setting, TRANSPORT, Values,
+    AUTHENTICITY, DNS, DOOR, LIMITS, QUEUE, QUOTA, SEARCH, STORE, Setting, TRANSPORT, Values,
 };
 
 /// What stands before the tables.
@@ -48,6 +48,7 @@ pub fn page() -> String {
     let sections = [
         ("limits", LIMITS),
         ("door", DOOR),
+        ("quota", QUOTA),
         ("store", STORE),
         ("search", SEARCH),
         ("dns", DNS),

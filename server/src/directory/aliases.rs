@@ -16,6 +16,7 @@ use crate::store::accounts::{Account, AccountByAddress, Alias, Domain};
 use crate::store::failure::Failure;
 use crate::store::forwards::AliasTargets;
 use crate::store::settings::AddressSettings;
+use crate::store::shares::forget_group;
 use crate::telemetry::bus::now_us;
 use grace_mail::address::{Charset, Domain as DomainName, Mailbox as Address};
 
@@ -113,6 +114,7 @@ impl Directory {
                 tx.delete::<Alias>(&alias)?;
                 tx.delete::<AddressSettings>(&alias)?;
                 tx.delete::<AliasTargets>(&alias)?;
+                forget_group(tx, &alias)?;
                 Ok(())
             })?
             .await?;

@@ -17,7 +17,7 @@ use crate::store::logins::remove_logins;
 use crate::store::messages::{MailboxByName, MetadataRow, Subscription};
 use crate::store::removal::remove_mailbox;
 use crate::store::settings::{AddressSettings, DomainSettings};
-use crate::store::shares::{PublicRow, QuotaRow, forget_account};
+use crate::store::shares::{PublicRow, QuotaRow, forget_account, forget_group};
 use crate::store::threads;
 
 /// Mailboxes removed in one transaction: few milliseconds of work, whatever is in them.
@@ -52,6 +52,7 @@ impl Directory {
                         tx.delete::<Alias>(alias.address.as_str())?;
                         tx.delete::<AddressSettings>(alias.address.as_str())?;
                         tx.delete::<AliasTargets>(alias.address.as_str())?;
+                        forget_group(tx, &alias.address)?;
                     }
                 }
                 forget_public(tx, &name)?;

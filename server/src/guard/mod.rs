@@ -13,6 +13,7 @@
 
 pub mod greylist;
 pub mod lists;
+mod misfits;
 pub mod names;
 
 use std::hash::Hash;
@@ -28,6 +29,7 @@ use grace_smtp::reply::Reply;
 
 use self::greylist::Greylist;
 use self::lists::{Listing, Lists};
+use self::misfits::Misfits;
 use self::names::Fit;
 use crate::config::limits::DoorRules;
 use crate::config::names::Network;
@@ -54,6 +56,7 @@ struct Inner {
     allow_lists: Lists,
     greylist: Option<Greylist>,
     sent: Mutex<Sent>,
+    misfits: Mutex<Misfits>,
 }
 
 /// What was sent of late.
@@ -121,6 +124,7 @@ impl Guard {
             allow_lists: Lists::new(&rules.allow_lists, rules, resolver, bus),
             greylist,
             sent: Mutex::new(sent),
+            misfits: Mutex::default(),
             rules: rules.clone(),
         })))
     }
@@ -212,6 +216,18 @@ impl Guard {
             }
         };
         taken.map_err(|wait| too_much(who, rule, "recipients", 452, wait))
+    }
+
+    /// Notes whom a message to several did not fit, so that it comes to the others next time.
+    pub fn did_not_fit(&self, now: Instant, accounts: &[u64], sender: &str) {
+        let mut misfits = self.0.misfits.lock().unwrap_or_else(PoisonError::into_inner);
+        accounts.iter().for_each(|&account| misfits.note(now, account, sender));
+    }
+
+    /// Whether a message of a sender is to leave out an account this time, for the others' sake.
+    pub fn leaves_out(&self, now: Instant, account: u64, sender: &str) -> bool {
+        let mut misfits = self.0.misfits.lock().unwrap_or_else(PoisonError::into_inner);
+        misfits.strike_out(now, account, sender)
     }
 
     /// Lets go of old rows now and then, until the server stops.

@@ -524,10 +524,11 @@ impl Desk {
     async fn open(&mut self, name: &MailboxName, read_only: bool) -> Served {
         self.leave();
         let mailboxes = &self.services.mailboxes;
-        let mailbox = self.permitted(name, "r")?.mailbox.id;
+        let found = self.permitted(name, "r")?.mailbox;
+        let mailbox = found.id;
         // Watching before looking: a change in between wakes us once too often, never too seldom.
         let watch = mailboxes.watch(mailbox);
-        let watch_rights = mailboxes.watch_rights(mailbox);
+        let watch_rights = mailboxes.watch_rights(&self.who()?, &found);
         let watch_key = mailboxes.watch_key(self.account()?, mailbox);
         let mark = mailboxes.key_mark(self.account()?, mailbox)?;
         let known = self.permitted(name, "r")?;

@@ -27,24 +27,30 @@ use crate::store::messages::flag;
 pub(super) struct May {
     mailbox: u64,
     rights: Rights,
+    /// They may be others by now.
+    stale: bool,
     /// They differ from what the client was told.
     untold: bool,
-    changes: Watch,
+    changes: Vec<Watch>,
 }
 
 impl May {
-    /// Begins to look after the rights on a mailbox that is being selected; the watch is older than
-    /// what is known.
-    pub(super) fn new(known: &Known, changes: Watch) -> Self {
+    /// Begins to look after the rights on a mailbox that is being selected; the watches are older
+    /// than what is known.
+    pub(super) fn new(known: &Known, changes: Vec<Watch>) -> Self {
         let Known { mailbox, rights } = known;
-        Self { mailbox: mailbox.id, rights: *rights, untold: false, changes }
+        let (mailbox, rights) = (mailbox.id, *rights);
+        Self { mailbox, rights, stale: false, untold: false, changes }
     }
 
     /// Whether rights on it changed; else the task is woken when they do.
     pub(super) fn is_changed(&mut self, context: &mut Context<'_>) -> bool {
-        let is_changed = is_changed(&mut self.changes, context);
-        self.untold |= is_changed;
-        is_changed
+        let mut changed = false;
+        for watch in &mut self.changes {
+            changed |= is_changed(watch, context);
+        }
+        self.stale |= changed;
+        changed
     }
 
     /// The mailbox, if it may still be read, and the rights on it.
@@ -53,10 +59,13 @@ impl May {
         mailboxes: &Mailboxes,
         who: impl FnOnce() -> Result<Who, Failure>,
     ) -> Result<(u64, Rights), Failure> {
-        if self.changes.take() || self.untold {
+        for watch in &mut self.changes {
+            self.stale |= watch.take();
+        }
+        if self.stale {
             let rights = mailboxes.rights(&who()?, self.mailbox)?;
-            self.untold = true;
-            self.rights = rights;
+            self.untold |= rights != self.rights;
+            (self.rights, self.stale) = (rights, false);
         }
         match self.rights.has(b'r') {
             true => Ok((self.mailbox, self.rights)),

@@ -31,11 +31,8 @@ use crate::store::messages::MailboxRow;
 pub(super) struct Watched {
     who: Who,
     sources: Vec<Source>,
-    /// Names and subscriptions, mailboxes on which there are rights, and annotations if those are
-    /// told.
+    /// Names and subscriptions, rights on mailboxes, and annotations if those are told.
     of_account: Vec<Watch>,
-    /// Rights, by mailbox.
-    of_rights: HashMap<u64, Watch>,
     /// Names of the mailboxes of others, by their owners.
     of_owners: HashMap<u64, Vec<Watch>>,
     mailboxes: HashMap<u64, Watch>,
@@ -58,19 +55,18 @@ impl Watched {
         annotations: bool,
     ) -> Result<Self, Failure> {
         let mut of_account = mailboxes.watch_names(who.account);
-        of_account.extend(mailboxes.watch_shares(&who));
+        of_account.extend(mailboxes.watch_shares());
         let mut noted = None;
         if annotations {
             of_account.push(mailboxes.watch_metadata(who.account));
             noted = Some(notes(mailboxes, who.account)?);
         }
-        let (of_rights, of_owners) = (HashMap::new(), HashMap::new());
-        let mailboxes = HashMap::new();
-        Ok(Self { who, sources, of_account, of_rights, of_owners, mailboxes, noted })
+        let (of_owners, mailboxes) = (HashMap::new(), HashMap::new());
+        Ok(Self { who, sources, of_account, of_owners, mailboxes, noted })
     }
 
     fn watches(&mut self) -> impl Iterator<Item = &mut Watch> {
-        let others = self.of_owners.values_mut().flatten().chain(self.of_rights.values_mut());
+        let others = self.of_owners.values_mut().flatten();
         self.of_account.iter_mut().chain(others).chain(self.mailboxes.values_mut())
     }
 
@@ -120,22 +116,15 @@ impl Watched {
         }
         let me = self.who.account;
         let owners: BTreeSet<u64> = wanted.values().copied().filter(|one| *one != me).collect();
-        // Rights on mailboxes that are not told of yet may bring them in.
-        let limit = usize::try_from(most).unwrap_or(usize::MAX);
-        let named: BTreeSet<u64> = mailboxes.named(&self.who)?.into_iter().take(limit).collect();
         self.mailboxes.retain(|id, _| wanted.contains_key(id));
         self.of_owners.retain(|owner, _| owners.contains(owner));
-        self.of_rights.retain(|id, _| named.contains(id));
-        let counts = |all: &Self| (all.mailboxes.len(), all.of_owners.len(), all.of_rights.len());
+        let counts = |all: &Self| (all.mailboxes.len(), all.of_owners.len());
         let before = counts(self);
         for id in wanted.into_keys() {
             self.mailboxes.entry(id).or_insert_with(|| mailboxes.watch(id));
         }
         for owner in owners {
             self.of_owners.entry(owner).or_insert_with(|| mailboxes.watch_names(owner));
-        }
-        for id in named {
-            self.of_rights.entry(id).or_insert_with(|| mailboxes.watch_rights(id));
         }
         Ok(counts(self) != before)
     }

@@ -22,7 +22,7 @@ mod tests;
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use grace_ipc::event::{EventKind, TraceId};
 use grace_mail::address::Mailbox as Address;
@@ -390,11 +390,18 @@ impl Placed {
             forwarding.rows().await?.into_iter().unzip();
         let onward: Vec<Onward> = direct.into_iter().chain(forwarded).collect();
         let size = kept.size();
+        let accounts = &expansion.accounts;
         let placed = if aside {
-            services.mailboxes.put_aside(&expansion.accounts, kept).await?
+            services.mailboxes.put_aside(accounts, kept).await
         } else {
-            services.mailboxes.deliver(&expansion.accounts, kept, &onward).await?
+            services.mailboxes.deliver(accounts, kept, &onward).await
         };
+        let is_alone = accounts.len() == 1 && onward.is_empty();
+        if matches!(placed, Err(Failure::OverQuota)) && !is_alone {
+            let full = services.mailboxes.without_room(accounts, size)?;
+            services.guard.did_not_fit(Instant::now(), &full, &envelope.sender.to_string());
+        }
+        let placed = placed?;
         for onward in &onward {
             if submitter.is_some() {
                 befriend(services, onward).await;

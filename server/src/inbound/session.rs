@@ -482,15 +482,20 @@ impl Session {
     /// Whether all of a recipient's accounts have room for the message, as far as its size is known
     /// (RFC 1870 6.2).
     fn check_room(&self, recipient: &Recipient, accounts: &[u64]) -> Result<(), Reply> {
+        let Services { mailboxes, guard, .. } = &self.services;
         let bytes = self.receiver.declared_bytes().unwrap_or(0);
+        // RFC 3463 3.3: X.2.2, mailbox full.
+        let words = format!("<{recipient}> has no room for it");
         for &account in accounts {
-            let room = self.services.mailboxes.has_room(account, bytes);
+            if guard.leaves_out(Instant::now(), account, &self.sender) {
+                // Another message may be smaller: it is never for good.
+                return Err(Reply::new(452, (4, 2, 2), &words));
+            }
+            let room = mailboxes.has_room(account, bytes);
             if room.map_err(|failure| self.store_failed(&failure))? {
                 continue;
             }
-            // RFC 3463 3.3: X.2.2, mailbox full.
-            let words = format!("<{recipient}> has no room for it");
-            return Err(match self.services.guard.rules().mailbox_full.as_str() {
+            return Err(match guard.rules().mailbox_full.as_str() {
                 "refuse" => Reply::new(552, (5, 2, 2), &words),
                 _ => Reply::new(452, (4, 2, 2), &words),
             });

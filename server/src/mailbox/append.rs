@@ -25,7 +25,7 @@ use crate::store::accounts::Account;
 use crate::store::failure::Failure;
 use crate::store::messages::{FirstPlace, MailboxRow, MessageRow, Origin, flag};
 use crate::store::outgoing::{self, Onward};
-use crate::store::quota::{Hold, Ledger, Reached};
+use crate::store::quota::{Hold, Ledger};
 use crate::store::seed;
 use crate::store::shares::owner_name;
 use crate::store::threads::note_gone;
@@ -174,6 +174,7 @@ impl Mailboxes {
     }
 
     /// Delivers a message into the INBOX of each account, in one transaction. Done means on disk.
+    /// Whom it does not fit keeps it from all: [`without_room`](Self::without_room) says who.
     /// An account given twice gets it once. Telling of it is the caller's part, who knows whose
     /// message it is. `onward` are its copies for recipients elsewhere: they wait for delivery,
     /// written in the same transaction.
@@ -186,19 +187,13 @@ impl Mailboxes {
         message: Uploaded,
         onward: impl IntoIterator<Item = &'a Onward>,
     ) -> Result<Vec<Placed>, Failure> {
-        let pending = self.db.write(|tx| {
-            let mut alone = accounts.len() == 1;
+        let counted = self.counted(TraceId(0), |tx, ledger| {
             for onward in onward {
                 outgoing::enqueue(tx, onward)?;
-                alone = false;
             }
-            // What was refused to the one whom it does not fit would be refused to all.
-            let hold = if alone { Hold::Strictly } else { Hold::UnlessFull };
-            deliver_into(tx, seed::inbox, accounts, &message, hold)
-        })?;
-        let (placed, reached) = pending.await?;
-        self.tell_reached(TraceId(0), reached);
-        Ok(placed)
+            deliver_into(tx, seed::inbox, accounts, &message, ledger)
+        });
+        counted.await
     }
 
     /// Delivers a message into the mailbox of each account for doubtful mail.
@@ -210,11 +205,10 @@ impl Mailboxes {
         accounts: &[u64],
         message: Uploaded,
     ) -> Result<Vec<Placed>, Failure> {
-        let hold = if accounts.len() == 1 { Hold::Strictly } else { Hold::UnlessFull };
-        let put = |tx: &mut WriteTx<'_>| deliver_into(tx, seed::junk, accounts, &message, hold);
-        let (placed, reached) = self.db.write(put)?.await?;
-        self.tell_reached(TraceId(0), reached);
-        Ok(placed)
+        let counted = self.counted(TraceId(0), |tx, ledger| {
+            deliver_into(tx, seed::junk, accounts, &message, ledger)
+        });
+        counted.await
     }
 
     /// Appends messages to a mailbox, all or none (RFC 9051 6.3.12, RFC 3502). Done means on disk.
@@ -227,14 +221,8 @@ impl Mailboxes {
         mailbox: u64,
         messages: &[(Birth, Uploaded)],
     ) -> Result<Vec<Placed>, Failure> {
-        let pending = self.db.write(|tx| {
-            let mut ledger = Ledger::default();
-            let placed = append_all(tx, mailbox, messages, &mut ledger)?;
-            let reached = ledger.settle(tx, Hold::Strictly)?;
-            Ok::<_, Failure>((placed, reached))
-        })?;
-        let (placed, reached) = pending.await?;
-        self.tell_reached(trace, reached);
+        let counted = self.counted(trace, |tx, ledger| append_all(tx, mailbox, messages, ledger));
+        let placed = counted.await?;
         self.tell_appended(trace, &placed, messages);
         Ok(placed)
     }
@@ -252,30 +240,19 @@ impl Mailboxes {
         message: (Birth, Uploaded),
     ) -> Result<Placed, Failure> {
         let messages = [message];
-        let pending = self.db.write(|tx| {
+        let counted = self.counted(trace, |tx, ledger| {
             let old = tx.get::<MessageRow>(&(from, uid))?.ok_or(Failure::NoSuchMessage)?;
-            let mut ledger = Ledger::default();
-            let placed = append_all(tx, to, &messages, &mut ledger)?;
+            let placed = append_all(tx, to, &messages, ledger)?;
             let mut removal = Removal::begin(tx, from)?;
             removal.take(tx, &old, uid)?;
             let account = get_mailbox(tx, from)?.account;
-            if let Some(owner) = owner_name(tx, account)? {
-                ledger.goes(&owner, 1, old.size());
-            }
             note_gone(tx, account, seed::now_s())?;
-            removal.end_uncounted(tx)?;
-            ledger.settle(tx, Hold::Strictly)?;
-            Ok::<_, Failure>(placed)
-        })?;
-        let placed = pending.await?;
+            removal.end_counted(tx, ledger)?;
+            Ok(placed)
+        });
+        let placed = counted.await?;
         self.tell_appended(trace, &placed, &messages);
         placed.into_iter().next().ok_or(Failure::NoSuchMailbox)
-    }
-
-    fn tell_reached(&self, trace: TraceId, reached: Vec<Reached>) {
-        for Reached { of, percent } in reached {
-            self.bus.emit(trace, EventKind::QuotaReached { of, percent });
-        }
     }
 
     fn tell_appended(&self, trace: TraceId, placed: &[Placed], messages: &[(Birth, Uploaded)]) {
@@ -329,7 +306,10 @@ pub(crate) fn deliver(
     accounts: &[u64],
     message: &Uploaded,
 ) -> Result<Vec<Placed>, Failure> {
-    Ok(deliver_into(tx, seed::inbox, accounts, message, Hold::Not)?.0)
+    let mut ledger = Ledger::default();
+    let placed = deliver_into(tx, seed::inbox, accounts, message, &mut ledger)?;
+    ledger.settle(tx, Hold::Not)?;
+    Ok(placed)
 }
 
 fn deliver_into(
@@ -337,8 +317,8 @@ fn deliver_into(
     mailbox: fn(&mut WriteTx<'_>, u64) -> Result<MailboxRow, Failure>,
     accounts: &[u64],
     message: &Uploaded,
-    hold: Hold,
-) -> Result<(Vec<Placed>, Vec<Reached>), Failure> {
+    ledger: &mut Ledger,
+) -> Result<Vec<Placed>, Failure> {
     let mut accounts = accounts.to_vec();
     accounts.sort_unstable();
     accounts.dedup();
@@ -348,9 +328,7 @@ fn deliver_into(
         let account = tx.get::<Account>(&id)?.ok_or(Failure::NoSuchMailbox)?;
         targets.push((account.address, mailbox(tx, id)?));
     }
-    let mut ledger = Ledger::default();
-    let placed = place(tx, message, &message.facts, targets, &Birth::default(), &mut ledger)?;
-    Ok((placed, ledger.settle(tx, hold)?))
+    place(tx, message, &message.facts, targets, &Birth::default(), ledger)
 }
 
 /// Puts a row per target.

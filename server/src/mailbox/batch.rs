@@ -8,9 +8,12 @@
 use gracedb::view::View as _;
 use gracedb::write::WriteTx;
 
+use grace_ipc::event::TraceId;
+
 use super::Mailboxes;
 use crate::store::failure::Failure;
 use crate::store::messages::MessageRow;
+use crate::store::quota::Ledger;
 
 /// Messages looked at in one transaction: some milliseconds of work, which is what a sync takes on
 /// many disks, so that a delivery meanwhile waits hardly longer than it does anyway.
@@ -85,24 +88,28 @@ impl Listed<'_> {
     }
 }
 
+/// What one transaction gave.
+type Done<T> = Result<T, Failure>;
+
 impl Mailboxes {
     /// Runs `change` in one transaction after the other until all of `uids` had their turn, in at
-    /// least one. `done` takes what a transaction gave when it is on disk.
+    /// least one; each is [`counted`](Self::counted). `done` takes what a transaction gave when it
+    /// is on disk.
     pub(super) async fn in_batches<T>(
         &self,
         (mailbox, uids): (u64, &[u32]),
         growth_bytes: usize,
-        mut change: impl FnMut(&mut WriteTx<'_>, &mut Listed<'_>) -> Result<T, Failure>,
+        mut change: impl FnMut(&mut WriteTx<'_>, &mut Listed<'_>, &mut Ledger) -> Done<T>,
         mut done: impl FnMut(T),
     ) -> Result<(), Failure> {
         let mut rest = uids;
         loop {
-            let pending = self.db.write(|tx| {
+            let counted = self.counted(TraceId(0), |tx, ledger| {
                 let mut listed = Listed { mailbox, rest, batch: Batch::default(), growth_bytes };
-                let value = change(tx, &mut listed)?;
-                Ok::<_, Failure>((value, listed.rest))
-            })?;
-            let (value, left) = pending.await?;
+                let value = change(tx, &mut listed, ledger)?;
+                Ok((value, listed.rest))
+            });
+            let (value, left) = counted.await?;
             done(value);
             rest = left;
             if rest.is_empty() {

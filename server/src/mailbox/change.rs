@@ -14,7 +14,7 @@ use super::expunge::{Expunged, Removal};
 use super::{facts, threads};
 use crate::store::failure::Failure;
 use crate::store::messages::{FirstPlace, MailboxRow, MessageRow, Origin, flag};
-use crate::store::quota::{Hold, Ledger};
+use crate::store::quota::Ledger;
 use crate::store::seed;
 use crate::store::shares::owner_name;
 use crate::store::threads::note_gone;
@@ -110,7 +110,7 @@ impl Mailboxes {
         self.in_batches(
             (mailbox, uids),
             growth_bytes,
-            |tx, listed| store_some(tx, mailbox, listed, change),
+            |tx, listed, _| store_some(tx, mailbox, listed, change),
             |alone| left.extend(alone),
         )
         .await?;
@@ -134,11 +134,9 @@ impl Mailboxes {
         let all = self.in_batches(
             (from, uids),
             0,
-            |tx, listed| {
+            |tx, listed, ledger| {
                 let (copied, messages) = copy_some(tx, listed, from, to)?;
-                let mut ledger = Ledger::default();
-                count_moved(tx, &mut ledger, (None, Some(to.mailbox)), &messages)?;
-                ledger.settle(tx, Hold::Strictly)?;
+                count_copies(tx, ledger, to.mailbox, &messages)?;
                 Ok(copied)
             },
             |some| copied.add(some),
@@ -174,18 +172,16 @@ impl Mailboxes {
         self.in_batches(
             (from, uids),
             0,
-            |tx, listed| {
+            |tx, listed, ledger| {
                 let (copied, messages) = copy_some(tx, listed, from, to)?;
                 let mut removal = Removal::begin(tx, from)?;
                 for message in &messages {
                     removal.take(tx, message, message.uid)?;
                 }
-                removal.end_uncounted(tx)?;
                 note_left(tx, from, to.mailbox)?;
                 // With one owner that is nothing: who is full may put things away.
-                let mut ledger = Ledger::default();
-                count_moved(tx, &mut ledger, (Some(from), Some(to.mailbox)), &messages)?;
-                ledger.settle(tx, Hold::Strictly)?;
+                removal.end_counted(tx, ledger)?;
+                count_copies(tx, ledger, to.mailbox, &messages)?;
                 Ok(copied)
             },
             |some| moved.add(some),
@@ -326,20 +322,16 @@ fn note_left(tx: &mut WriteTx<'_>, from: u64, to: u64) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Counts messages that went from one mailbox to another for those whose mailboxes they are.
-fn count_moved(
+/// Counts copies for the owner of the mailbox that they are in.
+fn count_copies(
     tx: &WriteTx<'_>,
     ledger: &mut Ledger,
-    (from, to): (Option<u64>, Option<u64>),
+    to: u64,
     messages: &[MessageRow],
 ) -> Result<(), Failure> {
-    let owner = |mailbox: u64| Ok::<_, Failure>(owner_name(tx, get_mailbox(tx, mailbox)?.account)?);
-    let (count, bytes) = (messages.len() as u64, messages.iter().map(MessageRow::size).sum());
-    if let Some(owner) = from.map(owner).transpose()?.flatten() {
-        ledger.goes(&owner, count, bytes);
-    }
-    if let Some(owner) = to.map(owner).transpose()?.flatten() {
-        ledger.comes(&owner, count, bytes);
+    if let Some(owner) = owner_name(tx, get_mailbox(tx, to)?.account)? {
+        let bytes = messages.iter().map(MessageRow::size).sum();
+        ledger.comes(&owner, messages.len() as u64, bytes);
     }
     Ok(())
 }

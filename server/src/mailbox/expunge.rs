@@ -96,14 +96,14 @@ impl Mailboxes {
         self.in_batches(
             (mailbox, uids),
             0,
-            |tx, listed| {
+            |tx, listed, ledger| {
                 let mut removal = Removal::begin(tx, mailbox)?;
                 while let Some(message) = listed.next(tx)? {
                     if goes(&message) {
                         removal.take(tx, &message, message.uid)?;
                     }
                 }
-                removal.end(tx)
+                removal.end_counted(tx, ledger)
             },
             |removed| gone.add(removed),
         )
@@ -299,11 +299,8 @@ impl Removal {
     /// Writes down what went, the mailbox, and that its owner uses less.
     pub(super) fn end(self, tx: &mut WriteTx<'_>) -> Result<Expunged, Failure> {
         let mut ledger = Ledger::default();
-        if let Some(owner) = owner_name(tx, self.mailbox.account)? {
-            ledger.goes(&owner, self.gone.count, self.bytes);
-        }
         let account = self.mailbox.account;
-        let gone = self.end_uncounted(tx)?;
+        let gone = self.end_counted(tx, &mut ledger)?;
         if gone.count > 0 {
             note_gone(tx, account, seed::now_s())?;
         }
@@ -311,8 +308,15 @@ impl Removal {
         Ok(gone)
     }
 
-    /// The same where the caller counts what the owner uses.
-    pub(super) fn end_uncounted(self, tx: &mut WriteTx<'_>) -> Result<Expunged, Failure> {
+    /// The same with a ledger that goes on.
+    pub(super) fn end_counted(
+        self,
+        tx: &mut WriteTx<'_>,
+        ledger: &mut Ledger,
+    ) -> Result<Expunged, Failure> {
+        if let Some(owner) = owner_name(tx, self.mailbox.account)? {
+            ledger.goes(&owner, self.gone.count, self.bytes);
+        }
         let Self { mailbox: mut row, gone, .. } = self;
         if gone.count == 0 {
             return Ok(gone);

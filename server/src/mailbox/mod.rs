@@ -33,7 +33,8 @@ use gracedb::error::Error as StoreError;
 use grace_ipc::event::{EventKind, TraceId};
 
 use self::picture::Pictures;
-use crate::config::limits::Limits;
+use crate::config::limits::{Limits, QuotaRules};
+use crate::store::quota::Defaults;
 use crate::telemetry::bus::Bus;
 
 /// The level separator in mailbox names.
@@ -45,6 +46,8 @@ pub struct Mailboxes {
     db: Db,
     bus: Bus,
     mailboxes_per_account_max: u64,
+    /// What may be kept where nobody set a limit.
+    quota: Defaults,
     /// What mailboxes hold, for those who open them next.
     pictures: Arc<Pictures>,
     /// Damage that readers met and that was told.
@@ -62,7 +65,17 @@ impl Mailboxes {
         let pictures_bytes = limits.mailbox_pictures_mib.saturating_mul(1 << 20);
         let pictures = Pictures::new(usize::try_from(pictures_bytes).unwrap_or(usize::MAX));
         let pictures = Arc::new(pictures);
-        Self { db, bus, mailboxes_per_account_max, pictures, damage: Arc::default() }
+        let (quota, damage) = (Defaults::default(), Arc::default());
+        Self { db, bus, mailboxes_per_account_max, quota, pictures, damage }
+    }
+
+    /// The same with what may be kept where nobody set a limit.
+    #[must_use]
+    pub fn with_quota(self, rules: &QuotaRules) -> Self {
+        let QuotaRules { account_bytes, account_messages, domain_bytes, domain_messages } = *rules;
+        let (account, domain) =
+            ((account_bytes, account_messages), (domain_bytes, domain_messages));
+        Self { quota: Defaults { account, domain }, ..self }
     }
 
     /// Tells of damage that a reader of a message met, of each place once.

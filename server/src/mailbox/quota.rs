@@ -1,18 +1,25 @@
 //! How much an account, and a domain as a whole, may keep.
 //!
-//! Invariants: a limit below what is kept takes nothing away; it only lets nothing more in.
-//! Not here: counting, and holding limits, in the transaction that changes something
-//! (`store::quota`).
+//! ```text
+//!   what lets messages in ─▶ counted: ledger, limits ─▶ on disk ─▶ QuotaReached
+//! ```
+//! Invariants: a limit below what is kept takes nothing away; it only lets nothing more in; who is
+//! near a limit is told of in one place, however he came there.
+//! Not here: counting, and holding limits (`store::quota`).
+
+use std::collections::BTreeMap;
 
 use gracedb::view::{Snapshot, View as _};
+use gracedb::write::WriteTx;
 
 use grace_ipc::event::{EventKind, TraceId};
+use grace_ipc::share::ANY_NUMBER;
 
 use super::Mailboxes;
 use crate::store::accounts::{Account, AccountByAddress, Domain, domain_name};
 use crate::store::failure::Failure;
 use crate::store::messages::{MailboxRow, MessageRow};
-use crate::store::quota::roots;
+use crate::store::quota::{Defaults, Hold, Ledger, Reached, roots, without_room};
 use crate::store::refusal::Refusal;
 use crate::store::shares::{QuotaRow, owner_name};
 
@@ -22,7 +29,7 @@ impl Mailboxes {
     /// # Errors
     /// The owner is gone, or the database failed.
     pub fn quota_roots(&self, owner: u64) -> Result<Vec<QuotaRow>, Failure> {
-        let rows = rows_of(&self.db.snapshot(), owner)?;
+        let rows = self.rows_of(&self.db.snapshot(), owner)?;
         Ok(rows.into_iter().filter(|row| row.bytes_max > 0 || row.messages_max > 0).collect())
     }
 
@@ -31,12 +38,66 @@ impl Mailboxes {
     /// # Errors
     /// The owner is gone, or the database failed.
     pub fn has_room(&self, owner: u64, bytes: u64) -> Result<bool, Failure> {
-        let rows = rows_of(&self.db.snapshot(), owner)?;
-        let fits = |row: &QuotaRow| {
-            let room = row.bytes_max == 0 || row.bytes.saturating_add(bytes) <= row.bytes_max;
-            room && !row.is_full()
-        };
-        Ok(rows.iter().all(fits))
+        let rows = self.rows_of(&self.db.snapshot(), owner)?;
+        Ok(rows.iter().all(|row| row.has_room(bytes)))
+    }
+
+    /// Those of some accounts that have no room for a message of so many bytes when each of them
+    /// that has takes it. Accounts that are gone are not among them.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub fn without_room(&self, accounts: &[u64], bytes: u64) -> Result<Vec<u64>, Failure> {
+        let snapshot = self.db.snapshot();
+        let mut owners: BTreeMap<String, u64> = BTreeMap::new();
+        for &id in accounts {
+            if let Some(account) = snapshot.get::<Account>(&id)? {
+                owners.insert(account.address, id);
+            }
+        }
+        let names = owners.keys().map(String::as_str);
+        let without = without_room(&snapshot, names, bytes, &self.quota)?;
+        Ok(without.into_iter().filter_map(|name| owners.get(name).copied()).collect())
+    }
+
+    /// Runs `change` in one transaction, with a ledger for what comes and goes in it. Nothing is
+    /// done if that goes beyond a limit; who is near one by it is told of when it is on disk.
+    pub(super) async fn counted<T>(
+        &self,
+        trace: TraceId,
+        change: impl FnOnce(&mut WriteTx<'_>, &mut Ledger) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let pending = self.db.write(|tx| {
+            let mut ledger = Ledger::default();
+            let value = change(tx, &mut ledger)?;
+            let reached = ledger.settle(tx, Hold::Within(&self.quota))?;
+            Ok::<_, Failure>((value, reached))
+        })?;
+        let (value, reached) = pending.await?;
+        self.tell_reached(trace, reached);
+        Ok(value)
+    }
+
+    fn tell_reached(&self, trace: TraceId, reached: impl IntoIterator<Item = Reached>) {
+        for Reached { of, percent } in reached {
+            self.bus.emit(trace, EventKind::QuotaReached { of, percent });
+        }
+    }
+
+    /// What an owner's mailboxes count to, with the limits that hold.
+    fn rows_of(&self, snapshot: &Snapshot, owner: u64) -> Result<Vec<QuotaRow>, Failure> {
+        let owner = owner_name(snapshot, owner)?.ok_or(Failure::NoSuchMailbox)?;
+        let rows = roots(&owner).into_iter().map(|of| {
+            let row = snapshot.get::<QuotaRow>(of.as_str())?;
+            Ok(row.unwrap_or(QuotaRow { of, ..QuotaRow::default() }).limited(&self.quota))
+        });
+        rows.collect()
+    }
+
+    /// What may be kept where nobody set a limit.
+    #[must_use]
+    pub fn quota_defaults(&self) -> Defaults {
+        self.quota
     }
 
     /// Bytes of the messages in a mailbox that have `\Deleted` (RFC 9208 4.1.4).
@@ -85,7 +146,8 @@ impl Mailboxes {
         names.into_iter().map(row).collect()
     }
 
-    /// Sets limits of an account or `@domain`; 0: none; `None`: as it was.
+    /// Sets limits of an account or `@domain`; 0: the default, [`ANY_NUMBER`]: none, whatever the
+    /// default; `None`: as it was.
     ///
     /// # Errors
     /// There is none of that name, or the database failed.
@@ -98,28 +160,32 @@ impl Mailboxes {
         let pending = self.db.write(|tx| {
             let of = existing(tx, of)?;
             let row = tx.get::<QuotaRow>(of.as_str())?;
-            let mut row = row.unwrap_or(QuotaRow { of, ..QuotaRow::default() });
+            let before = row.unwrap_or(QuotaRow { of, ..QuotaRow::default() });
+            let mut row = before.clone();
             row.bytes_max = bytes_max.unwrap_or(row.bytes_max);
             row.messages_max = messages_max.unwrap_or(row.messages_max);
             tx.put(&row)?;
-            Ok::<_, Refusal>(row)
+            Ok::<_, Refusal>((before, row))
         })?;
-        let QuotaRow { of, bytes_max, messages_max, .. } = pending.await?;
-        let change = format!("quota set to {bytes_max} bytes and {messages_max} messages");
-        let set = EventKind::DirectoryChanged { what: of, change, by: by.to_owned() };
+        let (before, row) = pending.await?;
+        let (bytes, messages) = (words(row.bytes_max), words(row.messages_max));
+        let change = format!("quota set to {bytes} bytes and {messages} messages");
+        let what = row.of.clone();
+        let set = EventKind::DirectoryChanged { what, change, by: by.to_owned() };
         self.bus.emit(TraceId(0), set);
+        let reached = row.limited(&self.quota).reached(&before.limited(&self.quota));
+        self.tell_reached(TraceId(0), reached);
         Ok(())
     }
 }
 
-/// What an owner's mailboxes count to.
-fn rows_of(snapshot: &Snapshot, owner: u64) -> Result<Vec<QuotaRow>, Failure> {
-    let owner = owner_name(snapshot, owner)?.ok_or(Failure::NoSuchMailbox)?;
-    let mut rows = Vec::new();
-    for root in roots(&owner) {
-        rows.extend(snapshot.get::<QuotaRow>(root.as_str())?);
+/// A limit in words.
+fn words(limit: u64) -> String {
+    match limit {
+        0 => "the default of".to_owned(),
+        ANY_NUMBER => "any number of".to_owned(),
+        limit => limit.to_string(),
     }
-    Ok(rows)
 }
 
 /// The one spelling of an account's address or of `@domain`, which must be there.

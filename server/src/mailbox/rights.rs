@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   INBOX                          one's own: every right, but for what one took from oneself
-//!   Other Users/bob@x/Lists/rust   bob's: what he gave to me or to `anyone`
+//!   Other Users/bob@x/Lists/rust   bob's: what he gave to me, to `anyone`, to `$staff@x`
 //!   Public/News                    nobody's, of my domain: what an admin gave
 //! ```
 //! Invariants: a mailbox on which somebody has no right is not there for him, whatever he asks; an
@@ -23,8 +23,10 @@ use grace_mail::address::{Charset, Mailbox as Address};
 
 use super::names::canonical;
 use super::{Mailboxes, SEPARATOR};
-use crate::store::accounts::AccountByAddress;
+use crate::store::accounts::{AccountByAddress, Alias};
 use crate::store::failure::Failure;
+use crate::store::forwards::AliasTargets;
+use crate::store::groups;
 use crate::store::messages::{MailboxByName, MailboxRow};
 use crate::store::shares::{AclByIdentifier, AclRow, PublicRow, domain_of, owner_name};
 
@@ -101,33 +103,28 @@ impl Mailboxes {
         rights_on(&snapshot, who, &row)
     }
 
-    /// Tells of every change of the rights on a mailbox from now on.
+    /// Tells of every change of what somebody may do with a mailbox from now on: of its rights,
+    /// and where it is another's, of who is in which group.
     #[must_use]
-    pub fn watch_rights(&self, mailbox: u64) -> Watch {
-        self.db.watch::<AclRow>(&(mailbox,))
-    }
-
-    /// Tells of mailboxes on which somebody gets rights, or has none any more, from now on; of
-    /// changes of those he has tells [`Self::watch_rights`].
-    #[must_use]
-    pub fn watch_shares(&self, who: &Who) -> Vec<Watch> {
-        let one = |identifier: &String| self.db.watch_index::<AclByIdentifier>(identifier);
-        identifiers(who).iter().map(one).collect()
-    }
-
-    /// The mailboxes on which rights are given to somebody or taken from him, whatever they are.
-    ///
-    /// # Errors
-    /// The database failed.
-    pub fn named(&self, who: &Who) -> Result<BTreeSet<u64>, Failure> {
-        let snapshot = self.db.snapshot();
-        let mut found = BTreeSet::new();
-        for identifier in identifiers(who) {
-            for row in snapshot.by_index::<AclByIdentifier>(identifier.as_str()) {
-                found.insert(row?.mailbox);
-            }
+    pub fn watch_rights(&self, who: &Who, mailbox: &MailboxRow) -> Vec<Watch> {
+        let mut watches = vec![self.db.watch::<AclRow>(&(mailbox.id,))];
+        if mailbox.account != who.account {
+            watches.push(self.db.watch_table::<Alias>());
+            watches.push(self.db.watch_table::<AliasTargets>());
         }
-        Ok(found)
+        watches
+    }
+
+    /// Tells from now on of every change of rights, and of who is in which group: any of them may
+    /// bring somebody mailboxes, or take some away. They are rare.
+    #[must_use]
+    pub fn watch_shares(&self) -> Vec<Watch> {
+        let db = &self.db;
+        vec![
+            db.watch_table::<AclRow>(),
+            db.watch_table::<Alias>(),
+            db.watch_table::<AliasTargets>(),
+        ]
     }
 
     /// The mailboxes of one's own that one may not read, for one took that right from oneself.
@@ -135,8 +132,15 @@ impl Mailboxes {
     /// # Errors
     /// The database failed.
     pub fn closed(&self, who: &Who) -> Result<BTreeSet<u64>, Failure> {
-        let named = self.named(who)?;
         let snapshot = self.db.snapshot();
+        let mut named = BTreeSet::new();
+        for identifier in [format!("-{}", who.address), format!("-{ANYONE}")] {
+            for row in snapshot.by_index::<AclByIdentifier>(identifier.as_str()) {
+                named.insert(row?.mailbox);
+            }
+        }
+        let [_, taken] = groups::identifiers();
+        named.extend(named_by_groups(&snapshot, who, taken)?);
         let mut closed = BTreeSet::new();
         for mailbox in named {
             let Some(row) = snapshot.get::<MailboxRow>(&mailbox)? else { continue };
@@ -159,6 +163,8 @@ impl Mailboxes {
                 found.push(row?.mailbox);
             }
         }
+        let [given, _] = groups::identifiers();
+        found.extend(named_by_groups(&snapshot, who, given)?);
         found.sort_unstable();
         found.dedup();
         let mut shared = Vec::new();
@@ -245,12 +251,6 @@ impl Mailboxes {
     }
 }
 
-/// The identifiers that stand for somebody.
-fn identifiers(who: &Who) -> [String; 4] {
-    let address = &who.address;
-    [address.clone(), format!("-{address}"), ANYONE.to_owned(), format!("-{ANYONE}")]
-}
-
 /// Whose mailbox a name means, and how its owner calls it; `None`: nobody's. What somebody called
 /// so before there were names of others stays his.
 fn place(view: &impl View, who: &Who, name: &str) -> Result<Option<(u64, String)>, Failure> {
@@ -308,6 +308,51 @@ fn nearest(view: &impl View, owner: u64, name: &str) -> Result<Option<MailboxRow
     Ok(None)
 }
 
+/// Mailboxes that name groups in which somebody is, by identifiers of this range.
+fn named_by_groups(
+    view: &impl View,
+    who: &Who,
+    (from, to): (String, String),
+) -> Result<Vec<u64>, Failure> {
+    // Of one group all rows stand together.
+    let (mut found, mut last) = (Vec::new(), (String::new(), false));
+    for row in view.by_index_range::<AclByIdentifier>(from..to) {
+        let AclRow { mailbox, identifier, .. } = row?;
+        if last.0 != identifier {
+            let is_member = groups::is_member(view, group_of(&identifier), who.account)?;
+            last = (identifier, is_member);
+        }
+        if last.1 {
+            found.push(mailbox);
+        }
+    }
+    Ok(found)
+}
+
+/// What groups somebody is in have on a mailbox, and what is taken from them.
+fn rights_of_groups(
+    view: &impl View,
+    who: &Who,
+    mailbox: u64,
+) -> Result<(Rights, Rights), Failure> {
+    let [given, taken] = groups::identifiers().map(|(from, to)| {
+        let mut all = Rights::default();
+        for row in view.range::<AclRow>((mailbox, from)..(mailbox, to)) {
+            let AclRow { identifier, rights, .. } = row?;
+            if groups::is_member(view, group_of(&identifier), who.account)? {
+                all = all.with(Rights::from_bits(rights));
+            }
+        }
+        Ok::<_, Failure>(all)
+    });
+    Ok((given?, taken?))
+}
+
+/// The address of the group of an identifier.
+fn group_of(identifier: &str) -> &str {
+    identifier.trim_start_matches(['-', groups::SIGN])
+}
+
 fn rights_on(view: &impl View, who: &Who, row: &MailboxRow) -> Result<Rights, Failure> {
     let listed = |identifier: &str| -> Result<Option<Rights>, Failure> {
         let found = view.get::<AclRow>(&(row.id, identifier.to_owned()))?;
@@ -318,8 +363,9 @@ fn rights_on(view: &impl View, who: &Who, row: &MailboxRow) -> Result<Rights, Fa
     if row.account == who.account {
         return Ok(mine.unwrap_or(Rights::ALL).without(taken).with(always()));
     }
-    let mut rights = mine.unwrap_or_default();
-    let mut without = taken;
+    let (given, kept) = rights_of_groups(view, who, row.id)?;
+    let mut rights = mine.unwrap_or_default().with(given);
+    let mut without = taken.with(kept);
     let owner = owner_name(view, row.account)?;
     if owner.is_some_and(|owner| domain_of(&owner) == domain_of(&who.address)) {
         rights = rights.with(listed(ANYONE)?.unwrap_or_default());
@@ -365,9 +411,18 @@ pub(super) fn put_rights(
         tx.delete::<AclRow>(&key)?;
         return Ok(());
     }
-    let address = identifier.strip_prefix('-').unwrap_or(&identifier);
-    if address != ANYONE && tx.find::<AccountByAddress>(address)?.is_none() {
-        return Err(Failure::NotAllowed("there is no such account"));
+    let name = identifier.strip_prefix('-').unwrap_or(&identifier);
+    match name.strip_prefix(groups::SIGN) {
+        Some(group) => {
+            let is_ours = owner.is_some_and(|owner| domain_of(&owner) == domain_of(group));
+            if !is_ours || tx.get::<Alias>(group)?.is_none() {
+                return Err(Failure::NotAllowed("there is no such group in the owner's domain"));
+            }
+        }
+        None if name != ANYONE && tx.find::<AccountByAddress>(name)?.is_none() => {
+            return Err(Failure::NotAllowed("there is no such account"));
+        }
+        None => {}
     }
     let count = tx.prefix::<AclRow>(&(mailbox.id,)).count();
     if before.is_none() && count >= IDENTIFIERS_MAX {
@@ -386,9 +441,15 @@ fn spelled(identifier: &str) -> Result<String, Failure> {
     if name == ANYONE {
         return Ok(identifier.to_owned());
     }
-    match Address::parse(name, Charset::Utf8) {
-        Ok(address) => Ok(format!("{sign}{}", address.to_string().to_lowercase())),
-        Err(_) => Err(Failure::NotAllowed("an identifier is an account's address, or anyone")),
+    let (mark, address) = match name.strip_prefix(groups::SIGN) {
+        Some(group) => ("$", group),
+        None => ("", name),
+    };
+    match Address::parse(address, Charset::Utf8) {
+        Ok(address) => Ok(format!("{sign}{mark}{}", address.to_string().to_lowercase())),
+        Err(_) => Err(Failure::NotAllowed(
+            "an identifier is an account's address, anyone, or a group as $name@domain",
+        )),
     }
 }
 

@@ -28,6 +28,7 @@ mod earlier;
 pub mod failure;
 pub mod forwards;
 pub mod greylist;
+pub mod groups;
 pub mod health;
 pub mod key;
 pub mod logins;

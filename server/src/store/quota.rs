@@ -13,6 +13,8 @@ use gracedb::db::Db;
 use gracedb::view::View;
 use gracedb::write::WriteTx;
 
+use grace_ipc::share::ANY_NUMBER;
+
 use super::failure::Failure;
 use super::messages::MailboxRow;
 use super::shares::{QuotaRow, domain_of, owner_name};
@@ -24,8 +26,8 @@ const COUNTED: &str = "";
 const ROWS_AT_ONCE: usize = 1_000;
 
 /// Shares of a limit, in percent, that are told when they are reached: one for somebody to tidy up,
-/// one for an admin to ask what is up.
-const TOLD_PERCENT: [u32; 2] = [80, 95];
+/// one for an admin to ask what is up, and one that says that nothing more is let in.
+const TOLD_PERCENT: [u32; 3] = [80, 95, 100];
 
 /// A share of a limit was reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,14 +40,20 @@ pub(crate) struct Reached {
 
 /// How limits are held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Hold {
-    /// Nothing may go beyond.
-    Strictly,
-    /// What is not yet full may be filled beyond its limit once: where one message goes to many,
-    /// whom it does not fit must not keep it from the others.
-    UnlessFull,
+pub(crate) enum Hold<'a> {
+    /// Nothing may go beyond. Whoever has no limits of his own has these.
+    Within(&'a Defaults),
     /// Not at all: what we say ourselves, and what goes.
     Not,
+}
+
+/// What may be kept where nobody set a limit; 0: any number.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Defaults {
+    /// By an account: most bytes, most messages.
+    pub account: (u64, u64),
+    /// In a domain as a whole.
+    pub domain: (u64, u64),
 }
 
 /// What a transaction changes of usage.
@@ -78,7 +86,11 @@ impl Ledger {
     ///
     /// # Errors
     /// Something would go beyond its limit, or the database failed.
-    pub(crate) fn settle(self, tx: &mut WriteTx<'_>, hold: Hold) -> Result<Vec<Reached>, Failure> {
+    pub(crate) fn settle(
+        self,
+        tx: &mut WriteTx<'_>,
+        hold: Hold<'_>,
+    ) -> Result<Vec<Reached>, Failure> {
         let mut reached = Vec::new();
         for (of, (messages, bytes)) in self.changes {
             if (messages, bytes) == (0, 0) {
@@ -91,10 +103,14 @@ impl Ledger {
                 bytes: before.bytes.saturating_add_signed(bytes),
                 ..before.clone()
             };
-            if !after.is_held(&before, hold) {
-                return Err(Failure::OverQuota);
+            if let Hold::Within(defaults) = hold {
+                let limited = after.clone().limited(defaults);
+                let grows = messages > 0 || bytes > 0;
+                if grows && !limited.is_held() {
+                    return Err(Failure::OverQuota);
+                }
+                reached.extend(limited.reached(&before.limited(defaults)));
             }
-            reached.extend(after.reached(&before));
             tx.put(&after)?;
         }
         Ok(reached)
@@ -102,10 +118,26 @@ impl Ledger {
 }
 
 impl QuotaRow {
-    /// Whether there is room for nothing more.
-    pub(crate) fn is_full(&self) -> bool {
-        (self.bytes_max > 0 && self.bytes >= self.bytes_max)
-            || (self.messages_max > 0 && self.messages >= self.messages_max)
+    /// The row with the limits that hold: its own, or where it has none the default; 0: none.
+    pub(crate) fn limited(self, defaults: &Defaults) -> Self {
+        let (bytes, messages) =
+            if self.of.starts_with('@') { defaults.domain } else { defaults.account };
+        let holds = |own: u64, default: u64| match own {
+            0 => default,
+            ANY_NUMBER => 0,
+            own => own,
+        };
+        let bytes_max = holds(self.bytes_max, bytes);
+        let messages_max = holds(self.messages_max, messages);
+        Self { bytes_max, messages_max, ..self }
+    }
+
+    /// Whether there is room for a message of so many bytes.
+    pub(crate) fn has_room(&self, bytes: u64) -> bool {
+        let with = |bytes, messages| Self { bytes, messages, ..self.clone() };
+        let is_full = self.bytes_max > 0 && self.bytes >= self.bytes_max;
+        !is_full
+            && with(self.bytes.saturating_add(bytes), self.messages.saturating_add(1)).is_held()
     }
 
     /// How much of the nearest limit is used, in percent.
@@ -120,26 +152,51 @@ impl QuotaRow {
     }
 
     /// What was reached since.
-    fn reached(&self, before: &Self) -> Option<Reached> {
+    pub(crate) fn reached(&self, before: &Self) -> Option<Reached> {
         let (was, is) = (before.percent(), self.percent());
         let passed = |percent: &&u32| was < u64::from(**percent) && u64::from(**percent) <= is;
         let percent = TOLD_PERCENT.iter().rev().find(passed)?;
         Some(Reached { of: self.of.clone(), percent: *percent })
     }
 
-    /// Whether a limit is held by what is used now.
-    fn is_held(&self, before: &Self, hold: Hold) -> bool {
-        let grows = self.bytes > before.bytes || self.messages > before.messages;
-        match hold {
-            _ if !grows => true,
-            Hold::Not => true,
-            Hold::UnlessFull => !before.is_full(),
-            Hold::Strictly => {
-                let fits = |used: u64, max: u64| max == 0 || used <= max;
-                fits(self.bytes, self.bytes_max) && fits(self.messages, self.messages_max)
+    /// Whether what is used is within the limits.
+    fn is_held(&self) -> bool {
+        let fits = |used: u64, max: u64| max == 0 || used <= max;
+        fits(self.bytes, self.bytes_max) && fits(self.messages, self.messages_max)
+    }
+}
+
+/// Those of some owners, by their names, that have no room for a message of so many bytes when
+/// each of them that has takes it, one after the other.
+pub(crate) fn without_room<'a>(
+    view: &impl View,
+    owners: impl IntoIterator<Item = &'a str>,
+    bytes: u64,
+    defaults: &Defaults,
+) -> Result<Vec<&'a str>, Failure> {
+    let mut rows: BTreeMap<String, QuotaRow> = BTreeMap::new();
+    let mut without = Vec::new();
+    for owner in owners {
+        let roots = roots(owner);
+        for of in &roots {
+            if !rows.contains_key(of) {
+                let row = view.get::<QuotaRow>(of.as_str())?;
+                let row = row.unwrap_or(QuotaRow { of: of.clone(), ..QuotaRow::default() });
+                rows.insert(of.clone(), row.limited(defaults));
+            }
+        }
+        if !roots.iter().filter_map(|of| rows.get(of)).all(|row| row.has_room(bytes)) {
+            without.push(owner);
+            continue;
+        }
+        for of in &roots {
+            if let Some(row) = rows.get_mut(of) {
+                row.bytes = row.bytes.saturating_add(bytes);
+                row.messages = row.messages.saturating_add(1);
             }
         }
     }
+    Ok(without)
 }
 
 /// The quota roots of an owner: its own, and that of its domain (RFC 9208 3.1).
@@ -211,35 +268,44 @@ pub fn count_once(db: &Db) -> Result<(), Failure> {
 mod tests {
     use super::*;
 
+    fn row(bytes: u64, messages: u64) -> QuotaRow {
+        QuotaRow { bytes, messages, bytes_max: 100, messages_max: 3, ..QuotaRow::default() }
+    }
+
     #[test]
-    fn limits_are_held_when_usage_grows() {
-        let row = |bytes, messages| QuotaRow {
-            bytes,
-            messages,
-            bytes_max: 100,
-            messages_max: 3,
-            ..QuotaRow::default()
+    fn a_limit_may_be_reached_and_not_passed() {
+        let check = |bytes, messages, held| {
+            let row = row(bytes, messages);
+            assert_eq!(row.is_held(), held, "{row:?}");
         };
-        let check = |before: (u64, u64), after: (u64, u64), held: [bool; 3]| {
-            let (before, after) = (row(before.0, before.1), row(after.0, after.1));
-            let holds = [Hold::Strictly, Hold::UnlessFull, Hold::Not];
-            let found = holds.map(|hold| after.is_held(&before, hold));
-            assert_eq!(found, held, "{before:?} {after:?}");
-        };
-        check((50, 1), (100, 2), [true, true, true]);
-        check((50, 1), (101, 2), [false, true, true]);
-        check((100, 2), (101, 3), [false, false, true]);
-        check((50, 3), (51, 4), [false, false, true]);
-        check((50, 2), (51, 3), [true, true, true]);
-        // Who has more than is allowed by now may still make room.
-        check((500, 9), (400, 8), [true, true, true]);
-        let percent = |before, after| row(after, 1).reached(&row(before, 1)).map(|r| r.percent);
-        assert_eq!(percent(79, 80), Some(80));
-        assert_eq!(percent(10, 120), Some(95));
-        assert_eq!((percent(80, 94), percent(96, 99), percent(90, 10)), (None, None, None));
+        check(100, 2, true);
+        check(99, 3, true);
+        check(101, 2, false);
+        check(51, 4, false);
+        assert!(row(60, 2).has_room(40) && !row(60, 2).has_room(41));
+        assert!(!row(1, 3).has_room(0) && !row(100, 1).has_room(0));
         let free = QuotaRow { bytes: u64::MAX, messages: 9, ..QuotaRow::default() };
-        assert!(free.is_held(&QuotaRow::default(), Hold::Strictly) && !free.is_full());
-        assert!(row(100, 1).is_full() && row(1, 3).is_full() && !row(99, 2).is_full());
+        assert!(free.is_held() && free.has_room(u64::MAX));
+        let percent = |before, after| row(after, 1).reached(&row(before, 1)).map(|r| r.percent);
+        assert_eq!((percent(79, 80), percent(10, 99)), (Some(80), Some(95)));
+        assert_eq!((percent(99, 100), percent(10, 120)), (Some(100), Some(100)));
+        assert_eq!((percent(80, 94), percent(96, 99), percent(90, 10)), (None, None, None));
+    }
+
+    #[test]
+    fn who_has_no_limits_of_his_own_has_the_default() {
+        let defaults = Defaults { account: (50, 5), domain: (500, 0) };
+        let limits = |of: &str, bytes_max, messages_max| {
+            let of = of.to_owned();
+            let row = QuotaRow { of, bytes_max, messages_max, ..QuotaRow::default() };
+            let row = row.limited(&defaults);
+            (row.bytes_max, row.messages_max)
+        };
+        assert_eq!(limits("ann@example.org", 0, 0), (50, 5));
+        assert_eq!(limits("ann@example.org", 70, 0), (70, 5));
+        assert_eq!(limits("ann@example.org", ANY_NUMBER, 9), (0, 9));
+        assert_eq!(limits("@example.org", 0, 0), (500, 0));
+        assert_eq!(limits("@example.org", ANY_NUMBER, ANY_NUMBER), (0, 0));
     }
 
     #[test]

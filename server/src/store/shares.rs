@@ -17,6 +17,7 @@ use gracedb::view::View;
 use gracedb::write::WriteTx;
 
 use super::accounts::Account;
+use super::groups::SIGN;
 
 /// What somebody may do with a mailbox (RFC 4314 2).
 #[derive(Debug, Clone, PartialEq, Eq, Table, Serialize, Deserialize)]
@@ -26,7 +27,8 @@ pub struct AclRow {
     /// The mailbox.
     #[key]
     pub mailbox: u64,
-    /// An account's address, or `anyone`; with `-` before it: what is taken from them.
+    /// An account's address, `anyone`, or `$` and the address of a group; with `-` before it: what
+    /// is taken from them.
     #[key]
     pub identifier: String,
     /// The rights, as bits in the order RFC 4314 2.1 lists them.
@@ -44,9 +46,9 @@ pub struct QuotaRow {
     pub bytes: u64,
     /// Its messages.
     pub messages: u64,
-    /// Most bytes; 0: any number.
+    /// Most bytes; 0: as many as by default, `ANY_NUMBER`: any number.
     pub bytes_max: u64,
-    /// Most messages; 0: any number.
+    /// Most messages, likewise.
     pub messages_max: u64,
 }
 
@@ -89,13 +91,23 @@ pub(super) fn forget_mailbox(tx: &mut WriteTx<'_>, mailbox: u64) -> Result<(), E
 /// Forgets what an account was allowed, or kept from, wherever that is: who gets its address later
 /// is somebody else.
 pub(crate) fn forget_account(tx: &mut WriteTx<'_>, address: &str) -> Result<(), Error> {
-    for identifier in [address.to_owned(), format!("-{address}")] {
+    forget_identifier(tx, address)?;
+    tx.delete::<QuotaRow>(address)?;
+    Ok(())
+}
+
+/// The same of a group, by the address of its alias.
+pub(crate) fn forget_group(tx: &mut WriteTx<'_>, address: &str) -> Result<(), Error> {
+    forget_identifier(tx, &format!("{SIGN}{address}"))
+}
+
+fn forget_identifier(tx: &mut WriteTx<'_>, identifier: &str) -> Result<(), Error> {
+    for identifier in [identifier.to_owned(), format!("-{identifier}")] {
         let rows = tx.by_index::<AclByIdentifier>(&identifier);
         let rows: Vec<AclRow> = rows.collect::<Result<_, _>>()?;
         for AclRow { mailbox, identifier, .. } in rows {
             tx.delete::<AclRow>(&(mailbox, identifier))?;
         }
     }
-    tx.delete::<QuotaRow>(address)?;
     Ok(())
 }

@@ -31,7 +31,8 @@ pub(crate) enum Acl {
         owner: String,
         /// The mailbox
         mailbox: String,
-        /// An account's address, or anyone of the domain; -ann@example.org: what is taken from her
+        /// An account's address, anyone of the domain, or $staff@example.org: a group, which is
+        /// who an alias stands for; -ann@example.org: what is taken from her
         #[arg(allow_hyphen_values = true)]
         who: String,
         /// Letters such as lrs; +w or -w to change some; none to take all away

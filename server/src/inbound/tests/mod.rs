@@ -160,6 +160,7 @@ fn config(folder: &Path) -> Config {
         tls: None,
         limits,
         door: limits::DoorRules::default(),
+        quota: limits::QuotaRules::default(),
         store: Store::default(),
         search: limits::Search::default(),
         queue: limits::Outgoing::default(),
