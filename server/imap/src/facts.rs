@@ -21,7 +21,7 @@ use crate::response::Out;
 use crate::structure;
 
 /// Which program made them.
-pub const FORMAT: u8 = 1;
+pub const FORMAT: u8 = 2;
 
 /// Most bytes of kept fields. Fields for a hundred recipients fit; what is longer is rare, and is
 /// read from the message.

@@ -5,6 +5,8 @@
 //! `Straße`. Time and memory are linear in the message.
 //! Not here: what an index of such texts holds (`terms`); HTML is searched as its source.
 
+use icu_normalizer::DecomposingNormalizerBorrowed;
+
 use crate::charset;
 use crate::encoded_word;
 use crate::header;
@@ -119,6 +121,17 @@ pub fn fold(text: &str) -> String {
     out
 }
 
+/// A text whose bytes order as RFC 5051 (`i;unicode-casemap`) orders texts: folded, then taken apart
+/// into letters and marks, so that `Änne` stands before `Zoe`.
+#[must_use]
+pub fn collated(text: &str) -> String {
+    let folded = fold(text);
+    if folded.is_ascii() {
+        return folded;
+    }
+    DecomposingNormalizerBorrowed::new_nfkd().normalize(&folded).into_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -137,6 +150,16 @@ mod tests {
         assert!(check("\u{43f}\u{440}", "\u{41f}\u{420}\u{418}"));
         assert!(!check("hello!", "hello"));
         assert!(!check("a", ""));
+    }
+
+    #[test]
+    fn letters_with_marks_stand_beside_those_without() {
+        let mut names = ["Zoe", "\u{c4}nne", "anton", "azra", "A\u{308}nne", "Bob", "\u{fb01}n"];
+        names.sort_by_key(|name| collated(name));
+        let order = ["anton", "azra", "\u{c4}nne", "A\u{308}nne", "Bob", "\u{fb01}n", "Zoe"];
+        assert_eq!(names, order);
+        assert_eq!(collated("\u{c4}"), collated("a\u{308}"));
+        assert_eq!(collated("ABC d"), "abc d");
     }
 
     const MESSAGE: &[u8] = b"Subject: =?utf-8?Q?Gr=C3=BC=C3=9Fe?=\r\n\
