@@ -355,6 +355,8 @@ pub struct Search {
     pub sources: Option<Vec<Source>>,
     /// `RETURN (…)`; `None` where it was not written.
     pub returns: Option<SearchReturn>,
+    /// `UPDATE (…)`: what is fetched of messages that come into the results later (RFC 5465 7).
+    pub fetch: Vec<FetchItem>,
     /// What to look for; all must hold.
     pub key: SearchKey,
 }

@@ -63,6 +63,16 @@ pub(crate) fn window(cursor: &mut Cursor<'_>) -> Parsed<Window> {
     Ok(Window { first: one.min(other), last: one.max(other), from_end })
 }
 
+/// Items up to a parenthesis that was opened before.
+pub(super) fn items(cursor: &mut Cursor<'_>) -> Parsed<Vec<FetchItem>> {
+    let mut items = vec![item(cursor)?];
+    while cursor.eat(b' ') {
+        items.push(item(cursor)?);
+    }
+    cursor.expect(b')', "')'")?;
+    Ok(items)
+}
+
 /// `ALL`, `FAST` and `FULL`, which stand alone.
 fn macro_items(cursor: &mut Cursor<'_>) -> Option<Vec<FetchItem>> {
     use FetchItem::{Body, Envelope, Flags, InternalDate, Size};

@@ -84,11 +84,7 @@ fn events(cursor: &mut Cursor<'_>) -> Parsed<Events> {
             "MESSAGENEW" => {
                 comes = true;
                 if cursor.eat_text(" (") {
-                    events.items.push(fetch::item(cursor)?);
-                    while cursor.eat(b' ') {
-                        events.items.push(fetch::item(cursor)?);
-                    }
-                    cursor.expect(b')', "')'")?;
+                    events.items.extend(fetch::items(cursor)?);
                 }
             }
             "MESSAGEEXPUNGE" => goes = true,

@@ -4,11 +4,11 @@
 //! a search costs a bounded number of comparisons for each message.
 //! Not here: what the keys mean (`search`).
 
-use crate::command::{Order, Search, SearchKey, SearchReturn, Source, Verb, When};
+use crate::command::{FetchItem, Order, Search, SearchKey, SearchReturn, Source, Verb, When};
 use crate::cursor::{Cursor, Parsed, Refusal};
 use crate::date::Day;
 use crate::flags::{Keyword, SystemFlag};
-use crate::grammar::fetch::window;
+use crate::grammar::fetch::{self, window};
 use crate::grammar::{Dialect, mailbox, sequence_set};
 use crate::name::MailboxName;
 use crate::response::Code;
@@ -27,7 +27,7 @@ const KEYS_MAX: usize = 2_000;
 
 pub(crate) fn search(cursor: &mut Cursor<'_>, dialect: Dialect, uid: bool) -> Parsed<Verb> {
     cursor.space()?;
-    let returns = returns(cursor)?;
+    let (returns, fetch) = returns(cursor)?;
     if cursor.eat_text("CHARSET ") {
         if dialect.no_charset {
             let text = "SEARCH must not name a charset after ENABLE UTF8=ACCEPT";
@@ -36,7 +36,8 @@ pub(crate) fn search(cursor: &mut Cursor<'_>, dialect: Dialect, uid: bool) -> Pa
         charset(cursor)?;
     }
     let key = Reader { keys: 0 }.keys_until_end(cursor)?;
-    Ok(Verb::Search(Search { uid, order: Order::Mailbox, sources: None, returns, key }))
+    let order = Order::Mailbox;
+    Ok(Verb::Search(Search { uid, order, sources: None, returns, fetch, key }))
 }
 
 /// Whether a command that could not be read to its end is a SEARCH with SAVE.
@@ -44,8 +45,10 @@ pub(crate) fn saves(input: &[u8]) -> bool {
     let mut cursor = Cursor::new(input);
     let head = cursor.tag().and_then(|_| cursor.space());
     let is_search = cursor.eat_text("UID SEARCH ") || cursor.eat_text("SEARCH ");
-    let returns = if head.is_ok() && is_search { returns(&mut cursor) } else { Ok(None) };
-    matches!(returns, Ok(Some(SearchReturn { save: true, .. })))
+    if head.is_err() || !is_search {
+        return false;
+    }
+    matches!(returns(&mut cursor), Ok((Some(SearchReturn { save: true, .. }), _)))
 }
 
 /// `ESEARCH [IN (sources)] [RETURN (…)] [CHARSET …] keys` (RFC 7377 2).
@@ -135,7 +138,7 @@ pub(crate) fn program(value: &[u8]) -> Parsed<(SearchKey, usize)> {
 pub(crate) fn sort(cursor: &mut Cursor<'_>, uid: bool) -> Parsed<Verb> {
     cursor.space()?;
     let start = cursor.clone();
-    let returns = returns(cursor)?;
+    let (returns, fetch) = returns(cursor)?;
     if returns.is_some_and(|returns| returns.save) {
         // RFC 5182 2.1 gives SAVE to SEARCH alone.
         return start.fail("RETURN without SAVE");
@@ -156,7 +159,8 @@ pub(crate) fn sort(cursor: &mut Cursor<'_>, uid: bool) -> Parsed<Verb> {
     cursor.space()?;
     charset(cursor)?;
     let key = Reader { keys: 0 }.keys_until_end(cursor)?;
-    Ok(Verb::Search(Search { uid, order: Order::Sort(criteria), sources: None, returns, key }))
+    let order = Order::Sort(criteria);
+    Ok(Verb::Search(Search { uid, order, sources: None, returns, fetch, key }))
 }
 
 /// `THREAD REFERENCES UTF-8 keys` (RFC 5256 5).
@@ -170,18 +174,18 @@ pub(crate) fn thread(cursor: &mut Cursor<'_>, uid: bool) -> Parsed<Verb> {
     cursor.space()?;
     charset(cursor)?;
     let key = Reader { keys: 0 }.keys_until_end(cursor)?;
-    let order = Order::Thread(*algorithm);
-    Ok(Verb::Search(Search { uid, order, sources: None, returns: None, key }))
+    let (order, fetch) = (Order::Thread(*algorithm), Vec::new());
+    Ok(Verb::Search(Search { uid, order, sources: None, returns: None, fetch, key }))
 }
 
-/// `RETURN (…)` and the space behind it.
-fn returns(cursor: &mut Cursor<'_>) -> Parsed<Option<SearchReturn>> {
+/// `RETURN (…)` and the space behind it; what is fetched of messages that come later.
+fn returns(cursor: &mut Cursor<'_>) -> Parsed<(Option<SearchReturn>, Vec<FetchItem>)> {
     if !cursor.eat_text("RETURN ") {
-        return Ok(None);
+        return Ok((None, Vec::new()));
     }
-    let returns = return_options(cursor)?;
+    let (returns, fetch) = return_options(cursor)?;
     cursor.space()?;
-    Ok(Some(returns))
+    Ok((Some(returns), fetch))
 }
 
 /// The name of a charset and the space behind it.
@@ -195,8 +199,8 @@ fn charset(cursor: &mut Cursor<'_>) -> Parsed<()> {
     cursor.space()
 }
 
-pub(crate) fn return_options(cursor: &mut Cursor<'_>) -> Parsed<SearchReturn> {
-    let mut returns = SearchReturn::default();
+fn return_options(cursor: &mut Cursor<'_>) -> Parsed<(SearchReturn, Vec<FetchItem>)> {
+    let (mut returns, mut fetch) = (SearchReturn::default(), Vec::new());
     let start = cursor.clone();
     cursor.list(0, |cursor| {
         let before = cursor.clone();
@@ -207,7 +211,12 @@ pub(crate) fn return_options(cursor: &mut Cursor<'_>) -> Parsed<SearchReturn> {
             "COUNT" => returns.count = true,
             "SAVE" => returns.save = true,
             "RELEVANCY" => returns.relevancy = true,
-            "UPDATE" => returns.update = true,
+            "UPDATE" => {
+                returns.update = true;
+                if cursor.eat_text(" (") {
+                    fetch = fetch::items(cursor)?;
+                }
+            }
             // RFC 5267 4.2: a hint that the search will be made again; it costs the same.
             "CONTEXT" => {}
             "PARTIAL" if returns.partial.is_none() => {
@@ -225,7 +234,7 @@ pub(crate) fn return_options(cursor: &mut Cursor<'_>) -> Parsed<SearchReturn> {
     // RFC 9051 6.4.4: "RETURN ()" is "RETURN (ALL)"; scores stand beside results (RFC 6203 4).
     let SearchReturn { min, max, all, count, save, partial, .. } = returns;
     returns.all |= !(min || max || all || count || save || partial.is_some());
-    Ok(returns)
+    Ok((returns, fetch))
 }
 
 struct Reader {

@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 
 use super::messages::Finish;
 use super::{Job, Session, Stage};
-use crate::command::{Order, SearchKey};
+use crate::command::{FetchItem, Order, SearchKey};
 use crate::machine::{Answer, Message, Need, Request};
 use crate::response::{Code, Out};
 use crate::search::{self, Candidate, Program};
@@ -28,12 +28,22 @@ const CONTEXTS_MAX: usize = 10;
 /// Places and numbers in one response: clients read lines into buffers of 8 KiB.
 const PAIRS_MAX: usize = 400;
 
+/// What a search is kept up to date for.
+#[derive(Debug)]
+pub(super) struct Kept {
+    /// What is looked for.
+    pub(super) key: SearchKey,
+    /// What is fetched of messages that come into the results (RFC 5465 7).
+    pub(super) fetch: Vec<FetchItem>,
+}
+
 /// A search whose results are kept up to date.
 #[derive(Debug)]
 pub(super) struct Context {
     tag: String,
     uid: bool,
     key: SearchKey,
+    fetch: Vec<FetchItem>,
     /// Of a SORT.
     criteria: Vec<Criterion>,
     /// UIDs that fit, in their order, with what orders them.
@@ -139,7 +149,7 @@ impl Session {
         &mut self,
         tag: &str,
         uid: bool,
-        key: &SearchKey,
+        Kept { key, fetch }: Kept,
         order: &Order,
         members: Vec<(Option<Rank>, u32)>,
     ) {
@@ -154,9 +164,9 @@ impl Session {
             let code = Code::NoUpdate(tag.to_owned());
             return self.out.status("NO", Some(&code), "the search is not kept up to date");
         }
-        let (tag, key) = (tag.to_owned(), key.clone());
+        let tag = tag.to_owned();
         let uids = members.iter().map(|(_, uid)| *uid).collect();
-        selected.contexts.push(Context { tag, uid, key, criteria, members, uids });
+        selected.contexts.push(Context { tag, uid, key, fetch, criteria, members, uids });
     }
 
     /// Whether a search that is kept up to date has this tag (RFC 5267 4.3).
@@ -182,7 +192,7 @@ impl Session {
         }
         if !keeps {
             let news = self.tell(changes, allowed);
-            return self.arrived(news, after);
+            return self.arrived(news, Vec::new(), after);
         }
         let mut uids: Vec<u32> = changes.rows.iter().map(|row| row.uid).collect();
         uids.sort_unstable();
@@ -273,7 +283,7 @@ impl Session {
     /// Everything was compared: it is told.
     fn update_ends(&mut self, job: UpdateJob) {
         let UpdateJob { after, allowed, mut added, removed, .. } = job;
-        let mut news = Vec::new();
+        let (mut news, mut wanted) = (Vec::new(), Vec::new());
         if let Stage::Selected(selected) = &mut self.stage {
             let super::Selected { view, contexts, .. } = &mut **selected;
             for (place, context) in contexts.iter_mut().enumerate() {
@@ -285,11 +295,14 @@ impl Session {
             view.announce(allowed, &mut self.out);
             for (place, context) in contexts.iter_mut().enumerate() {
                 let ours = added.extract_if(.., |(of, ..)| *of == place);
-                let ours = ours.map(|(_, rank, uid)| (rank, uid)).collect();
+                let ours: Vec<(Option<Rank>, u32)> =
+                    ours.map(|(_, rank, uid)| (rank, uid)).collect();
+                let fetched = ours.iter().filter(|_| !context.fetch.is_empty());
+                wanted.extend(fetched.map(|(_, uid)| (*uid, context.fetch.clone())));
                 context.enter(view, ours, &mut self.out);
             }
         }
-        self.arrived(news, after);
+        self.arrived(news, wanted, after);
     }
 
     /// What may be told: where a client does not want to hear of messages, only what it removes

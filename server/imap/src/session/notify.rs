@@ -10,14 +10,14 @@
 //! Not here: the grammar (`grammar::notify`), the figures of other mailboxes (`elsewhere`), seeing
 //! that something changed (the driver).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::context::After;
 use super::elsewhere::Known;
 use super::{Job, Session, Stage};
 use crate::command::{EventGroup, Events, FetchItem, Notify, Source, Whose};
 use crate::fetch::{self, Place};
-use crate::machine::{Answer, Listed, Message, Need, Request};
+use crate::machine::{Answer, Listed, Message, Request};
 use crate::name::MailboxName;
 use crate::response::Code;
 use crate::view::{Allowed, View};
@@ -52,10 +52,8 @@ pub(super) enum NotifyJob {
 /// New messages that are fetched before all goes on.
 #[derive(Debug)]
 pub(super) struct ArrivalsJob {
-    /// Last first.
-    left: Vec<u32>,
-    items: Vec<FetchItem>,
-    need: Option<Need>,
+    /// UIDs, and what is fetched of each; last first.
+    left: Vec<(u32, Vec<FetchItem>)>,
     after: After,
 }
 
@@ -239,46 +237,53 @@ impl Session {
         }
     }
 
-    /// The messages that came are fetched, if the client wants that, and then all goes on.
-    pub(super) fn arrived(&mut self, uids: Vec<u32>, after: After) {
+    /// The messages that came are fetched, if the client wants that, and those that came into the
+    /// results of a search that wants that of them; then all goes on.
+    pub(super) fn arrived(
+        &mut self,
+        uids: Vec<u32>,
+        wanted: Vec<(u32, Vec<FetchItem>)>,
+        after: After,
+    ) {
         let items = self.notified.as_ref().map_or(&[][..], |notified| notified.items());
-        if items.is_empty() || uids.is_empty() {
-            return self.told(after);
+        let came = uids.into_iter().filter(|_| !items.is_empty()).map(|uid| (uid, items.to_vec()));
+        let mut all: BTreeMap<u32, Vec<FetchItem>> = came.collect();
+        for (uid, items) in wanted {
+            let known = all.entry(uid).or_default();
+            items.into_iter().for_each(|item| add(known, item));
         }
-        let mut items = items.to_vec();
-        // RFC 7162 3.2.4: with QRESYNC a FETCH that nobody asked for has its UID, with CONDSTORE
-        // its MODSEQ.
-        if self.enabled.condstore && !items.contains(&FetchItem::ModSeq) {
-            items.push(FetchItem::ModSeq);
+        for items in all.values_mut() {
+            // RFC 7162 3.2.4: with QRESYNC a FETCH that nobody asked for has its UID, with
+            // CONDSTORE its MODSEQ.
+            if self.enabled.condstore {
+                add(items, FetchItem::ModSeq);
+            }
+            let says_uid = self.enabled.qresync && !self.enabled.uid_only;
+            if says_uid && !items.contains(&FetchItem::Uid) {
+                items.insert(0, FetchItem::Uid);
+            }
         }
-        if self.enabled.qresync && !self.enabled.uid_only && !items.contains(&FetchItem::Uid) {
-            items.insert(0, FetchItem::Uid);
-        }
-        let (left, need) = (uids.into_iter().rev().collect(), fetch::need(&items));
-        self.arrivals_step(ArrivalsJob { left, items, need, after }, None);
+        self.arrivals_step(ArrivalsJob { left: all.into_iter().rev().collect(), after }, None);
     }
 
     pub(super) fn arrivals_step(&mut self, mut job: ArrivalsJob, answer: Option<Answer>) {
         if let Some(answer) = answer
-            && let Some(uid) = job.left.pop()
+            && let Some((uid, items)) = job.left.pop()
             && let Answer::Message(Some(message)) = answer
         {
-            self.arrival(uid, &job.items, Some(&message));
+            self.arrival(uid, &items, Some(&message));
         }
-        let Some(&uid) = job.left.last() else { return self.told(job.after) };
-        match job.need {
-            Some(need) => {
-                let beside = fetch::beside(&job.items);
-                self.ask = Some(Request::Read { uid, need, beside });
-                self.job = Some(Job::Arrivals(Box::new(job)));
-            }
-            None => {
-                while let Some(uid) = job.left.pop() {
-                    self.arrival(uid, &job.items, None);
-                }
-                self.told(job.after);
-            }
+        while let Some((uid, items)) = job.left.last() {
+            let Some(need) = fetch::need(items) else {
+                self.arrival(*uid, items, None);
+                job.left.pop();
+                continue;
+            };
+            self.ask = Some(Request::Read { uid: *uid, need, beside: fetch::beside(items) });
+            self.job = Some(Job::Arrivals(Box::new(job)));
+            return;
         }
+        self.told(job.after);
     }
 
     fn arrival(&mut self, uid: u32, items: &[FetchItem], message: Option<&Message>) {
@@ -290,5 +295,12 @@ impl Session {
         let place = Place { sequence, uid_only: view.uid_only, is_recent };
         // What has an encoding nobody knows stands there as NIL.
         fetch::response(&mut self.out, place, &row, items, message).ok();
+    }
+}
+
+/// Adds what is not among them yet.
+fn add(items: &mut Vec<FetchItem>, item: FetchItem) {
+    if !items.contains(&item) {
+        items.push(item);
     }
 }

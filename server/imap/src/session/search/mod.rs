@@ -13,6 +13,7 @@ mod sorting;
 use std::collections::VecDeque;
 
 use self::sorting::Sorting;
+use super::context::Kept;
 use super::{Job, Session, Stage, sources};
 use crate::command::{Order, Search, SearchKey, SearchReturn, Source};
 use crate::machine::{
@@ -41,7 +42,7 @@ pub(super) struct SearchJob {
     /// What it asks of messages beside rows and bytes.
     beside: Beside,
     /// What is looked for, where the results are kept up to date.
-    kept_key: Option<SearchKey>,
+    kept: Option<Kept>,
     /// Several mailboxes are searched.
     multi: Option<Multi>,
     /// The next message's sequence number.
@@ -127,7 +128,7 @@ impl Session {
         };
         let key = search.key;
         let beside = search::beside(&key);
-        let kept_key = returns.update.then(|| key.clone());
+        let kept = returns.update.then(|| Kept { key: key.clone(), fetch: search.fetch });
         let multi = search.sources.map(|sources| {
             self.ask = Some(Request::Mailboxes);
             Multi { key, sources, left: VecDeque::new(), present: None, view: None }
@@ -141,7 +142,7 @@ impl Session {
             says_modseq,
             program,
             beside,
-            kept_key,
+            kept,
             multi,
             sequence: 1,
             read: None,
@@ -297,7 +298,7 @@ impl Session {
         let Some(multi) = &mut job.multi else { return };
         (multi.present, multi.view) = (None, None);
         let Some(name) = multi.left.pop_front() else {
-            if job.kept_key.is_some() {
+            if job.kept.is_some() {
                 let code = Code::NoUpdate(job.tag.clone());
                 let text = "a search of several mailboxes is not kept up to date";
                 self.out.status("NO", Some(&code), text);
@@ -371,10 +372,10 @@ impl Session {
             }
             return self.search_next_mailbox(job);
         }
-        if let Some(key) = job.kept_key.take() {
+        if let Some(kept) = job.kept.take() {
             let mut ranks = std::mem::take(&mut job.ranks).into_iter();
             let members = job.found.iter().map(|found| (ranks.next(), found.uid)).collect();
-            self.keep_search(&job.tag, job.uid, &key, &job.order, members);
+            self.keep_search(&job.tag, job.uid, kept, &job.order, members);
         }
         if job.extended {
             self.extended_result(&job, &numbers);

@@ -42,7 +42,7 @@ impl Session {
                 // A search that is kept up to date needs what orders it.
                 let may_be_known = matches!(job.sorting, Sorting::Begun)
                     && job.multi.is_none()
-                    && job.kept_key.is_none()
+                    && job.kept.is_none()
                     && job.found.len() > 1
                     && Places::is_lasting(criteria);
                 if may_be_known {
