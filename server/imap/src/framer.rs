@@ -55,9 +55,54 @@ enum State {
     /// So many bytes of a literal are handed on.
     Stream(u64),
     /// A line of a refused command.
-    SkipLine,
+    SkipLine(Tail),
     /// So many bytes of a refused command's literal.
     SkipLiteral(u64),
+}
+
+/// The end of a line that is not kept, as far as it may announce a literal: `{`, digits, `+`, `}`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Tail {
+    /// It is none.
+    #[default]
+    Plain,
+    /// `{`
+    Opened,
+    /// Digits behind that.
+    Size(u64),
+    /// `+` behind that.
+    Plus(u64),
+    /// `}`; with the size, if the client sends the literal in any case.
+    Closed(Option<u64>),
+    /// CR behind that.
+    Return(Option<u64>),
+}
+
+impl Tail {
+    /// The tail with one more byte.
+    fn with(self, byte: u8) -> Self {
+        let digit = u64::from(byte.wrapping_sub(b'0'));
+        match (self, byte) {
+            (_, b'{') => Self::Opened,
+            (Self::Opened, b'0'..=b'9') => Self::Size(digit),
+            (Self::Size(size), b'0'..=b'9') => {
+                Self::Size(size.saturating_mul(10).saturating_add(digit))
+            }
+            (Self::Size(size), b'+') => Self::Plus(size),
+            (Self::Size(_), b'}') => Self::Closed(None),
+            (Self::Plus(size), b'}') => Self::Closed(Some(size)),
+            (Self::Closed(size), b'\r') => Self::Return(size),
+            _ => Self::Plain,
+        }
+    }
+
+    /// What comes behind a line that ends so.
+    fn next(self) -> State {
+        match self {
+            Self::Closed(Some(size)) | Self::Return(Some(size)) => State::SkipLiteral(size),
+            _ => State::Line,
+        }
+    }
 }
 
 /// Cuts a stream of bytes.
@@ -142,7 +187,7 @@ impl Framer {
         self.command.clear();
         self.state = match self.state {
             State::Stream(left) => State::SkipLiteral(left),
-            _ => State::SkipLine,
+            _ => State::SkipLine(Tail::default()),
         };
     }
 
@@ -181,13 +226,12 @@ impl Framer {
                 State::SkipLiteral(left) => {
                     let piece = self.piece(left)?;
                     let left = left - piece.len() as u64;
-                    self.state = if left == 0 { State::SkipLine } else { State::SkipLiteral(left) };
+                    self.state = match left {
+                        0 => State::SkipLine(Tail::default()),
+                        left => State::SkipLiteral(left),
+                    };
                 }
-                State::SkipLine => {
-                    if !self.skip_line() {
-                        return None;
-                    }
-                }
+                State::SkipLine(tail) => self.skip_line(tail)?,
             }
         }
     }
@@ -200,7 +244,7 @@ impl Framer {
     fn command_line(&mut self) -> Option<Option<Frame>> {
         let Some(line) = self.line() else {
             if self.command.len() + self.waiting() > COMMAND_BYTES_MAX {
-                return Some(Some(self.too_long(State::SkipLine)));
+                return Some(Some(self.too_long(State::SkipLine(Tail::default()))));
             }
             return None;
         };
@@ -262,19 +306,16 @@ impl Framer {
         Some(piece)
     }
 
-    /// Swallows a line, or what there is of it. False: more bytes are needed.
-    fn skip_line(&mut self) -> bool {
-        let Some(line) = self.line() else {
-            // Keep only what could be the tail of an announcement.
-            const TAIL_BYTES: usize = 32;
-            self.used = self.used.max(self.input.len().saturating_sub(TAIL_BYTES));
-            return false;
-        };
-        self.state = match announcement(&line) {
-            Some(Announcement { size, synchronizing: false, .. }) => State::SkipLiteral(size),
-            _ => State::Line,
-        };
-        true
+    /// Swallows a line, or what there is of it: `None` for more bytes.
+    fn skip_line(&mut self, mut tail: Tail) -> Option<()> {
+        let rest = self.input.get(self.used..).unwrap_or_default();
+        let end = rest.iter().position(|byte| *byte == b'\n');
+        let line = rest.get(..end.unwrap_or(rest.len())).unwrap_or_default();
+        tail = line.iter().fold(tail, |tail, byte| tail.with(*byte));
+        self.used += line.len() + usize::from(end.is_some());
+        self.searched = self.used;
+        self.state = if end.is_some() { tail.next() } else { State::SkipLine(tail) };
+        end.map(|_| ())
     }
 }
 
@@ -339,6 +380,15 @@ mod tests {
             format!("a X {{2000+}}\r\n{} y {{2+}}\r\nab z\r\nb NOOP\r\n", "x".repeat(2000));
         check(&swallowed, &["refused 2000", "b NOOP"]);
         check("a X {99999999999999999999999}\r\nb\r\n", &["refused 18446744073709551615", "b"]);
+        // In a line that is skipped, too, however many digits it has.
+        let zeros = "0".repeat(60);
+        let skipped = format!(
+            "a X {{5000+}}\r\n{}b {{{zeros}3+}}\r\nx\ny{{9}}\r\nc NOOP\r\n",
+            "z".repeat(5_000)
+        );
+        check(&skipped, &["refused 5000", "c NOOP"]);
+        let odd = format!("a X {{5000+}}\r\n{}{{{{3+}}x\r\nc {{3+}}\r\nabc\r\n", "z".repeat(5_000));
+        check(&odd, &["refused 5000", "c {3+}\r\nabc"]);
         check("a {x}\r\n{}\r\n", &["a {x}", "{}"]);
         check(
             &format!("a {}\r\nb NOOP\r\n", "x".repeat(COMMAND_BYTES_MAX)),
