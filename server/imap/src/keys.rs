@@ -4,8 +4,8 @@
 //!   Re: [list] Fwd: lunch (fwd)  ─base subject─▶  lunch, a reply
 //!   "Ann" <ann@example.org>      ─addr-mailbox─▶  ann      ─display─▶  Ann
 //! ```
-//! Invariants: pure; every message has keys, however broken it is; bytes of texts compare as letters
-//! do without case (RFC 5051); identifiers are 64 bits each, so that a mailbox of a million
+//! Invariants: pure; every message has keys, however broken it is; bytes of texts compare as
+//! letters do without case (RFC 5051); identifiers are 64 bits each, so that a mailbox of a million
 //! letters is threaded in little memory; keys that were packed are the same when they are unpacked.
 //! Not here: comparing (`sort`), threads (`thread`), keeping keys (`facts`).
 

@@ -215,7 +215,8 @@ pub enum Request {
     /// The order all messages of the selected mailbox had when they were last sorted by these.
     /// Places.
     Places(Vec<Criterion>),
-    /// All messages of the selected mailbox in their order: whoever sorts so next may be told. Done.
+    /// All messages of the selected mailbox in their order: whoever sorts so next may be told.
+    /// Done.
     KeepPlaces(Arc<Places>),
     /// Change flags. Flagged.
     Flags {

@@ -121,8 +121,8 @@ pub fn fold(text: &str) -> String {
     out
 }
 
-/// A text whose bytes order as RFC 5051 (`i;unicode-casemap`) orders texts: folded, then taken apart
-/// into letters and marks, so that `Änne` stands before `Zoe`.
+/// A text whose bytes order as RFC 5051 (`i;unicode-casemap`) orders texts: folded, then taken
+/// apart into letters and marks, so that `Änne` stands before `Zoe`.
 #[must_use]
 pub fn collated(text: &str) -> String {
     let folded = fold(text);

@@ -19,6 +19,9 @@ use crate::store::seed;
 use crate::store::shares::owner_name;
 use crate::store::threads::note_gone;
 
+/// So few messages are looked at before a writer is asked for: what a person opens.
+const FEW: usize = 100;
+
 /// How flags are changed (RFC 9051 6.4.6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FlagVerb {
@@ -105,6 +108,9 @@ impl Mailboxes {
         uids: &[u32],
         change: &FlagChange,
     ) -> Result<Vec<u32>, Failure> {
+        if self.changes_nothing(mailbox, uids, change)? {
+            return Ok(Vec::new());
+        }
         let growth_bytes = change.keywords.iter().map(String::len).sum();
         let mut left = Vec::new();
         self.in_batches(
@@ -115,6 +121,31 @@ impl Mailboxes {
         )
         .await?;
         Ok(left)
+    }
+
+    /// Whether these messages, if they are few, have every flag that is to be added: what is read
+    /// again and again has `\\Seen`, and nobody is to wait for a writer because of it.
+    fn changes_nothing(
+        &self,
+        mailbox: u64,
+        uids: &[u32],
+        change: &FlagChange,
+    ) -> Result<bool, Failure> {
+        let is_plain = change.verb == FlagVerb::Add
+            && change.keywords.is_empty()
+            && change.unchanged_since.is_none();
+        let snapshot = self.db.snapshot();
+        if !is_plain || uids.len() > FEW || !snapshot.contains::<MailboxRow>(&mailbox)? {
+            return Ok(false);
+        }
+        let added = change.flags & change.within.flags;
+        for uid in uids {
+            let message = snapshot.get::<MessageRow>(&(mailbox, *uid))?;
+            if message.is_some_and(|message| message.flags & added != added) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Copies the messages among `uids` that exist, flags and dates kept, bytes shared.

@@ -39,7 +39,10 @@ pub(super) struct FetchJob {
     /// What they told of those that are there.
     told: VecDeque<(u32, Message)>,
     sets_seen: bool,
-    /// UIDs that were given and had no `\Seen`.
+    /// UIDs that were given, if they become seen: others may have taken `\Seen` from what had it
+    /// when this session last looked.
+    given: Vec<u32>,
+    /// Those of them that the client was told `\Seen` of.
     seen: Vec<u32>,
     /// They could not be given it.
     unmarked: bool,
@@ -112,6 +115,7 @@ impl Session {
             looked_at: 0,
             told: VecDeque::new(),
             sets_seen,
+            given: Vec::new(),
             seen: Vec::new(),
             unmarked: false,
             missing: false,
@@ -157,13 +161,13 @@ impl Session {
             (_, answer) => return self.misanswered(&job.tag, answer),
         }
         let Some(uid) = job.left.last().copied() else {
-            if job.seen.is_empty() {
+            if job.given.is_empty() {
                 return self.fetch_end(job);
             }
             let mut flags = Flags::none();
             flags.insert(SystemFlag::Seen);
             self.ask = Some(Request::Flags {
-                uids: job.seen.clone(),
+                uids: std::mem::take(&mut job.given),
                 operation: FlagOperation::Add,
                 flags,
                 unchanged_since: None,
@@ -215,6 +219,7 @@ impl Session {
         let view = &mut selected.view;
         let Some(sequence) = view.sequence_of(uid) else { return };
         let Some(row) = view.row(sequence) else { return };
+        job.given.extend(Some(uid).filter(|_| job.sets_seen));
         let becomes_seen = job.sets_seen && !row.flags.has(SystemFlag::Seen);
         let mut row = row;
         let mut items = job.items.as_slice();

@@ -743,16 +743,8 @@ impl Client {
         match request {
             Request::Changes { since } => {
                 let url_key = std::mem::replace(&mut self.url_key, url_key) != url_key;
-                let mails = mailbox.mails.iter().filter(|(_, mail)| mail.modseq > since);
-                let gone = mailbox.vanished.iter().filter(|(modseq, _)| *modseq > since);
-                Answer::Changes(Changes {
-                    modseq: mailbox.modseq,
-                    rows: mails.map(|(uid, mail)| row(*uid, mail)).collect(),
-                    recent_from: u32::MAX,
-                    vanished: gone.map(|(_, uid)| *uid..=*uid).collect(),
-                    rights: Some(rights),
-                    url_key,
-                })
+                let changes = changes(mailbox, since);
+                Answer::Changes(Changes { rights: Some(rights), url_key, ..changes })
             }
             Request::Vanished { since } => {
                 let gone = mailbox.vanished.iter().filter(|(modseq, _)| *modseq > since);
@@ -831,6 +823,20 @@ impl Client {
             }
             other => panic!("{other:?}"),
         }
+    }
+}
+
+/// What changed after a modification sequence.
+fn changes(mailbox: &Mailbox, since: u64) -> Changes {
+    let mails = mailbox.mails.iter().filter(|(_, mail)| mail.modseq > since);
+    let gone = mailbox.vanished.iter().filter(|(modseq, _)| *modseq > since);
+    Changes {
+        modseq: mailbox.modseq,
+        rows: mails.map(|(uid, mail)| row(*uid, mail)).collect(),
+        recent_from: u32::MAX,
+        vanished: gone.map(|(_, uid)| *uid..=*uid).collect(),
+        rights: None,
+        url_key: false,
     }
 }
 
