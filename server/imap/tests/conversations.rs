@@ -7,7 +7,8 @@
 //! ```
 //! A dialogue begins where its brackets say: `[greeting]`, `[login]` or `[selected]` (INBOX with
 //! three letters, told of no more), `[both]` with a second client (`D:`, `T:`) in the same mailbox;
-//! `[clear]` is a greeting where passwords need TLS.
+//! `[clear]` is a greeting where passwords need TLS, `[sasl]` one where the driver knows more ways to
+//! log in.
 //! A line that ends with `\` goes on in the next one. `support` says what the lines mean. The
 //! remarks before the first title name the capabilities that the file is about.
 
@@ -71,7 +72,7 @@ fn opening(stage: &str) -> String {
         S: * OK [HIGHESTMODSEQ 4] …\nS: * OK [MAILBOXID (F1)] …\nS: se OK …\n";
     let second = |lines: &str| lines.replace("C: ", "D: ").replace("S: ", "T: ");
     match stage {
-        "greeting" | "clear" => GREETING.to_owned(),
+        "greeting" | "clear" | "sasl" => GREETING.to_owned(),
         "login" => format!("{GREETING}{LOGIN}"),
         "selected" => format!("{GREETING}{LOGIN}{SELECT}"),
         "both" => {
@@ -100,6 +101,9 @@ fn dialogues(text: &str) -> Vec<(String, String, String)> {
 
 /// Commands that no client may give here: XLIST is not offered, and limits are an admin's.
 const REFUSED: [&str; 2] = ["SETQUOTA", "XLIST"];
+
+/// The ways to log in that the driver knows where a dialogue wants it to.
+const SASL: [&str; 3] = ["EXTERNAL", "SCRAM-SHA-256-PLUS", "SCRAM-SHA-256"];
 
 /// The files, with their text.
 fn files() -> Vec<(PathBuf, String)> {
@@ -196,7 +200,9 @@ fn every_conversation_goes_as_it_is_written() {
     for (file, text) in files() {
         for (title, stage, lines) in dialogues(&text) {
             let script = format!("{}{lines}", opening(&stage));
-            let settings = Settings { plain_login: stage != "clear", ..settings() };
+            let sasl: &[_] = if stage == "sasl" { &SASL } else { &[] };
+            let plain_login = stage != "clear";
+            let settings = Settings { plain_login, sasl: sasl.to_vec(), ..settings() };
             let held = catch_unwind(|| check_with(&settings, store, &script));
             if held.is_err() {
                 failed.push(format!("{}: {title}", file.display()));

@@ -75,6 +75,10 @@ pub(crate) struct Store {
     pub(crate) rights: BTreeMap<String, Rights>,
     /// Nothing more may be kept.
     pub(crate) is_full: bool,
+    /// Nothing more may come into this mailbox, from wherever it is.
+    pub(crate) full: Option<String>,
+    /// The quota roots of every mailbox; empty: the one of [`quota`].
+    pub(crate) quotas: Vec<Quota>,
     /// How often the key of a mailbox was changed.
     pub(crate) url_keys: BTreeMap<String, u64>,
     /// So many mailboxes can be watched, if it is set.
@@ -223,6 +227,38 @@ pub(crate) fn settings() -> Settings {
     }
 }
 
+/// Lines of logins that the driver reads, and what it says to them; to some: nothing, it is done.
+/// Two lines of no mechanism, those of RFC 7677 3 in base64, the same with `p=tls-exporter`, what
+/// answers the server's proof, and what EXTERNAL may say (RFC 4422 A).
+const SASL_LINES: [(&str, &str); 9] = [
+    ("d2hv", "YW5k"),
+    ("cmlnaHQ=", ""),
+    (
+        "biwsbj11c2VyLHI9ck9wck5HZndFYmVSV2diTkVrcU8=",
+        "cj1yT3ByTkdmd0ViZVJXZ2JORWtxTyVodllEcFdVYTJSYVRDQWZ1eEZJbGopaE5sRiRrMCxzPVcyMlphSjBTTlk3c2\
+         9Fc1VFamI2Z1E9PSxpPTQwOTY=",
+    ),
+    (
+        "Yz1iaXdzLHI9ck9wck5HZndFYmVSV2diTkVrcU8laHZZRHBXVWEyUmFUQ0FmdXhGSWxqKWhObEYkazAscD1kSHpiWm\
+         FwV0lrNGpVaE4rVXRlOXl0YWc5empmTUhnc3FtbWl6N0FuZFZRPQ==",
+        "dj02cnJpVFJCaTIzV3BSUi93dHVwK21NaFVaVW4vZEI1bkxUSlJzamw5NUc0PQ==",
+    ),
+    (
+        "cD10bHMtZXhwb3J0ZXIsLG49dXNlcixyPXJPcHJOR2Z3RWJlUldnYk5Fa3FP",
+        "cj1yT3ByTkdmd0ViZVJXZ2JORWtxTyVodllEcFdVYTJSYVRDQWZ1eEZJbGopaE5sRiRrMCxzPVcyMlphSjBTTlk3c2\
+         9Fc1VFamI2Z1E9PSxpPTQwOTY=",
+    ),
+    (
+        "Yz1jRDEwYkhNdFpYaHdiM0owWlhJc0xBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBLHI9\
+         ck9wck5HZndFYmVSV2diTkVrcU8laHZZRHBXVWEyUmFUQ0FmdXhGSWxqKWhObEYkazAscD1EalFuSlZsK1Vzb3BJUm\
+         wxck5TZ25DWFJMdDQxTlp5U1hMbjNrc1VSNmVBPQ==",
+        "dj1PeDF6T1NHWTBBYm1DYXhoVWFKaHdLSjRjYkhTL3NBRTg0bUhXNmZPSVRnPQ==",
+    ),
+    ("", ""),
+    ("=", ""),
+    ("YW5u", ""),
+];
+
 impl Client {
     pub(crate) fn new(store: &Rc<RefCell<Store>>, settings: Settings) -> Self {
         let mut client = Self {
@@ -307,11 +343,7 @@ impl Client {
             }
             Request::SaslBegin { initial: None, .. } => Answer::Challenge(String::new()),
             Request::SaslBegin { initial: Some(line), .. } | Request::SaslLine(line) => {
-                match line.as_slice() {
-                    b"d2hv" => Answer::Challenge("YW5k".to_owned()),
-                    b"cmlnaHQ=" => Answer::Done,
-                    _ => Answer::Refused(Why::WrongPassword),
-                }
+                Self::sasl_line(&line)
             }
             Request::Mailboxes => self.mailboxes(),
             Request::Watch { sources, .. } => {
@@ -384,6 +416,15 @@ impl Client {
         }
     }
 
+    /// Answers as `SASL_LINES` have it.
+    fn sasl_line(line: &[u8]) -> Answer {
+        match SASL_LINES.iter().find(|(said, _)| said.as_bytes() == line) {
+            Some((_, "")) => Answer::Done,
+            Some((_, challenge)) => Answer::Challenge((*challenge).to_owned()),
+            None => Answer::Refused(Why::WrongPassword),
+        }
+    }
+
     /// Knows where texts are in messages with an even UID, and nothing of the others.
     fn places(&self, texts: &[Sought], peeked: bool) -> Answer {
         let store = self.store.borrow();
@@ -439,14 +480,21 @@ impl Client {
                 self.store.borrow_mut().acl.remove(&who);
                 Answer::Done
             }
-            Request::Quota(root) if !root.is_empty() => {
-                Answer::Refused(Why::NotAllowed("there is no such quota root".into()))
+            Request::Quota(root) => {
+                let found = self.quotas().into_iter().find(|quota| quota.root == root);
+                let missing = "there is no such quota root";
+                let refused = Answer::Refused(Why::NotAllowed(missing.into()));
+                found.map_or(refused, |quota| Answer::Quota(vec![quota]))
             }
-            Request::Quota(root) => Answer::Quota(vec![quota(root)]),
-            Request::QuotaRoots(_) => Answer::Quota(vec![quota(String::new())]),
+            Request::QuotaRoots(_) => Answer::Quota(self.quotas()),
             Request::SetQuota(..) => Answer::Refused(Why::NoPermission),
             other => panic!("{other:?}"),
         }
+    }
+
+    fn quotas(&self) -> Vec<Quota> {
+        let quotas = self.store.borrow().quotas.clone();
+        if quotas.is_empty() { vec![quota(String::new())] } else { quotas }
     }
 
     fn on_metadata(&self, request: Request) -> Answer {
@@ -491,7 +539,7 @@ impl Client {
                 if let Some(refused) = store.refusal(mailbox.as_str(), "i") {
                     return refused;
                 }
-                if store.is_full {
+                if store.is_full || store.full.as_deref() == Some(mailbox.as_str()) {
                     return Answer::Refused(Why::OverQuota);
                 }
                 drop(store);
@@ -799,7 +847,7 @@ impl Client {
                 if moves && !(rights.has(b't') && rights.has(b'e')) {
                     return Answer::Refused(Why::NoPermission);
                 }
-                if is_full && !moves {
+                if (is_full && !moves) || store.full.as_deref() == Some(target.as_str()) {
                     return Answer::Refused(Why::OverQuota);
                 }
                 let mut pairs = Vec::new();
@@ -995,7 +1043,7 @@ fn thread_of(threads: &mut BTreeMap<(u64, String), String>, bytes: &[u8], new: S
 /// flag, `time 3600` lets so many seconds pass, `slow 5` has each question to the store take so
 /// long; `mailboxes A A/B` leaves INBOX and these, `subscribed A` subscribes to these alone;
 /// `rights INBOX lrs` says what the one who is logged in may do there, `full` that nothing
-/// more may be kept.
+/// more may be kept, `full Sent` that nothing more may come into this one.
 fn outside(store: &Rc<RefCell<Store>>, clients: &mut [Client; 2], text: &str) {
     let words: Vec<&str> = text.split(' ').collect();
     let number = |place: usize| -> u32 { words[place].parse().expect("a number") };
@@ -1039,7 +1087,21 @@ fn outside(store: &Rc<RefCell<Store>>, clients: &mut [Client; 2], text: &str) {
             let rights = Rights::parse(words.get(2).copied().unwrap_or_default());
             store.borrow_mut().rights.insert(words[1].to_owned(), rights.expect("rights"));
         }
-        "full" => store.borrow_mut().is_full = true,
+        "full" => match words.get(1) {
+            Some(name) => store.borrow_mut().full = Some((*name).to_owned()),
+            None => store.borrow_mut().is_full = true,
+        },
+        // `quota #user/alice MESSAGE 42 1000`: one more root, for every mailbox.
+        "quota" => {
+            const NAMES: [&str; 2] = ["STORAGE", "MESSAGE"];
+            let resource = |three: &[&str]| Resource {
+                name: NAMES.into_iter().find(|name| *name == three[0]).expect("a resource"),
+                usage: three[1].parse().expect("a number"),
+                limit: three[2].parse().expect("a number"),
+            };
+            let resources = words[2..].chunks(3).map(resource).collect();
+            store.borrow_mut().quotas.push(Quota { root: words[1].to_owned(), resources });
+        }
         // `old INBOX 2`: the letter came before previews were kept.
         "old" => {
             let mut store = store.borrow_mut();
