@@ -70,7 +70,8 @@ pub enum Code {
     BadEvent,
     /// There is more to tell than can be told: nothing is, any more (RFC 5465 5.8).
     NotificationOverflow,
-    /// How far a long command is: its tag, messages looked at, of how many (RFC 9585 4).
+    /// How far a long command is: its tag, messages looked at, of how many (RFC 9585 4). With as
+    /// many as there are it is not known.
     InProgress(String, u64, u64),
     /// A value was left out; the longest has so many bytes (RFC 5464 4.2.1).
     MetadataLongEntries(u64),
@@ -135,6 +136,10 @@ impl Code {
             Self::BadEvent => return format!("BADEVENT ({})", notify::EVENTS),
             Self::UrlMech => "URLMECH INTERNAL",
             Self::NotificationOverflow => "NOTIFICATIONOVERFLOW",
+            // RFC 9585 4: PROGRESS is below GOAL, which is not 0, or both are not known.
+            Self::InProgress(tag, done, all) if done >= all => {
+                return format!("INPROGRESS (\"{}\" NIL NIL)", quotable(tag));
+            }
             Self::InProgress(tag, done, all) => {
                 return format!("INPROGRESS (\"{}\" {done} {all})", quotable(tag));
             }

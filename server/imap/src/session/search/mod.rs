@@ -337,7 +337,11 @@ impl Session {
             (None, Stage::Selected(selected)) => &selected.view,
             (None, _) => return,
         };
-        let (done, all) = (u64::from(job.sequence - 1), u64::from(view.count()));
+        let (done, all) = match job.sorting {
+            Sorting::Begun => (u64::from(job.sequence - 1), u64::from(view.count())),
+            // RFC 9585 4: with another GOAL the one before it is reached.
+            _ => (job.keyed as u64, job.found.len() as u64),
+        };
         let code = Code::InProgress(job.tag.clone(), done, all);
         self.out.status("OK", Some(&code), "still searching");
         self.switch = Some(Action::Flush);
