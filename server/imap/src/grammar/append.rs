@@ -5,7 +5,8 @@
 //!   tag APPEND mailbox ─▶ message ─▶ literal ────────────────▶ message, or the end
 //!                            ├─▶ UTF8 ( ─▶ literal ─▶ ) ─────────▲
 //!                            └─▶ CATENATE ( ─▶ TEXT literal ─▶ ) ┤
-//!                                              └▶ URL astring ─▶ ) ┘
+//!                                     ├▶ UTF8 ( ─▶ literal ─▶ ) ) ┤
+//!                                     └▶ URL astring ─▶ ) ────────┘
 //! ```
 //! Invariants: messages stream past; what is read here is the text between them, piece by piece,
 //! and [`Expects`] says where the reading stands.
@@ -29,6 +30,8 @@ pub(crate) enum Expects {
     Utf8End,
     /// Another piece of a message, or after the first one `)`.
     Part { first: bool },
+    /// A literal was a piece of a message in `UTF8 (`: `)` (RFC 6855 4).
+    PartUtf8End,
 }
 
 /// Reads a command whose line so far ends with the announcement of a literal (cut off). `Some` if
@@ -139,6 +142,10 @@ pub(crate) fn pieces(
                     return Ok(Some(pieces));
                 }
             }
+            Expects::PartUtf8End => {
+                cursor.expect(b')', "')' after the text")?;
+                Expects::Part { first: false }
+            }
             Expects::Part { first: false } if cursor.eat(b')') => {
                 pieces.push(AppendPiece::End);
                 Expects::Message { first: false }
@@ -147,18 +154,22 @@ pub(crate) fn pieces(
                 if !first {
                     cursor.space()?;
                 }
-                let is_text = cursor.eat_text("TEXT ");
+                let is_utf8 = cursor.eat_text("UTF8 (");
+                let is_text = is_utf8 || cursor.eat_text("TEXT ");
                 if !is_text && !cursor.eat_text("URL ") {
-                    return cursor.fail("TEXT or URL");
+                    return cursor.fail("TEXT, UTF8 or URL");
                 }
                 let at_literal = announced && cursor.peek().is_none();
                 match (is_text, at_literal) {
                     (true, true) => {
                         pieces.push(AppendPiece::Literal { part: true });
-                        *expects = Expects::Part { first: false };
+                        *expects = match is_utf8 {
+                            true => Expects::PartUtf8End,
+                            false => Expects::Part { first: false },
+                        };
                         return Ok(Some(pieces));
                     }
-                    (true, false) => return cursor.fail("a literal after TEXT"),
+                    (true, false) => return cursor.fail("a literal"),
                     (false, true) => return Ok(None),
                     (false, false) => pieces.push(AppendPiece::Url(cursor.text("a URL")?)),
                 }
