@@ -513,6 +513,16 @@ impl SearchKey {
     pub fn names_sequences(&self) -> bool {
         self.any(&|key| matches!(key, Self::Sequence(SequenceSet::Ranges(_))))
     }
+
+    /// Whether it names messages as the selected mailbox alone can: by sequence number or `$`.
+    pub fn names_selected(&self) -> bool {
+        self.any(&|key| matches!(key, Self::Sequence(_) | Self::Uid(SequenceSet::Saved)))
+    }
+
+    /// Whether it is FILTER.
+    pub fn is_filter(&self) -> bool {
+        matches!(self, Self::Filter(_))
+    }
 }
 
 /// How a day is compared.

@@ -14,13 +14,15 @@ use crate::response::Code;
 pub enum Refusal {
     /// The client broke the grammar: `BAD`.
     Bad(String),
+    /// The same, with a code.
+    BadWith(Code, String),
     /// Well said, but it cannot be done: `NO`.
     No(Option<Code>, String),
 }
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (Self::Bad(text) | Self::No(_, text)) = self;
+        let (Self::Bad(text) | Self::BadWith(_, text) | Self::No(_, text)) = self;
         f.write_str(text)
     }
 }

@@ -12,7 +12,6 @@ use crate::grammar::fetch::{self, window};
 use crate::grammar::{Dialect, mailbox, sequence_set};
 use crate::name::MailboxName;
 use crate::response::Code;
-use crate::set::SequenceSet;
 use crate::sort::{Criterion, Key};
 use crate::thread::Algorithm;
 
@@ -33,7 +32,9 @@ pub(crate) fn search(cursor: &mut Cursor<'_>, dialect: Dialect, uid: bool) -> Pa
             let text = "SEARCH must not name a charset after ENABLE UTF8=ACCEPT";
             return Err(Refusal::Bad(text.to_owned()));
         }
-        charset(cursor)?;
+        if let Err(refusal) = charset(cursor) {
+            return Err(beside_filter(cursor, refusal));
+        }
     }
     let key = Reader { keys: 0 }.keys_until_end(cursor)?;
     let order = Order::Mailbox;
@@ -68,10 +69,7 @@ pub(crate) fn esearch(cursor: &mut Cursor<'_>, dialect: Dialect) -> Parsed<Verb>
     let Verb::Search(search) = found else { return Ok(found) };
     // RFC 7377 2.1: numbers of messages mean nothing where several mailboxes are searched.
     let is_selected = sources == [Source::Selected];
-    let names_messages = |key: &SearchKey| {
-        matches!(key, SearchKey::Sequence(_) | SearchKey::Uid(SequenceSet::Saved))
-    };
-    if !is_selected && search.key.any(&names_messages) {
+    if !is_selected && search.key.names_selected() {
         return start.fail("no sequence numbers and no '$' behind this");
     }
     if search.returns.is_some_and(|returns| returns.save) && !is_selected {
@@ -197,6 +195,17 @@ fn charset(cursor: &mut Cursor<'_>) -> Parsed<()> {
         return Err(Refusal::No(Some(Code::BadCharset), text));
     }
     cursor.space()
+}
+
+/// RFC 5466 3.1: a charset that is not known is BAD where filters are named, which are in UTF-8.
+fn beside_filter(cursor: &mut Cursor<'_>, refusal: Refusal) -> Refusal {
+    let key = cursor.space().and_then(|()| Reader { keys: 0 }.keys_until_end(cursor));
+    match (refusal, key) {
+        (Refusal::No(Some(code), text), Ok(key)) if key.any(&SearchKey::is_filter) => {
+            Refusal::BadWith(code, text)
+        }
+        (refusal, _) => refusal,
+    }
 }
 
 fn return_options(cursor: &mut Cursor<'_>) -> Parsed<(SearchReturn, Vec<FetchItem>)> {

@@ -84,7 +84,7 @@ impl Session {
         if announced.size > room {
             self.framer.refuse();
             let text = format!("a command may have at most {most} bytes, its literals included");
-            return self.bad_input(so_far, &text);
+            return self.bad_input(so_far, None, &text);
         }
         self.framer.collect();
         if announced.synchronizing {
@@ -241,7 +241,7 @@ impl Session {
             Err(refusal) => {
                 job.announced = announced;
                 match refusal {
-                    Refusal::Bad(text) => self.append_bad(job, &text),
+                    Refusal::Bad(text) | Refusal::BadWith(_, text) => self.append_bad(job, &text),
                     Refusal::No(code, text) => {
                         self.append_no(job, &code.unwrap_or(Code::Cannot), &text);
                     }

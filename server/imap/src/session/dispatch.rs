@@ -96,10 +96,6 @@ fn is_special_use((entry, _): &(Entry, Option<Vec<u8>>)) -> bool {
     *entry == Entry::special_use()
 }
 
-fn is_filter(key: &SearchKey) -> bool {
-    matches!(key, SearchKey::Filter(_))
-}
-
 impl Session {
     /// Why a command is out of place, if it is.
     fn out_of_place(&self, verb: &Verb) -> Option<&'static str> {
@@ -169,7 +165,9 @@ impl Session {
             Verb::SetMetadata(mailbox, changes) => {
                 self.simply(tag, Request::SetMetadata(mailbox, changes), "SETMETADATA done");
             }
-            Verb::Search(search) if search.key.any(&is_filter) => self.filtered_search(tag, search),
+            Verb::Search(search) if search.key.any(&SearchKey::is_filter) => {
+                self.filtered_search(tag, search);
+            }
             Verb::Search(search) => self.search(tag, search),
             Verb::Fetch(fetch) => self.fetch(tag, fetch),
             Verb::Store(store) => self.store(tag, store),

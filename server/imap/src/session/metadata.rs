@@ -4,7 +4,7 @@
 
 use super::messages::Finish;
 use super::{Job, Session};
-use crate::command::{GetMetadata, Search, SearchKey};
+use crate::command::{GetMetadata, Search, SearchKey, Source};
 use crate::grammar::search as grammar;
 use crate::machine::{Answer, Request};
 use crate::metadata::{Depth, Entry};
@@ -112,12 +112,23 @@ impl Session {
             answer => return self.misanswered(&tag, answer),
         };
         let mut room = FILTERED_KEYS_MAX;
+        let is_saving = search.returns.is_some_and(|returns| returns.save);
+        let is_selected = search.sources.as_ref().is_none_or(|all| *all == [Source::Selected]);
         match filled(&search.key, &entries, 0, &mut room) {
+            // What a filter holds is as good as written out (RFC 5466 3.1).
+            Ok(key) if self.enabled.uid_only && key.names_sequences() => self.uid_required(&tag),
+            Ok(key) if !is_selected && key.names_selected() => {
+                self.bad(&tag, "a filter names messages that the selected mailbox alone can have");
+            }
             Ok(key) => {
                 search.key = key;
                 self.search(tag, search);
             }
             Err(name) => {
+                if let Some(selected) = self.selected().filter(|_| is_saving) {
+                    // RFC 5182 2.1: after NO the saved result is empty.
+                    selected.saved.clear();
+                }
                 let text = "there is no such filter, or it is none that can be used";
                 self.no(&tag, Some(&Code::UndefinedFilter(name)), text);
             }

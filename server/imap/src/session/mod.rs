@@ -406,7 +406,7 @@ impl Session {
             Frame::Command(input) if input.is_empty() => {}
             Frame::Command(input) => {
                 if !self.is_authenticated() && input.len() > STRANGER_BYTES_MAX {
-                    self.bad_input(&input, "the command is too long");
+                    self.bad_input(&input, None, "the command is too long");
                 } else {
                     self.command(&input);
                 }
@@ -414,7 +414,7 @@ impl Session {
             Frame::Announced(announced) => self.announced(announced),
             Frame::TooLong(start) => {
                 let text = format!("a command may have at most {COMMAND_BYTES_MAX} bytes");
-                self.bad_input(&start, &text);
+                self.bad_input(&start, None, &text);
             }
             // Chunks come only while an APPEND is under way, and that takes them itself.
             Frame::Chunk(_) => {}
@@ -451,7 +451,8 @@ impl Session {
     /// A command could not be parsed.
     fn refuse_input(&mut self, input: &[u8], refusal: &Refusal) {
         match refusal {
-            Refusal::Bad(text) => self.bad_input(input, text),
+            Refusal::Bad(text) => self.bad_input(input, None, text),
+            Refusal::BadWith(code, text) => self.bad_input(input, Some(code), text),
             Refusal::No(code, text) => {
                 if grammar::search::saves(input)
                     && let Some(selected) = self.selected()
@@ -466,10 +467,10 @@ impl Session {
     }
 
     /// BAD for something that is no command; too many of them end the session.
-    fn bad_input(&mut self, input: &[u8], text: &str) {
+    fn bad_input(&mut self, input: &[u8], code: Option<&Code>, text: &str) {
         let tag = grammar::tag(input);
         self.command = self.shown_name(input);
-        self.bad(tag.as_deref().unwrap_or("*"), text);
+        self.bad_with(tag.as_deref().unwrap_or("*"), code, text);
     }
 
     fn ok(&mut self, tag: &str, code: Option<&Code>, text: &str) {
