@@ -9,17 +9,24 @@ use crate::command::{Source, SpecialUse};
 use crate::machine::Listed;
 use crate::name::{MailboxName, SEPARATOR};
 
-/// The mailboxes among `listed` that the sources name. Those that do not exist are passed over.
+/// The mailboxes that the sources name, beside those among `listed` the ones that are named
+/// themselves: they are searched without "l", too. Which of them are there, the search finds out.
 pub(super) fn resolve(
     sources: &[Source],
     listed: &[Listed],
     selected: Option<&MailboxName>,
 ) -> VecDeque<MailboxName> {
-    let mut names: Vec<&Listed> = listed.iter().filter(|listed| listed.exists).collect();
-    names.sort_by(|one, other| one.name.cmp(&other.name));
-    names.dedup_by(|one, other| one.name == other.name);
-    let is_named = |listed: &&Listed| sources.iter().any(|one| one.covers(listed, selected));
-    names.into_iter().filter(is_named).map(|listed| listed.name.clone()).collect()
+    let is_named = |one: &&Listed| sources.iter().any(|source| source.covers(one, selected));
+    let found = listed.iter().filter(|one| one.exists).filter(is_named).map(|one| &one.name);
+    let by_name = sources.iter().flat_map(|source| match source {
+        Source::Selected => selected.map(std::slice::from_ref).unwrap_or_default(),
+        Source::Mailboxes(names) => names,
+        _ => &[],
+    });
+    let mut names: Vec<&MailboxName> = found.chain(by_name).collect();
+    names.sort();
+    names.dedup();
+    names.into_iter().cloned().collect()
 }
 
 impl Source {
