@@ -592,8 +592,11 @@ impl Client {
         let (mut uids, mut uid_validity) = (Vec::new(), 0);
         for (name, flags, date, bytes) in std::mem::take(&mut self.append) {
             let flags = store.kept(&name, &flags);
-            uids.push(store.deliver(&name, &bytes, flags, date.unwrap_or(self.now)));
-            uid_validity = store.mailboxes[&name].uid_validity;
+            let uid = store.deliver(&name, &bytes, flags, date.unwrap_or(self.now));
+            let mailbox = store.mailboxes.get_mut(&name).expect("there");
+            mailbox.mails.get_mut(&uid).expect("just made").saved = self.now;
+            uids.push(uid);
+            uid_validity = mailbox.uid_validity;
         }
         if let Some(uid) = replaces {
             store.remove(&selected, &[uid]);
