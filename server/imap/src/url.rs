@@ -11,7 +11,7 @@
 use grace_mail::date::{days_from_civil, month_days};
 use grace_mail::section::Section;
 
-use crate::name::MailboxName;
+use crate::name::{MailboxName, SEPARATOR};
 
 /// Longest URL that is read, in bytes: a mailbox name of the longest kind fits, percent-encoded.
 const URL_BYTES_MAX: usize = 8 * 1024;
@@ -79,6 +79,19 @@ impl ImapUrl {
     /// The account it says it is of (RFC 4467 7: `iuserauth` is mandatory there).
     pub fn owner(&self) -> Option<&str> {
         self.server.as_ref()?.user.as_deref()
+    }
+
+    /// Reads a URL that may be relative to the account, or to the selected mailbox (RFC 4469 3).
+    pub fn parse_relative(text: &str, selected: Option<&MailboxName>) -> Option<Self> {
+        let first = text.split('/').next().unwrap_or_default();
+        if first.is_empty() || first.contains(':') {
+            return Self::parse(text);
+        }
+        // RFC 3986 5.2.3: it stands in the place of the last segment.
+        let above = selected.and_then(|name| name.as_str().rsplit_once(SEPARATOR));
+        let above = above.map(|(above, _)| above.replace('%', "%25").replace(';', "%3B") + "/");
+        let url = Self::parse(&format!("/{}{text}", above.unwrap_or_default()))?;
+        Some(Self { text: text.to_owned(), ..url })
     }
 
     /// Reads a URL; `None`: it names no message, or in no way that RFC 5092 knows.

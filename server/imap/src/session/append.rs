@@ -266,21 +266,24 @@ impl Session {
                 let mailbox = job.mailbox.clone();
                 self.append_ask(job, Request::AppendBegin { mailbox, flags, date });
             }
-            AppendPiece::Url(text) => match ImapUrl::parse(&text) {
-                // RFC 4467 6.2: what is signed may be over.
-                Some(url) if !url.access.as_ref().is_some_and(|one| one.is_over(self.now_s)) => {
-                    self.append_ask(job, Request::AppendUrl(url));
-                }
-                _ => {
-                    self.append_no(job, &Code::BadUrl(text), "the URL names no message");
-                }
-            },
+            AppendPiece::Url(text) => self.append_url(job, text),
             AppendPiece::Literal { part } => self.append_literal(job, part),
             AppendPiece::End => self.append_ask(job, Request::AppendEnd),
             AppendPiece::Done => {
                 let replaces = job.replaces;
                 self.append_ask(job, Request::AppendCommit { replaces });
             }
+        }
+    }
+
+    fn append_url(&mut self, job: AppendJob, text: String) {
+        let selected = self.selected().map(|selected| &selected.name);
+        match ImapUrl::parse_relative(&text, selected) {
+            // RFC 4467 6.2: what is signed may be over.
+            Some(url) if !url.access.as_ref().is_some_and(|one| one.is_over(self.now_s)) => {
+                self.append_ask(job, Request::AppendUrl(url));
+            }
+            _ => self.append_no(job, &Code::BadUrl(text), "the URL names no message"),
         }
     }
 

@@ -552,7 +552,11 @@ impl Client {
             }
             Request::AppendUrl(url) => {
                 let store = self.store.borrow();
-                if url.access.is_some() && signed_data(&store, &url).is_none() {
+                let may_read = match &url.access {
+                    Some(_) => signed_data(&store, &url).is_some(),
+                    None => store.refusal(url.mailbox.as_str(), "r").is_none(),
+                };
+                if !may_read {
                     return Answer::Refused(Why::BadUrl(url.text));
                 }
                 let mailbox = store.mailboxes.get(url.mailbox.as_str());
