@@ -88,8 +88,9 @@ pub(super) enum After {
 }
 
 impl Context {
-    /// What the client calls a message.
-    fn number(&self, view: &View, uid: u32) -> Option<u32> {
+    /// What the client calls a message. RFC 9586 3: by its UID, once it gave numbers up.
+    fn number(&mut self, view: &View, uid: u32) -> Option<u32> {
+        self.uid |= view.uid_only;
         if self.uid { Some(uid) } else { view.sequence_of(uid) }
     }
 
@@ -99,9 +100,9 @@ impl Context {
         if leaving.is_empty() {
             return;
         }
-        let members = self.members.iter().enumerate().rev();
-        let goes = members.filter(|(_, (_, uid))| leaving.contains(uid));
-        let told = goes.filter_map(|(at, (_, uid))| Some((at, self.number(view, *uid)?)));
+        let members = self.members.iter().map(|(_, uid)| *uid).enumerate().rev();
+        let goes: Vec<(usize, u32)> = members.filter(|(_, uid)| leaving.contains(uid)).collect();
+        let told = goes.into_iter().filter_map(|(at, uid)| Some((at, self.number(view, uid)?)));
         let told: Vec<(usize, u32)> = told.collect();
         self.members.retain(|(_, uid)| !leaving.contains(uid));
         self.say("REMOVEFROM", &told, out);
