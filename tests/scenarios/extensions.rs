@@ -245,6 +245,16 @@ if shown == 'yes':
     context.load_cert_chain(folder + '/ann.pem', folder + '/ann.key')
 reader = imaplib.IMAP4_SSL('127.0.0.1', int(imaps), ssl_context=context)
 offered = 'AUTH=EXTERNAL' in reader.capabilities
+def cancelled(way, *said):
+    # Gives up after so many lines; imaplib sends '*' for None. Gives the challenges.
+    challenges, lines = [], iter(said)
+    try:
+        reader.authenticate(way, lambda line: challenges.append(line) or next(lines, None))
+    except imaplib.IMAP4.error:
+        return challenges
+assert len(cancelled('EXTERNAL')) == offered
+_, first = cancelled('SCRAM-SHA-256', b'n,,n=ann,r=once')
+assert first.startswith(b'r=once'), first
 try:
     reader.authenticate('EXTERNAL', lambda challenge: wish.encode())
     imap = 'OK'

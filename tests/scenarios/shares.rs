@@ -55,9 +55,13 @@ fn no(wire: &mut Wire, command: &str, code: &str) {
 
 /// Puts a message of so many bytes into a mailbox; returns the answer.
 fn append(wire: &mut Wire, mailbox: &str, flags: &str, size: usize) -> String {
+    last(wire, &format!("APPEND {mailbox} ({flags}) {}", message(size)))
+}
+
+/// A message of so many bytes, as a literal.
+fn message(size: usize) -> String {
     let head = "Subject: x\r\n\r\n";
-    let body = "x".repeat(size - head.len());
-    last(wire, &format!("APPEND {mailbox} ({flags}) {{{size}+}}\r\n{head}{body}"))
+    format!("{{{size}+}}\r\n{head}{}", "x".repeat(size - head.len()))
 }
 
 fn uid_validity(wire: &mut Wire, mailbox: &str) -> String {
@@ -341,6 +345,13 @@ fn who_is_full_takes_nothing_more_until_there_is_room() {
     assert!(append(&mut wire, "INBOX", "", 2_000).starts_with("t NO [OVERQUOTA]"));
     ok(&mut wire, "SELECT INBOX");
     no(&mut wire, "COPY 1 Archive", "OVERQUOTA");
+    // It does for one that another makes way for, also where not one more may be.
+    house.ctl_ok(&["quota", "set", &ann.address, "--bytes", "10K", "--messages", "1"]);
+    assert!(append(&mut wire, "INBOX", "", 50).starts_with("t NO [OVERQUOTA]"));
+    ok(&mut wire, &format!("REPLACE 1 INBOX {}", message(9_100)));
+    no(&mut wire, &format!("REPLACE 1 INBOX {}", message(10_300)), "OVERQUOTA");
+    ok(&mut wire, &format!("REPLACE 1 INBOX {}", message(9_000)));
+    house.ctl_ok(&["quota", "set", &ann.address, "--bytes", "10K", "--messages", "100"]);
     rcpt(&house, "ann", " SIZE=2000", "452 4.2.2 *");
     rcpt(&house, "ann", " SIZE=500", "250 *");
     // Of two recipients the one who has room gets it.

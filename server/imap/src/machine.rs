@@ -248,6 +248,8 @@ pub enum Request {
         flags: Flags,
         /// Its INTERNALDATE; now, if not given.
         date: Option<DateTime>,
+        /// Another message goes when it is kept, so that no room is needed yet (RFC 8508 3.4).
+        replaces: bool,
     },
     /// The next bytes of the message. Done.
     AppendChunk(Vec<u8>),

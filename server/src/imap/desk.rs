@@ -173,8 +173,8 @@ impl Desk {
                 self.live.logged_in("");
                 Ok(Answer::Done)
             }
-            Request::AppendBegin { mailbox, flags, date } => {
-                self.append_begin(&mailbox, &flags, date)
+            Request::AppendBegin { mailbox, flags, date, replaces } => {
+                self.append_begin(&mailbox, &flags, date, replaces)
             }
             Request::AppendChunk(bytes) => self.append_chunk(&bytes).await,
             Request::AppendUrl(url) => match self.append_url(&url).await {
@@ -752,12 +752,16 @@ impl Desk {
         name: &MailboxName,
         flags: &Flags,
         date: Option<DateTime>,
+        replaces: bool,
     ) -> Served {
         let (mailbox, keeps) = match &self.append {
             Some(append) => (append.mailbox, append.keeps),
             None => {
                 let Known { mailbox, rights } = self.permitted(name, "i")?;
-                if !self.services.mailboxes.has_room(mailbox.account, 0)? {
+                // RFC 8508 3.4: what counts is how much more it is than the one that goes.
+                let owner = self.selected.as_ref().map(May::owner);
+                let makes_way = replaces && owner == Some(mailbox.account);
+                if !makes_way && !self.services.mailboxes.has_room(mailbox.account, 0)? {
                     // Before the message was sent; whether it fits is seen when it is here.
                     return Err(Failure::OverQuota);
                 }

@@ -26,6 +26,7 @@ use crate::store::messages::flag;
 /// What may be done with the selected mailbox.
 pub(super) struct May {
     mailbox: u64,
+    owner: u64,
     rights: Rights,
     /// They may be others by now.
     stale: bool,
@@ -39,8 +40,13 @@ impl May {
     /// than what is known.
     pub(super) fn new(known: &Known, changes: Vec<Watch>) -> Self {
         let Known { mailbox, rights } = known;
-        let (mailbox, rights) = (mailbox.id, *rights);
-        Self { mailbox, rights, stale: false, untold: false, changes }
+        let (mailbox, owner, rights) = (mailbox.id, mailbox.account, *rights);
+        Self { mailbox, owner, rights, stale: false, untold: false, changes }
+    }
+
+    /// Whose quota its messages count to.
+    pub(super) fn owner(&self) -> u64 {
+        self.owner
     }
 
     /// Whether rights on it changed; else the task is woken when they do.

@@ -48,6 +48,8 @@ impl Sasl {
 impl Desk {
     /// Begins a login, with the initial response if there was one.
     pub(super) async fn sasl_begin(&mut self, name: &str, initial: Option<Vec<u8>>) -> Answer {
+        // A login before this one may have been cancelled.
+        (self.sasl.awaits_wish, self.sasl.waiting) = (false, None);
         if name == EXTERNAL && !self.sasl.addresses.is_empty() {
             return match initial {
                 Some(line) => self.external(&line).await,

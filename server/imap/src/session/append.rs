@@ -263,8 +263,8 @@ impl Session {
             }
             AppendPiece::Begin(flags, date) => {
                 job.messages += 1;
-                let mailbox = job.mailbox.clone();
-                self.append_ask(job, Request::AppendBegin { mailbox, flags, date });
+                let (mailbox, replaces) = (job.mailbox.clone(), job.replaces.is_some());
+                self.append_ask(job, Request::AppendBegin { mailbox, flags, date, replaces });
             }
             AppendPiece::Url(text) => self.append_url(job, text),
             AppendPiece::Literal { part } => self.append_literal(job, part),

@@ -161,10 +161,6 @@ impl Session {
             _ => return self.no(&tag, Some(&Code::Cannot), "this mechanism is not offered"),
         };
         match initial {
-            // RFC 4959 3: for here the server speaks first.
-            Some(_) if mechanism == "LOGIN" => {
-                self.bad(&tag, "LOGIN takes no initial response");
-            }
             // RFC 4959 3: `=` is an empty initial response.
             Some(initial) if initial == b"=" => self.sasl_line(Sasl { tag, step }, b""),
             Some(initial) => self.sasl_line(Sasl { tag, step }, &initial),

@@ -534,12 +534,14 @@ impl Client {
 
     fn on_appending(&mut self, request: Request) -> Answer {
         match request {
-            Request::AppendBegin { mailbox, flags, date } => {
+            Request::AppendBegin { mailbox, flags, date, replaces } => {
                 let store = self.store.borrow();
                 if let Some(refused) = store.refusal(mailbox.as_str(), "i") {
                     return refused;
                 }
-                if store.is_full || store.full.as_deref() == Some(mailbox.as_str()) {
+                // Mailboxes that are full by themselves are of somebody else.
+                let is_full = store.is_full && !replaces;
+                if is_full || store.full.as_deref() == Some(mailbox.as_str()) {
                     return Answer::Refused(Why::OverQuota);
                 }
                 drop(store);
