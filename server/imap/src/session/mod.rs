@@ -136,6 +136,8 @@ enum Job {
     Rights(rights::RightsJob),
     Filters(Box<metadata::FilterJob>),
     Leave { tag: String, done: &'static str, then: Option<Request> },
+    /// The mailbox is being left, and the client knows.
+    Left,
     Simple { tag: String, done: &'static str },
     Store(messages::StoreJob),
     Copy { tag: String, moves: bool },
@@ -380,6 +382,7 @@ impl Session {
             Job::Filters(job) => self.filters_answered(*job, answer),
             Job::Unauthenticate { tag } => self.unauthenticated(&tag, answer),
             Job::Leave { tag, done, then } => self.left(tag, done, then),
+            Job::Left => {}
             Job::Simple { tag, done } => self.simple_answered(&tag, done, answer),
             Job::Store(job) => self.store_answered(job, answer),
             Job::Copy { tag, moves } => self.copy_answered(tag, moves, answer),
@@ -458,6 +461,14 @@ impl Session {
                 {
                     // RFC 5182 2.1: after NO the saved result is empty.
                     selected.saved.clear();
+                }
+                // RFC 9051 6.3.2: after a SELECT that fails nothing is selected.
+                let leaves = grammar::selects(input) && self.selected().is_some();
+                if leaves {
+                    self.stage = Stage::Authenticated;
+                    self.out.status("OK", Some(&Code::Closed), "the previous mailbox is left");
+                    self.ask = Some(Request::Leave);
+                    self.job = Some(Job::Left);
                 }
                 let tag = grammar::tag(input).unwrap_or_else(|| "*".to_owned());
                 self.no(&tag, code.as_ref(), text);
