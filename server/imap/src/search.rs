@@ -5,6 +5,8 @@
 //! store knows in which messages a text is ([`Program::learn`]), only those in doubt are read.
 //! Not here: walking the mailbox and printing the result (`session`).
 
+use std::sync::Arc;
+
 use grace_mail::date::Date;
 use grace_mail::header;
 use grace_mail::mime::Tree;
@@ -29,8 +31,8 @@ pub enum Program {
     Sequence(Ranges),
     /// UIDs.
     Uid(Ranges),
-    /// UIDs that `$` stands for, ascending.
-    Kept(Vec<u32>),
+    /// UIDs that `$` stands for, ascending; a search may name it very often.
+    Kept(Arc<[u32]>),
     /// A system flag.
     Flag(SystemFlag),
     /// A keyword.
@@ -107,13 +109,13 @@ pub struct Candidate<'a> {
 impl Program {
     /// Prepares a search for a mailbox. `saved` are the UIDs `$` stands for, `now_s` is the time.
     pub fn new(key: &SearchKey, view: &View, saved: &[u32], now_s: i64) -> Self {
-        Self::make(key, view, saved, now_s, false)
+        Self::make(key, view, &saved.into(), now_s, false)
     }
 
-    fn make(key: &SearchKey, view: &View, saved: &[u32], now_s: i64, fuzzy: bool) -> Self {
+    fn make(key: &SearchKey, view: &View, saved: &Arc<[u32]>, now_s: i64, fuzzy: bool) -> Self {
         let again = |key: &SearchKey| Self::make(key, view, saved, now_s, fuzzy);
         let set = |set: &SequenceSet, last: u32, make: fn(Ranges) -> Self| match set {
-            SequenceSet::Saved => Self::Kept(saved.to_vec()),
+            SequenceSet::Saved => Self::Kept(Arc::clone(saved)),
             SequenceSet::Ranges(_) => make(set.resolve(last)),
         };
         match key {
@@ -355,5 +357,28 @@ fn compare(when: When, found: Day, wanted: Day) -> bool {
         When::Before => found < wanted,
         When::On => found == wanted,
         When::Since => found >= wanted,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A search that names `$` two thousand times would else hold two thousand copies.
+    #[test]
+    fn what_was_saved_is_held_once() {
+        let key = SearchKey::And(vec![SearchKey::Uid(SequenceSet::Saved); 3]);
+        let Program::All(programs) = Program::new(&key, &View::default(), &[1, 2], 0) else {
+            panic!("not all of them");
+        };
+        let held: Vec<&Arc<[u32]>> = programs
+            .iter()
+            .map(|program| match program {
+                Program::Kept(uids) => uids,
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(**held[0], [1, 2]);
+        assert!(held.iter().all(|uids| Arc::ptr_eq(uids, held[0])));
     }
 }
