@@ -2,8 +2,11 @@
 
 mod support;
 
+use std::cell::RefCell;
+use std::rc::Rc;
+
 use grace_imap::flags::Flags;
-use support::{NOW, Store, check_with, settings};
+use support::{Client, NOW, Store, check_with, settings};
 
 const FIRST: &[u8] = b"Date: Mon, 7 Feb 1994 21:52:25 -0800\r\n\
     From: Fred Foobar <foobar@Blurdybloop.example>\r\n\
@@ -739,5 +742,37 @@ fn limits() {
         S: a BAD a command may have at most 8192 bytes, its literals included
         C: b APPEND INBOX {{10}}
         S: b BAD log in first"
+    ));
+}
+
+/// However many pieces of a large letter one FETCH asks for, one of them is in memory at a time.
+#[test]
+fn many_pieces_of_a_large_letter_go_one_by_one() {
+    const BODY_BYTES: usize = 400_000;
+    let mut store = store();
+    let letter = [b"Subject: large\r\n\r\n".as_slice(), &[b'x'; BODY_BYTES]].concat();
+    let uid = store.deliver("INBOX", &letter, Flags::none(), NOW);
+    let mut client = Client::new(&Rc::new(RefCell::new(store)), settings());
+    client.send(b"a LOGIN ann \"secret \\\"word\\\"\"\r\nb SELECT INBOX\r\n");
+    client.output.clear();
+    let pieces: Vec<String> =
+        (0..50).map(|start| format!("BODY.PEEK[TEXT]<{start}.{BODY_BYTES}>")).collect();
+    client.send(format!("c UID FETCH {uid} ({})\r\n", pieces.join(" ")).as_bytes());
+    assert!(client.output.len() > 49 * BODY_BYTES, "{}", client.output.len());
+    assert!(client.output.ends_with(b"c OK FETCH done\r\n"));
+    assert!(client.longest < 2 * BODY_BYTES, "{}", client.longest);
+}
+
+#[test]
+fn fetch_items_are_counted() {
+    let items = |count: usize| -> String {
+        let items: Vec<String> = (1..=count).map(|part| format!("BODY.PEEK[{part}]")).collect();
+        items.join(" ")
+    };
+    check_selected(&format!(
+        "C: a FETCH 1 (FLAGS UID FLAGS {} UID)\nS: * 1 FETCH (FLAGS (\\Seen) UID 1 …\n\
+         S: a OK FETCH done\nC: b FETCH 1 ({})\nS: b NO [LIMIT] FETCH takes at most 500 items\n",
+        "BODY.PEEK[9] ".repeat(3_000).trim_end(),
+        items(501),
     ));
 }

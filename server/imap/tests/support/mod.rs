@@ -191,6 +191,8 @@ pub(crate) struct Client {
     /// Annotations as they were when the session last looked.
     noted: Notes,
     pub(crate) output: Vec<u8>,
+    /// The most bytes that the session had in memory at once for the client.
+    pub(crate) longest: usize,
     pub(crate) closed: bool,
     pub(crate) tls: bool,
     pub(crate) compressed: bool,
@@ -239,6 +241,7 @@ impl Client {
             refuse_next: None,
             compressed: false,
             output: Vec::new(),
+            longest: 0,
             closed: false,
             tls: false,
             refusals: 0,
@@ -264,7 +267,10 @@ impl Client {
     pub(crate) fn run(&mut self) {
         while let Some(action) = self.session.poll() {
             match action {
-                Action::Send(bytes) => self.output.extend(bytes),
+                Action::Send(bytes) => {
+                    self.longest = self.longest.max(bytes.len());
+                    self.output.extend(bytes);
+                }
                 Action::SendMessage { uid, start, length } => {
                     let store = self.store.borrow();
                     let name = self.selected.as_ref().expect("selected");
