@@ -776,3 +776,38 @@ fn fetch_items_are_counted() {
         items(501),
     ));
 }
+
+#[test]
+fn texts_of_a_search_are_counted() {
+    let texts = |key: &str, count: usize| vec![key; count].join(" ");
+    check_selected(&format!(
+        "C: a SEARCH RETURN (SAVE) 1\nS: a OK …\nC: b SEARCH {}\nS: * SEARCH 1\nS: b OK …\n\
+         C: c SEARCH RETURN (SAVE) {}\nS: c NO [LIMIT] …\n\
+         C: d SEARCH $\nS: * SEARCH\nS: d OK …\n\
+         C: e SEARCH FUZZY ({})\nS: e NO [LIMIT] …\nC: f SEARCH {}\nS: * SEARCH 1\nS: f OK …\n",
+        texts("BODY joe", 200),
+        texts("NOT BODY x", 201),
+        texts("SUBJECT afternoon", 21),
+        texts("SUBJECT afternoon", 201),
+    ));
+}
+
+/// A long look at the flags of many messages is one of many short ones, and no message is left out
+/// or told twice.
+#[test]
+fn a_search_of_many_messages_gives_others_their_turn() {
+    const MESSAGES: u32 = 3_000;
+    let mut store = store();
+    for _ in 3..MESSAGES {
+        store.deliver("INBOX", b"\r\n", Flags::none(), NOW);
+    }
+    let mut client = Client::new(&Rc::new(RefCell::new(store)), settings());
+    client.send(b"a LOGIN ann \"secret \\\"word\\\"\"\r\nb SELECT INBOX\r\n");
+    client.output.clear();
+    let before = client.flushes;
+    let keys = vec!["UNKEYWORD $Gone"; 1_500].join(" ");
+    client.send(format!("c SEARCH RETURN (ALL COUNT) {keys}\r\n").as_bytes());
+    let said = String::from_utf8(client.output).expect("text");
+    assert!(said.contains(&format!(" ALL 1:{MESSAGES} COUNT {MESSAGES}\r\n")), "{said}");
+    assert!(client.flushes - before >= 4, "{}", client.flushes);
+}

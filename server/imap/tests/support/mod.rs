@@ -193,6 +193,7 @@ pub(crate) struct Client {
     pub(crate) output: Vec<u8>,
     /// The most bytes that the session had in memory at once for the client.
     pub(crate) longest: usize,
+    pub(crate) flushes: usize,
     pub(crate) closed: bool,
     pub(crate) tls: bool,
     pub(crate) compressed: bool,
@@ -242,6 +243,7 @@ impl Client {
             compressed: false,
             output: Vec::new(),
             longest: 0,
+            flushes: 0,
             closed: false,
             tls: false,
             refusals: 0,
@@ -285,7 +287,7 @@ impl Client {
                 }
                 Action::StartCompression => self.compressed = true,
                 Action::EndCompression => self.compressed = false,
-                Action::Flush => {}
+                Action::Flush => self.flushes += 1,
                 Action::Ask(request) => {
                     let answer = self.serve(request);
                     self.now.time_s += self.waits;
