@@ -811,3 +811,17 @@ fn a_search_of_many_messages_gives_others_their_turn() {
     assert!(said.contains(&format!(" ALL 1:{MESSAGES} COUNT {MESSAGES}\r\n")), "{said}");
     assert!(client.flushes - before >= 4, "{}", client.flushes);
 }
+
+#[test]
+fn patterns_and_names_are_counted() {
+    let (pattern, names) = ("a".repeat(4_001), "a ".repeat(1_001));
+    check_in(&format!(
+        "C: a LIST {pattern} {pattern}\nS: a NO [LIMIT] …\n\
+         C: b LIST {pattern} (a {pattern})\nS: b NO [LIMIT] …\n\
+         C: c LSUB {pattern} {pattern}\nS: c NO [LIMIT] …\n\
+         C: d LIST \"\" {pattern}\nS: d OK …\n\
+         C: e NOTIFY SET (MAILBOXES ({0}) (MailboxName))\nS: e NO [LIMIT] …\n\
+         C: f ESEARCH IN (MAILBOXES ({0})) ALL\nS: f NO [LIMIT] …\n",
+        names.trim_end(),
+    ));
+}
