@@ -100,6 +100,13 @@ impl MailboxName {
         self.0.strip_prefix(&*parent.0).is_some_and(|rest| rest.starts_with(SEPARATOR))
     }
 
+    /// What it is called once `from`, which it is or lies below, has become `to`; `None`: as before.
+    pub fn moved(&self, from: &Self, to: &Self) -> Option<Self> {
+        let rest = self.0.strip_prefix(&*from.0)?;
+        let is_meant = rest.is_empty() || rest.starts_with(SEPARATOR);
+        is_meant.then(|| Self(format!("{to}{rest}").into()))
+    }
+
     /// The names above this one, outermost first.
     pub fn ancestors(&self) -> impl Iterator<Item = Self> + '_ {
         self.0

@@ -128,53 +128,28 @@ enum Job {
     Login(login::LoginJob),
     Sasl(login::Sasl),
     List(Box<list::ListJob>),
-    Status {
-        tag: String,
-        mailbox: MailboxName,
-        items: Vec<crate::command::StatusItem>,
-    },
+    Status { tag: String, mailbox: MailboxName, items: Vec<crate::command::StatusItem> },
     Select(mailbox::SelectJob),
     Resync(mailbox::ResyncJob),
-    Unauthenticate {
-        tag: String,
-    },
+    Unauthenticate { tag: String },
     Metadata(metadata::MetadataJob),
     Rights(rights::RightsJob),
     Filters(Box<metadata::FilterJob>),
-    Leave {
-        tag: String,
-        done: &'static str,
-        then: Option<Request>,
-    },
-    /// The mailbox is being left, and the client knows.
+    Leave { tag: String, done: &'static str, then: Option<Request> },
     Left,
-    Simple {
-        tag: String,
-        done: &'static str,
-    },
+    Simple { tag: String, done: &'static str },
+    Rename { tag: String, from: MailboxName, to: MailboxName },
     Store(messages::StoreJob),
-    Copy {
-        tag: String,
-        moves: bool,
-    },
-    Expunge {
-        tag: String,
-        closes: bool,
-    },
+    Copy { tag: String, moves: bool },
+    Expunge { tag: String, closes: bool },
     Fetch(fetch::FetchJob),
     Search(Box<search::SearchJob>),
     Append(append::AppendJob),
     Finish(messages::Finish),
     Update(Box<context::UpdateJob>),
-    Idle {
-        tag: String,
-        asked: bool,
-    },
+    Idle { tag: String, asked: bool },
     Url(Box<urlauth::UrlJob>),
-    UrlReset {
-        tag: String,
-        all: bool,
-    },
+    UrlReset { tag: String, all: bool },
     Notify(notify::NotifyJob),
     Arrivals(Box<notify::ArrivalsJob>),
 }
@@ -407,8 +382,10 @@ impl Session {
             Job::Filters(job) => self.filters_answered(*job, answer),
             Job::Unauthenticate { tag } => self.unauthenticated(&tag, answer),
             Job::Leave { tag, done, then } => self.left(tag, done, then),
+            // The mailbox was left, and the client knows.
             Job::Left => {}
             Job::Simple { tag, done } => self.simple_answered(&tag, done, answer),
+            Job::Rename { tag, from, to } => self.renamed(&tag, &from, &to, answer),
             Job::Store(job) => self.store_answered(job, answer),
             Job::Copy { tag, moves } => self.copy_answered(tag, moves, answer),
             Job::Expunge { tag, closes } => self.expunge_answered(tag, closes, answer),

@@ -1,6 +1,7 @@
 //! Which mailboxes ESEARCH searches (RFC 7377 2.2).
 //!
-//! Invariant: each mailbox stands once in the list, in the order of names.
+//! Invariant: each mailbox stands once in the list, in the order of names; the selected one that is
+//! called otherwise by now stands in front.
 //! Not here: searching them (`search`).
 
 use std::collections::VecDeque;
@@ -19,7 +20,16 @@ pub(super) fn resolve(
     names.sort_by(|one, other| one.name.cmp(&other.name));
     names.dedup_by(|one, other| one.name == other.name);
     let is_named = |listed: &&Listed| sources.iter().any(|one| one.covers(listed, selected));
-    names.into_iter().filter(is_named).map(|listed| listed.name.clone()).collect()
+    let named = names.into_iter().filter(is_named).map(|listed| listed.name.clone());
+    let mut named: VecDeque<MailboxName> = named.collect();
+    // Somebody else gave it another name: it is the selected one all the same.
+    if let Some(selected) = selected
+        && sources.contains(&Source::Selected)
+        && !named.contains(selected)
+    {
+        named.push_front(selected.clone());
+    }
+    named
 }
 
 impl Source {

@@ -375,10 +375,21 @@ impl Client {
             | Request::AppendAbort => self.on_appending(request),
             Request::Create(..)
             | Request::Delete(_)
-            | Request::Rename(..)
             | Request::Subscribe(..)
             | Request::Status(_)
             | Request::StatusDeleted(_) => self.on_names(request),
+            Request::Rename(from, to) => {
+                let answer = self.on_names(Request::Rename(from.clone(), to.clone()));
+                // The driver knows mailboxes by number.
+                if answer == Answer::Done
+                    && !from.is_inbox()
+                    && let Some(selected) = &mut self.selected
+                    && let Some(rest) = selected.strip_prefix(from.as_str())
+                {
+                    *selected = format!("{to}{rest}");
+                }
+                answer
+            }
             Request::Changes { .. }
             | Request::Vanished { .. }
             | Request::Keys { .. }
