@@ -100,7 +100,7 @@ impl MailboxName {
         self.0.strip_prefix(&*parent.0).is_some_and(|rest| rest.starts_with(SEPARATOR))
     }
 
-    /// What it is called once `from`, which it is or lies below, has become `to`; `None`: as before.
+    /// What it is called once `from`, which it is or lies below, is called `to`; `None`: as it was.
     pub fn moved(&self, from: &Self, to: &Self) -> Option<Self> {
         let rest = self.0.strip_prefix(&*from.0)?;
         let is_meant = rest.is_empty() || rest.starts_with(SEPARATOR);

@@ -825,3 +825,32 @@ fn patterns_and_names_are_counted() {
         names.trim_end(),
     ));
 }
+
+/// Sound commands, given where they are illegal: a client in a circle never ends by itself.
+#[test]
+fn commands_out_of_place_are_bad_ones_too() {
+    check(&format!(
+        "{GREETING}
+        C: a LIST \"\" *
+        S: a BAD log in first
+        C: b SELECT INBOX
+        S: b BAD log in first
+        C: c SELECT \"%\"
+        S: c NO [CANNOT] …
+        C: d APPEND INBOX {{1+}}
+        C: x
+        S: d BAD log in first
+        C: e FETCH 1 FLAGS
+        S: e BAD log in first
+        S: * BYE too many bad commands
+        -- closed"
+    ));
+    let fetches = |tag: &str| format!("C: {tag} FETCH 1 FLAGS\nS: {tag} BAD select …\n");
+    let nineteen = |tag: &str| (0..19).map(|time| fetches(&format!("{tag}{time}"))).collect();
+    let (before, behind): (String, String) = (nineteen("x"), nineteen("y"));
+    check_in(&format!(
+        "{before}C: a NOOP\nS: a OK NOOP done\n{behind}{}\
+         S: * BYE too many bad commands\n-- closed",
+        fetches("last")
+    ));
+}

@@ -119,7 +119,7 @@ impl Session {
         if *status == "NO" {
             self.no(tag, code.as_ref(), text);
         } else {
-            self.out.tagged(tag, status, code.as_ref(), text);
+            self.ok(tag, code.as_ref(), text);
         }
     }
 

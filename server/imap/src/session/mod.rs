@@ -435,10 +435,7 @@ impl Session {
     fn command(&mut self, input: &[u8]) {
         self.command = self.shown_name(input);
         match grammar::command(input, self.dialect()) {
-            Ok(command) => {
-                self.bad_in_row = 0;
-                self.run(command);
-            }
+            Ok(command) => self.run(command),
             Err(refusal) => self.refuse_input(input, &refusal),
         }
     }
@@ -474,6 +471,9 @@ impl Session {
                 }
                 let tag = grammar::tag(input).unwrap_or_else(|| "*".to_owned());
                 self.no(&tag, code.as_ref(), text);
+                if !self.is_authenticated() {
+                    self.count_bad();
+                }
             }
         }
     }
@@ -487,12 +487,19 @@ impl Session {
 
     fn ok(&mut self, tag: &str, code: Option<&Code>, text: &str) {
         self.out.tagged(tag, "OK", code, text);
+        self.bad_in_row = 0;
     }
 
     fn no(&mut self, tag: &str, code: Option<&Code>, text: &str) {
         self.out.tagged(tag, "NO", code, text);
         let command = std::mem::take(&mut self.command);
         self.notes.push_back(Action::Refused { command, reply: format!("NO {text}") });
+        match (self.is_authenticated(), code) {
+            (true, _) => self.bad_in_row = 0,
+            (false, Some(Code::PrivacyRequired)) => self.count_bad(),
+            // Failed logins are counted by themselves; a mechanism may be looked for.
+            (false, _) => {}
+        }
     }
 
     fn bad(&mut self, tag: &str, text: &str) {
@@ -509,6 +516,12 @@ impl Session {
         self.out.tagged(tag, "BAD", code, text);
         let command = std::mem::take(&mut self.command);
         self.notes.push_back(Action::Refused { command, reply: format!("BAD {text}") });
+        self.count_bad();
+    }
+
+    /// A command that was sound is no good one if it is given where it is illegal: a client in a
+    /// circle is ended, too.
+    fn count_bad(&mut self) {
         self.bad_in_row += 1;
         let most = match self.is_authenticated() {
             true => self.settings.errors_max,
