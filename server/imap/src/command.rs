@@ -509,6 +509,24 @@ impl SearchKey {
             }
     }
 
+    /// How many keys look for a text in whole messages, and how many look for one that is near.
+    pub fn texts(&self) -> (usize, usize) {
+        self.texts_within(false)
+    }
+
+    fn texts_within(&self, fuzzy: bool) -> (usize, usize) {
+        let sum = |one: (usize, usize), other: (usize, usize)| (one.0 + other.0, one.1 + other.1);
+        match self {
+            Self::Fuzzy(key) => key.texts_within(true),
+            Self::Not(key) => key.texts_within(fuzzy),
+            Self::Or(one, other) => sum(one.texts_within(fuzzy), other.texts_within(fuzzy)),
+            Self::And(keys) => keys.iter().map(|key| key.texts_within(fuzzy)).fold((0, 0), sum),
+            Self::Body(_) | Self::Text(_) | Self::Header(..) if fuzzy => (0, 1),
+            Self::Body(_) | Self::Text(_) => (1, 0),
+            _ => (0, 0),
+        }
+    }
+
     /// Whether it names messages by sequence number.
     pub fn names_sequences(&self) -> bool {
         self.any(&|key| matches!(key, Self::Sequence(SequenceSet::Ranges(_))))

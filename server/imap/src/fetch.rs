@@ -5,6 +5,7 @@
 //! Not here: which messages, `\Seen`, and the tagged answer (`session`).
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use grace_mail::mime::{Kind, Tree};
 use grace_mail::section::{self, Section, What};
@@ -95,40 +96,72 @@ pub struct Place {
     pub is_recent: bool,
 }
 
-/// Writes `* n FETCH (…)`. `message` holds what [`need`] asked for.
-///
-/// # Errors
-/// A BINARY part has an encoding nobody knows; its place holds NIL.
-pub fn response(
-    out: &mut Out,
+/// `* n FETCH (…)` of one message on its way out: item by item, so that many items of a large
+/// message are never in memory together.
+#[derive(Debug)]
+pub struct Response {
     place: Place,
-    row: &Row,
-    items: &[FetchItem],
-    message: Option<&Message>,
-) -> Result<(), UnknownEncoding> {
-    let message = message.unwrap_or(&NOTHING);
-    let tree = match need(items) {
-        // What the shape tells needs no parts.
-        Some(Need::Header | Need::Whole)
-            if message.shape.is_none() || items.iter().any(is_section) =>
-        {
-            Some(Tree::parse(&message.bytes))
-        }
-        _ => None,
-    };
-    let mut known = Ok(());
-    out.fetch_head(place.uid_only, place.sequence, row.uid);
-    for (number, item) in items.iter().enumerate() {
-        out.raw(if number == 0 { "" } else { " " });
-        if *item == FetchItem::Flags {
-            out.raw("FLAGS ").flags(&row.flags, place.is_recent);
-            continue;
-        }
-        known = known.and(one_item(out, row, item, message, tree.as_ref()));
-    }
-    out.say(")");
-    known
+    row: Row,
+    items: Arc<[FetchItem]>,
+    /// So many of them are written.
+    written: usize,
+    message: Option<Message>,
+    tree: Option<Tree>,
+    known: Result<(), UnknownEncoding>,
 }
+
+impl Response {
+    /// What is to be written; `message` holds what [`need`] asked for.
+    pub fn new(place: Place, row: Row, items: Arc<[FetchItem]>, message: Option<Message>) -> Self {
+        let told = message.as_ref().unwrap_or(&NOTHING);
+        let tree = match need(&items) {
+            // What the shape tells needs no parts.
+            Some(Need::Header | Need::Whole)
+                if told.shape.is_none() || items.iter().any(is_section) =>
+            {
+                Some(Tree::parse(&told.bytes))
+            }
+            _ => None,
+        };
+        Self { place, row, items, written: 0, message, tree, known: Ok(()) }
+    }
+
+    /// Writes one item more, or as many as are made of nothing large. True: it was the last.
+    pub fn go_on(&mut self, out: &mut Out) -> bool {
+        let message = self.message.as_ref().unwrap_or(&NOTHING);
+        if self.written == 0 {
+            out.fetch_head(self.place.uid_only, self.place.sequence, self.row.uid);
+        }
+        while let Some(item) = self.items.get(self.written) {
+            out.raw(if self.written == 0 { "" } else { " " });
+            self.written += 1;
+            if *item == FetchItem::Flags {
+                out.raw("FLAGS ").flags(&self.row.flags, self.place.is_recent);
+                continue;
+            }
+            let written = one_item(out, &self.row, item, message, self.tree.as_ref());
+            self.known = self.known.and(written);
+            let is_large =
+                message.bytes.len() >= LARGE_BYTES && item_need(item) > Some(Need::Facts);
+            if is_large && self.written < self.items.len() {
+                return false;
+            }
+        }
+        out.say(")");
+        true
+    }
+
+    /// Whether all items could be given.
+    ///
+    /// # Errors
+    /// A BINARY part has an encoding nobody knows; its place holds NIL.
+    pub fn ends(self) -> Result<(), UnknownEncoding> {
+        self.known
+    }
+}
+
+/// From so many bytes on each item of a message is written by itself.
+const LARGE_BYTES: usize = 256 * 1024;
 
 const NO_DATE: DateTime = DateTime { time_s: 0, zone_min: 0 };
 

@@ -20,6 +20,10 @@ const TWO_WRONG_LETTERS: usize = 8;
 /// Words looked for at most; a longer text is looked for by its beginning.
 const WORDS_MAX: usize = 16;
 
+/// Bytes of one letter's texts that are looked at: each word of theirs is compared with each that
+/// is wanted.
+const LOOK_BYTES_MAX: usize = 512 * 1024;
+
 /// The words of a text that is looked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fuzzy {
@@ -31,6 +35,8 @@ pub struct Fuzzy {
 pub struct Nearness<'a> {
     wanted: &'a Fuzzy,
     best: Vec<u8>,
+    /// So many bytes are still looked at.
+    left: usize,
 }
 
 impl Fuzzy {
@@ -41,7 +47,7 @@ impl Fuzzy {
 
     /// Begins to look at texts.
     pub fn begin(&self) -> Nearness<'_> {
-        Nearness { wanted: self, best: vec![0; self.words.len()] }
+        Nearness { wanted: self, best: vec![0; self.words.len()], left: LOOK_BYTES_MAX }
     }
 }
 
@@ -50,9 +56,10 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
 }
 
 impl Nearness<'_> {
-    /// Looks at a text.
+    /// Looks at a text, or at what of it comes before [`LOOK_BYTES_MAX`].
     pub fn look(&mut self, text: &str) {
-        let text = fold(text);
+        let text = fold(text.get(..text.floor_char_boundary(self.left)).unwrap_or(text));
+        self.left = self.left.saturating_sub(text.len());
         for word in words(&text) {
             for (wanted, best) in self.wanted.words.iter().zip(&mut self.best) {
                 if *best < 100 {
@@ -155,6 +162,19 @@ mod tests {
         check("grüsse", "Viele Grüße", 100);
         check("", "anything", 100);
         check("x", "", 0);
+    }
+
+    #[test]
+    fn of_a_very_long_text_the_beginning_is_looked_at() {
+        let fuzzy = Fuzzy::new("tail");
+        let score = |text: &str| {
+            let mut nearness = fuzzy.begin();
+            nearness.look(text);
+            nearness.score()
+        };
+        let long = "ä ".repeat(LOOK_BYTES_MAX / 3);
+        assert_eq!(score(&format!("{long}tail")), 0);
+        assert_eq!(score(&format!("tail {long}")), 100);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! in any case is one mailbox (RFC 9051 5.1).
 //! Not here: whether a mailbox exists.
 
+use std::collections::HashMap;
 use std::fmt;
 
 use base64::{Engine, alphabet, engine};
@@ -99,6 +100,13 @@ impl MailboxName {
         self.0.strip_prefix(&*parent.0).is_some_and(|rest| rest.starts_with(SEPARATOR))
     }
 
+    /// What it is called once `from`, which it is or lies below, is called `to`; `None`: as it was.
+    pub fn moved(&self, from: &Self, to: &Self) -> Option<Self> {
+        let rest = self.0.strip_prefix(&*from.0)?;
+        let is_meant = rest.is_empty() || rest.starts_with(SEPARATOR);
+        is_meant.then(|| Self(format!("{to}{rest}").into()))
+    }
+
     /// The names above this one, outermost first.
     pub fn ancestors(&self) -> impl Iterator<Item = Self> + '_ {
         self.0
@@ -172,62 +180,87 @@ pub fn encode_utf7(name: &str) -> String {
     wire
 }
 
-/// Whether `name` fits LIST's `pattern`: `*` is anything, `%` anything but a separator (RFC 9051
-/// 6.3.9). Walks name and pattern once per wildcard run, so that a hostile pattern cannot explode.
-pub fn matches(pattern: &str, name: &str) -> bool {
-    let mut pattern: Vec<char> = pattern.chars().collect();
-    let is_wild = |letter: char| matches!(letter, '*' | '%');
-    // A run of wildcards is worth its strongest one. After this a pattern is no longer than twice a
-    // name, or fits none.
-    pattern.dedup_by(|next, kept| {
-        let both = is_wild(*next) && is_wild(*kept);
-        if both && *next == '*' {
-            *kept = '*';
-        }
-        both
-    });
-    if pattern.iter().filter(|letter| !is_wild(**letter)).count() > name.len() {
-        return false;
-    }
-    // `reached` holds the pattern positions that fit the name read so far.
-    let mut reached = vec![false; pattern.len() + 1];
-    if let Some(start) = reached.first_mut() {
-        *start = true;
-    }
-    skip_wildcards(&pattern, &mut reached);
-    for letter in name.chars() {
-        let mut next = vec![false; pattern.len() + 1];
-        for (place, want) in pattern.iter().enumerate() {
-            if !reached.get(place).copied().unwrap_or(false) {
-                continue;
-            }
-            let (stays, steps) = match want {
-                '*' => (true, false),
-                '%' => (letter != SEPARATOR, false),
-                want => (false, *want == letter),
-            };
-            if stays && let Some(slot) = next.get_mut(place) {
-                *slot = true;
-            }
-            if steps && let Some(slot) = next.get_mut(place + 1) {
-                *slot = true;
-            }
-        }
-        skip_wildcards(&pattern, &mut next);
-        reached = next;
-    }
-    reached.last().copied().unwrap_or(false)
+/// A pattern of LIST, made ready for many names: `*` is anything, `%` anything but a separator (RFC
+/// 9051 6.3.9). Places of the pattern are bits: each letter of a name moves 64 at once, so that a
+/// hostile pattern cannot explode.
+#[derive(Debug)]
+pub struct Pattern {
+    /// Where each letter is wanted.
+    letters: HashMap<char, Vec<u64>>,
+    /// Where `*` stands, and where `%`.
+    any: Vec<u64>,
+    level: Vec<u64>,
+    /// Letters that a name must have at least.
+    least: usize,
+    /// How many places there are.
+    places: usize,
 }
 
-/// A wildcard may stand for nothing: whoever reached it has also reached what follows.
-fn skip_wildcards(pattern: &[char], reached: &mut [bool]) {
-    for (place, want) in pattern.iter().enumerate() {
-        let here = reached.get(place).copied().unwrap_or(false);
-        if here
-            && matches!(want, '*' | '%')
-            && let Some(slot) = reached.get_mut(place + 1)
-        {
-            *slot = true;
+impl Pattern {
+    /// Prepares a pattern.
+    pub fn new(pattern: &str) -> Self {
+        let mut places: Vec<char> = pattern.chars().collect();
+        let is_wild = |letter: char| matches!(letter, '*' | '%');
+        // A run of wildcards is worth its strongest one: no two of them are neighbors.
+        places.dedup_by(|next, kept| {
+            let both = is_wild(*next) && is_wild(*kept);
+            if both && *next == '*' {
+                *kept = '*';
+            }
+            both
+        });
+        let nowhere = vec![0; places.len() / 64 + 1];
+        let (mut letters, mut any) = (HashMap::<char, Vec<u64>>::new(), nowhere.clone());
+        let (mut level, mut least) = (nowhere.clone(), 0);
+        for (place, letter) in places.iter().enumerate() {
+            let bits = match letter {
+                '*' => &mut any,
+                '%' => &mut level,
+                letter => {
+                    least += 1;
+                    letters.entry(*letter).or_insert_with(|| nowhere.clone())
+                }
+            };
+            if let Some(word) = bits.get_mut(place / 64) {
+                *word |= 1 << (place % 64);
+            }
+        }
+        Self { letters, any, level, least, places: places.len() }
+    }
+
+    /// Whether a name fits.
+    pub fn fits(&self, name: &str) -> bool {
+        if self.least > name.len() {
+            return false;
+        }
+        // The places that fit the name read so far.
+        let mut reached = vec![0; self.any.len()];
+        if let Some(first) = reached.first_mut() {
+            *first = 1;
+        }
+        self.pass_wildcards(&mut reached);
+        for letter in name.chars() {
+            let mut wanted = self.letters.get(&letter).into_iter().flatten();
+            let mut carry = 0;
+            for ((word, any), level) in reached.iter_mut().zip(&self.any).zip(&self.level) {
+                let wild = if letter == SEPARATOR { *any } else { any | level };
+                let steps = *word & wanted.next().copied().unwrap_or_default();
+                *word = (*word & wild) | (steps << 1) | carry;
+                carry = steps >> 63;
+            }
+            self.pass_wildcards(&mut reached);
+        }
+        let last = reached.get(self.places / 64).copied().unwrap_or_default();
+        last >> (self.places % 64) & 1 == 1
+    }
+
+    /// A wildcard may stand for nothing: whoever reached it has also reached what follows.
+    fn pass_wildcards(&self, reached: &mut [u64]) {
+        let mut carry = 0;
+        for ((word, any), level) in reached.iter_mut().zip(&self.any).zip(&self.level) {
+            let wild = *word & (any | level);
+            *word |= (wild << 1) | carry;
+            carry = wild >> 63;
         }
     }
 }
@@ -271,6 +304,10 @@ mod tests {
         assert!(deep.is_below(&MailboxName::parse("a").expect("a name")));
     }
 
+    fn matches(pattern: &str, name: &str) -> bool {
+        Pattern::new(pattern).fits(name)
+    }
+
     #[test]
     fn patterns() {
         let check = |pattern: &str, fits: &[&str], not: &[&str]| {
@@ -288,13 +325,27 @@ mod tests {
         check("INBOX", &["INBOX"], &["INBOX/a"]);
         check("a%*%b", &["ab", "a/b"], &["a/"]);
         check("a%%b", &["ab", "axb"], &["a/b"]);
+        // Patterns of more than one word of bits, with wildcards and letters at its ends.
+        for length in 60..140 {
+            let name = format!("{}/b", "ä".repeat(length));
+            for fitting in ["*", "%/b", "ä%/%", "*b", "%ä/*"] {
+                let pattern = format!("{}{fitting}", "ä".repeat(length - 1));
+                assert!(matches(&pattern, &name), "{pattern}");
+            }
+            for other in ["%", "%b", "ää/b", "*bb", "*ä"] {
+                let pattern = format!("{}{other}", "ä".repeat(length - 1));
+                assert!(!matches(&pattern, &name), "{pattern}");
+            }
+        }
         let hostile = "*a".repeat(200);
         assert!(!matches(&hostile, &"a".repeat(199)));
+        let (near, letters) = (format!("{}b", "*a".repeat(900)), "a".repeat(999));
         // Minutes, if every letter of the name met every letter of the pattern.
         let (wild, long, name) = ("*%".repeat(16_000), "*x".repeat(16_000), "x/".repeat(200));
         for _ in 0..200 {
             assert!(matches(&wild, &name));
             assert!(!matches(&long, &name));
+            assert!(!matches(&near, &letters));
         }
     }
 }

@@ -271,7 +271,13 @@ impl Rows {
 
     /// Bytes they take, roughly.
     pub fn bytes(&self) -> usize {
-        let bytes = |chunk: &Arc<Chunk>| 13 * chunk.uids.len() + 2 * chunk.set_of.len() + 128;
+        let words = |chunk: &Chunk| -> usize {
+            let words = chunk.sets.iter().flat_map(|set| set.iter());
+            words.map(|word| size_of::<Keyword>() + word.as_str().len()).sum()
+        };
+        let bytes = |chunk: &Arc<Chunk>| {
+            13 * chunk.uids.len() + 2 * chunk.set_of.len() + words(chunk) + 128
+        };
         self.chunks.iter().map(bytes).sum()
     }
 
@@ -303,6 +309,18 @@ mod tests {
     fn row(uid: u32, bits: u8, keywords: &[&str]) -> Row {
         let flags = Flags::from_parts(bits, keywords.iter().copied());
         Row { uid, modseq: u64::from(uid) + 1, flags }
+    }
+
+    /// Who keeps rows within a limit hears of keywords, too.
+    #[test]
+    fn keywords_count() {
+        let words: Vec<String> = (0..640).map(|word| format!("{word:0128}")).collect();
+        let of = |uid: u32| -> Row {
+            let words = words.iter().skip(uid as usize * 64 - 64).take(64);
+            row(uid, 0, &words.map(String::as_str).collect::<Vec<_>>())
+        };
+        let rows: Rows = (1..=10).map(of).collect();
+        assert!(rows.bytes() > 640 * 128, "{}", rows.bytes());
     }
 
     /// What a list of rows would hold, step by step beside the chunks.

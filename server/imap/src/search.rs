@@ -5,6 +5,9 @@
 //! store knows in which messages a text is ([`Program::learn`]), only those in doubt are read.
 //! Not here: walking the mailbox and printing the result (`session`).
 
+use std::cell::{OnceCell, RefCell};
+use std::sync::Arc;
+
 use grace_mail::date::Date;
 use grace_mail::header;
 use grace_mail::mime::Tree;
@@ -29,8 +32,8 @@ pub enum Program {
     Sequence(Ranges),
     /// UIDs.
     Uid(Ranges),
-    /// UIDs that `$` stands for, ascending.
-    Kept(Vec<u32>),
+    /// UIDs that `$` stands for, ascending; a search may name it very often.
+    Kept(Arc<[u32]>),
     /// A system flag.
     Flag(SystemFlag),
     /// A keyword.
@@ -107,13 +110,13 @@ pub struct Candidate<'a> {
 impl Program {
     /// Prepares a search for a mailbox. `saved` are the UIDs `$` stands for, `now_s` is the time.
     pub fn new(key: &SearchKey, view: &View, saved: &[u32], now_s: i64) -> Self {
-        Self::make(key, view, saved, now_s, false)
+        Self::make(key, view, &saved.into(), now_s, false)
     }
 
-    fn make(key: &SearchKey, view: &View, saved: &[u32], now_s: i64, fuzzy: bool) -> Self {
+    fn make(key: &SearchKey, view: &View, saved: &Arc<[u32]>, now_s: i64, fuzzy: bool) -> Self {
         let again = |key: &SearchKey| Self::make(key, view, saved, now_s, fuzzy);
         let set = |set: &SequenceSet, last: u32, make: fn(Ranges) -> Self| match set {
-            SequenceSet::Saved => Self::Kept(saved.to_vec()),
+            SequenceSet::Saved => Self::Kept(Arc::clone(saved)),
             SequenceSet::Ranges(_) => make(set.resolve(last)),
         };
         match key {
@@ -168,6 +171,17 @@ impl Program {
         }
     }
 
+    /// How many comparisons a message costs at most.
+    pub fn size(&self) -> usize {
+        match self {
+            Self::Not(program) => 1 + program.size(),
+            Self::Any(programs) | Self::All(programs) => {
+                1 + programs.iter().map(Self::size).sum::<usize>()
+            }
+            _ => 1,
+        }
+    }
+
     /// Takes in where its texts are, in the order of [`texts`](Self::texts).
     pub fn learn(&mut self, places: &mut impl Iterator<Item = Hits>) {
         match self {
@@ -185,6 +199,10 @@ impl Program {
     /// # Errors
     /// More of the message is needed.
     pub fn fits(&self, candidate: Candidate<'_>) -> Result<bool, Need> {
+        self.holds(candidate, &Texts::default())
+    }
+
+    fn holds(&self, candidate: Candidate<'_>, texts: &Texts) -> Result<bool, Need> {
         let row = candidate.row;
         Ok(match self {
             Self::Constant(answer) => *answer,
@@ -222,19 +240,14 @@ impl Program {
             }
             Self::Text(sought, hits) => match hits.of(row.uid) {
                 Some(answer) => answer,
-                None => {
-                    let raw = &candidate.upto(Need::Whole)?.bytes;
-                    let looks = match sought.in_head {
-                        true => text::message_contains,
-                        false => text::body_contains,
-                    };
-                    looks(raw, &Tree::parse(raw), &sought.needle)
-                }
+                None => texts.have(&candidate.upto(Need::Whole)?.bytes, sought),
             },
             Self::Fuzzy(within, fuzzy) => score(within, fuzzy, candidate)? > 0,
-            Self::Not(program) => !program.fits(candidate)?,
-            Self::Any(programs) => return some_is(programs, candidate, true),
-            Self::All(programs) => return some_is(programs, candidate, false).map(|found| !found),
+            Self::Not(program) => !program.holds(candidate, texts)?,
+            Self::Any(programs) => return some_is(programs, candidate, texts, true),
+            Self::All(programs) => {
+                return some_is(programs, candidate, texts, false).map(|found| !found);
+            }
         })
     }
 }
@@ -315,16 +328,57 @@ fn score(within: &Within, fuzzy: &Fuzzy, candidate: Candidate<'_>) -> Result<u8,
 }
 
 /// Whether one of the programs gives `wanted`: cheap answers first, whatever the order written.
-fn some_is(programs: &[Program], candidate: Candidate<'_>, wanted: bool) -> Result<bool, Need> {
+fn some_is(
+    programs: &[Program],
+    candidate: Candidate<'_>,
+    texts: &Texts,
+    wanted: bool,
+) -> Result<bool, Need> {
     let mut need: Option<Need> = None;
     for program in programs {
-        match program.fits(candidate) {
+        match program.holds(candidate, texts) {
             Ok(answer) if answer == wanted => return Ok(true),
             Ok(_) => {}
             Err(more) => need = Some(need.map_or(more, |need| need.min(more))),
         }
     }
     need.map_or(Ok(false), Err)
+}
+
+/// The texts of a message, decoded and folded once for all keys that look for some, as far as they
+/// looked.
+#[derive(Debug, Default)]
+struct Texts {
+    tree: OnceCell<Tree>,
+    head: OnceCell<Option<String>>,
+    /// Of each part of the body.
+    parts: RefCell<Vec<Vec<String>>>,
+}
+
+impl Texts {
+    /// Whether what is looked for is in one of them.
+    fn have(&self, raw: &[u8], sought: &Sought) -> bool {
+        let tree = self.tree.get_or_init(|| Tree::parse(raw));
+        let is_in = |text: &String| sought.needle.is_in_folded(text);
+        let head = || text::of_head(raw, tree).map(|text| text::fold(&text));
+        if sought.in_head && self.head.get_or_init(head).as_ref().is_some_and(is_in) {
+            return true;
+        }
+        let mut parts = self.parts.borrow_mut();
+        if parts.iter().flatten().any(is_in) {
+            return true;
+        }
+        for part in tree.parts().skip(parts.len()) {
+            let folded = text::of_body_part(raw, part).map(|text| text::fold(&text));
+            let folded: Vec<String> = folded.collect();
+            let found = folded.iter().any(is_in);
+            parts.push(folded);
+            if found {
+                return true;
+            }
+        }
+        false
+    }
 }
 
 impl<'a> Candidate<'a> {
@@ -355,5 +409,28 @@ fn compare(when: When, found: Day, wanted: Day) -> bool {
         When::Before => found < wanted,
         When::On => found == wanted,
         When::Since => found >= wanted,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A search that names `$` two thousand times would else hold two thousand copies.
+    #[test]
+    fn what_was_saved_is_held_once() {
+        let key = SearchKey::And(vec![SearchKey::Uid(SequenceSet::Saved); 3]);
+        let Program::All(programs) = Program::new(&key, &View::default(), &[1, 2], 0) else {
+            panic!("not all of them");
+        };
+        let held: Vec<&Arc<[u32]>> = programs
+            .iter()
+            .map(|program| match program {
+                Program::Kept(uids) => uids,
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(**held[0], [1, 2]);
+        assert!(held.iter().all(|uids| Arc::ptr_eq(uids, held[0])));
     }
 }

@@ -2,8 +2,11 @@
 
 mod support;
 
+use std::cell::RefCell;
+use std::rc::Rc;
+
 use grace_imap::flags::Flags;
-use support::{NOW, Store, check_with, settings};
+use support::{Client, NOW, Store, check_with, settings};
 
 const FIRST: &[u8] = b"Date: Mon, 7 Feb 1994 21:52:25 -0800\r\n\
     From: Fred Foobar <foobar@Blurdybloop.example>\r\n\
@@ -739,5 +742,115 @@ fn limits() {
         S: a BAD a command may have at most 8192 bytes, its literals included
         C: b APPEND INBOX {{10}}
         S: b BAD log in first"
+    ));
+}
+
+/// However many pieces of a large letter one FETCH asks for, one of them is in memory at a time.
+#[test]
+fn many_pieces_of_a_large_letter_go_one_by_one() {
+    const BODY_BYTES: usize = 400_000;
+    let mut store = store();
+    let letter = [b"Subject: large\r\n\r\n".as_slice(), &[b'x'; BODY_BYTES]].concat();
+    let uid = store.deliver("INBOX", &letter, Flags::none(), NOW);
+    let mut client = Client::new(&Rc::new(RefCell::new(store)), settings());
+    client.send(b"a LOGIN ann \"secret \\\"word\\\"\"\r\nb SELECT INBOX\r\n");
+    client.output.clear();
+    let pieces: Vec<String> =
+        (0..50).map(|start| format!("BODY.PEEK[TEXT]<{start}.{BODY_BYTES}>")).collect();
+    client.send(format!("c UID FETCH {uid} ({})\r\n", pieces.join(" ")).as_bytes());
+    assert!(client.output.len() > 49 * BODY_BYTES, "{}", client.output.len());
+    assert!(client.output.ends_with(b"c OK FETCH done\r\n"));
+    assert!(client.longest < 2 * BODY_BYTES, "{}", client.longest);
+}
+
+#[test]
+fn fetch_items_are_counted() {
+    let items = |count: usize| -> String {
+        let items: Vec<String> = (1..=count).map(|part| format!("BODY.PEEK[{part}]")).collect();
+        items.join(" ")
+    };
+    check_selected(&format!(
+        "C: a FETCH 1 (FLAGS UID FLAGS {} UID)\nS: * 1 FETCH (FLAGS (\\Seen) UID 1 …\n\
+         S: a OK FETCH done\nC: b FETCH 1 ({})\nS: b NO [LIMIT] FETCH takes at most 500 items\n",
+        "BODY.PEEK[9] ".repeat(3_000).trim_end(),
+        items(501),
+    ));
+}
+
+#[test]
+fn texts_of_a_search_are_counted() {
+    let texts = |key: &str, count: usize| vec![key; count].join(" ");
+    check_selected(&format!(
+        "C: a SEARCH RETURN (SAVE) 1\nS: a OK …\nC: b SEARCH {}\nS: * SEARCH 1\nS: b OK …\n\
+         C: c SEARCH RETURN (SAVE) {}\nS: c NO [LIMIT] …\n\
+         C: d SEARCH $\nS: * SEARCH\nS: d OK …\n\
+         C: e SEARCH FUZZY ({})\nS: e NO [LIMIT] …\nC: f SEARCH {}\nS: * SEARCH 1\nS: f OK …\n",
+        texts("BODY joe", 200),
+        texts("NOT BODY x", 201),
+        texts("SUBJECT afternoon", 21),
+        texts("SUBJECT afternoon", 201),
+    ));
+}
+
+/// A long look at the flags of many messages is one of many short ones, and no message is left out
+/// or told twice.
+#[test]
+fn a_search_of_many_messages_gives_others_their_turn() {
+    const MESSAGES: u32 = 3_000;
+    let mut store = store();
+    for _ in 3..MESSAGES {
+        store.deliver("INBOX", b"\r\n", Flags::none(), NOW);
+    }
+    let mut client = Client::new(&Rc::new(RefCell::new(store)), settings());
+    client.send(b"a LOGIN ann \"secret \\\"word\\\"\"\r\nb SELECT INBOX\r\n");
+    client.output.clear();
+    let before = client.flushes;
+    let keys = vec!["UNKEYWORD $Gone"; 1_500].join(" ");
+    client.send(format!("c SEARCH RETURN (ALL COUNT) {keys}\r\n").as_bytes());
+    let said = String::from_utf8(client.output).expect("text");
+    assert!(said.contains(&format!(" ALL 1:{MESSAGES} COUNT {MESSAGES}\r\n")), "{said}");
+    assert!(client.flushes - before >= 4, "{}", client.flushes);
+}
+
+#[test]
+fn patterns_and_names_are_counted() {
+    let (pattern, names) = ("a".repeat(4_001), "a ".repeat(1_001));
+    check_in(&format!(
+        "C: a LIST {pattern} {pattern}\nS: a NO [LIMIT] …\n\
+         C: b LIST {pattern} (a {pattern})\nS: b NO [LIMIT] …\n\
+         C: c LSUB {pattern} {pattern}\nS: c NO [LIMIT] …\n\
+         C: d LIST \"\" {pattern}\nS: d OK …\n\
+         C: e NOTIFY SET (MAILBOXES ({0}) (MailboxName))\nS: e NO [LIMIT] …\n\
+         C: f ESEARCH IN (MAILBOXES ({0})) ALL\nS: f NO [LIMIT] …\n",
+        names.trim_end(),
+    ));
+}
+
+/// Sound commands, given where they are illegal: a client in a circle never ends by itself.
+#[test]
+fn commands_out_of_place_are_bad_ones_too() {
+    check(&format!(
+        "{GREETING}
+        C: a LIST \"\" *
+        S: a BAD log in first
+        C: b SELECT INBOX
+        S: b BAD log in first
+        C: c SELECT \"%\"
+        S: c NO [CANNOT] …
+        C: d APPEND INBOX {{1+}}
+        C: x
+        S: d BAD log in first
+        C: e FETCH 1 FLAGS
+        S: e BAD log in first
+        S: * BYE too many bad commands
+        -- closed"
+    ));
+    let fetches = |tag: &str| format!("C: {tag} FETCH 1 FLAGS\nS: {tag} BAD select …\n");
+    let nineteen = |tag: &str| (0..19).map(|time| fetches(&format!("{tag}{time}"))).collect();
+    let (before, behind): (String, String) = (nineteen("x"), nineteen("y"));
+    check_in(&format!(
+        "{before}C: a NOOP\nS: a OK NOOP done\n{behind}{}\
+         S: * BYE too many bad commands\n-- closed",
+        fetches("last")
     ));
 }

@@ -203,10 +203,17 @@ pub fn fold(name: &str, value: &str) -> String {
 /// does not exclude the delimiting blank line.
 #[must_use]
 pub fn select<N: AsRef<[u8]>>(block: &[u8], names: &[N], others: bool) -> Vec<u8> {
+    let lower = |name: &N| name.as_ref().trim_ascii_end().to_ascii_lowercase();
+    let mut names: Vec<Vec<u8>> = names.iter().map(lower).collect();
+    names.sort_unstable();
+    let is_named = |field: &Field<'_>| {
+        let lower = |byte: &u8| byte.to_ascii_lowercase();
+        let compared = |name: &Vec<u8>| name.iter().copied().cmp(field.name.iter().map(lower));
+        names.binary_search_by(compared).is_ok()
+    };
     let mut out = Vec::new();
     for field in fields(block) {
-        let named = names.iter().any(|name| field.is(name.as_ref().trim_ascii_end()));
-        if named != others {
+        if is_named(&field) != others {
             out.extend_from_slice(field.raw);
         }
     }
@@ -286,6 +293,8 @@ mod tests {
         assert_eq!(text(select(block, &["x"], false)), "\r\n");
         assert_eq!(text(select(b"A: 1\nB: 2\n\n", &["b"], false)), "B: 2\n\n");
         assert_eq!(text(select(b"A: 1\nB: 2", &["b"], false)), "B: 2");
+        let many = ["zoo", "TO", "b", "Subject ", "a"];
+        assert_eq!(text(select(block, &many, true)), "From: a\r\n\r\n");
     }
 
     #[test]

@@ -49,11 +49,14 @@ pub fn of_fields<'a>(block: &'a [u8], name: &'a [u8]) -> impl Iterator<Item = St
 /// What SEARCH BODY looks into, one text after the other: all text parts, and the headers of the
 /// parts inside the message.
 pub fn of_body<'a>(raw: &'a [u8], tree: &'a Tree) -> impl Iterator<Item = String> + 'a {
-    tree.parts().flat_map(move |part| {
-        let inner = Some(part).filter(|part| part.depth > 0);
-        let header = inner.into_iter().filter_map(move |part| part_header(raw, part));
-        header.chain(std::iter::once_with(move || of_part(raw, part)).flatten())
-    })
+    tree.parts().flat_map(move |part| of_body_part(raw, part))
+}
+
+/// Those of one part.
+pub fn of_body_part<'a>(raw: &'a [u8], part: &'a Part) -> impl Iterator<Item = String> + 'a {
+    let inner = Some(part).filter(|part| part.depth > 0);
+    let header = inner.into_iter().filter_map(move |part| part_header(raw, part));
+    header.chain(std::iter::once_with(move || of_part(raw, part)).flatten())
 }
 
 /// What SEARCH TEXT looks into besides: the message's own header.
@@ -100,7 +103,13 @@ impl Needle {
     /// Does `text` contain it, in any case?
     #[must_use]
     pub fn is_in(&self, text: &str) -> bool {
-        memchr::memmem::find(fold(text).as_bytes(), self.folded.as_bytes()).is_some()
+        self.is_in_folded(&fold(text))
+    }
+
+    /// Does a text contain it that was folded before?
+    #[must_use]
+    pub fn is_in_folded(&self, folded: &str) -> bool {
+        memchr::memmem::find(folded.as_bytes(), self.folded.as_bytes()).is_some()
     }
 }
 

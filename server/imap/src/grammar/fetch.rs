@@ -8,13 +8,18 @@ use grace_mail::section::{PATH_LEN_MAX, Section, What};
 use crate::command::{Fetch, FetchItem, SectionSpelling, Verb, Window};
 use crate::cursor::{Cursor, Parsed, Refusal};
 use crate::grammar::sequence_set;
+use crate::response::Code;
+
+/// Most items of one FETCH. A client that asks for each part of a letter and its head names some
+/// dozens.
+const ITEMS_MAX: usize = 500;
 
 pub(crate) fn fetch(cursor: &mut Cursor<'_>, uid: bool) -> Parsed<Verb> {
     cursor.space()?;
     let set = sequence_set(cursor)?;
     cursor.space()?;
-    let mut items = if cursor.peek() == Some(b'(') {
-        cursor.list(1, item)?
+    let mut items = if cursor.eat(b'(') {
+        items(cursor)?
     } else {
         match macro_items(cursor) {
             Some(items) => items,
@@ -63,13 +68,21 @@ pub(crate) fn window(cursor: &mut Cursor<'_>) -> Parsed<Window> {
     Ok(Window { first: one.min(other), last: one.max(other), from_end })
 }
 
-/// Items up to a parenthesis that was opened before.
+/// Items up to a parenthesis that was opened before, each once.
 pub(super) fn items(cursor: &mut Cursor<'_>) -> Parsed<Vec<FetchItem>> {
     let mut items = vec![item(cursor)?];
-    while cursor.eat(b' ') {
-        items.push(item(cursor)?);
+    while !cursor.eat(b')') {
+        cursor.expect(b' ', "a space or ')'")?;
+        let item = item(cursor)?;
+        if items.contains(&item) {
+            continue;
+        }
+        items.push(item);
+        if items.len() > ITEMS_MAX {
+            let text = format!("FETCH takes at most {ITEMS_MAX} items");
+            return Err(Refusal::No(Some(Code::Limit), text));
+        }
     }
-    cursor.expect(b')', "')'")?;
     Ok(items)
 }
 

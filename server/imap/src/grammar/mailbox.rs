@@ -8,12 +8,15 @@
 use crate::command::{List, Resync, SpecialUse, StatusItem, Verb};
 use crate::cursor::{Cursor, Parsed, Refusal};
 use crate::grammar::{Dialect, metadata, sequence_set};
-use crate::name::{self, MailboxName};
+use crate::name::{self, MailboxName, NAME_BYTES_MAX};
 use crate::response::Code;
 use crate::set::{Point, SequenceSet};
 
 /// Most patterns of one LIST. Clients send one to three.
 const PATTERNS_MAX: usize = 64;
+
+/// Most bytes of all patterns of one LIST, each with its reference: some of the longest names.
+const PATTERN_BYTES_MAX: usize = 8 * NAME_BYTES_MAX;
 
 /// Most pairs of sequence match data. RFC 7162 3.2.5.2 thinks of some dozens, in steps that double.
 const MATCHES_MAX: usize = 10_000;
@@ -74,15 +77,22 @@ pub(crate) fn list(cursor: &mut Cursor<'_>, dialect: Dialect) -> Parsed<Verb> {
     } else {
         list.patterns = vec![pattern_of(&cursor.list_mailbox()?, dialect)];
     }
-    if list.patterns.len() > PATTERNS_MAX {
-        let text = format!("LIST takes at most {PATTERNS_MAX} patterns");
-        return Err(Refusal::No(Some(Code::Limit), text));
-    }
+    bounded(&list.reference, &list.patterns)?;
     if cursor.eat_text(" RETURN ") {
         list.extended = true;
         cursor.list(0, |cursor| return_option(cursor, &mut list))?;
     }
     Ok(Verb::List(list))
+}
+
+/// Holds the limits on patterns.
+fn bounded(reference: &str, patterns: &[String]) -> Parsed<()> {
+    let bytes = patterns.iter().map(|pattern| reference.len() + pattern.len());
+    if patterns.len() > PATTERNS_MAX || bytes.sum::<usize>() > PATTERN_BYTES_MAX {
+        let most = format!("{PATTERNS_MAX} patterns of {PATTERN_BYTES_MAX} bytes together");
+        return Err(Refusal::No(Some(Code::Limit), format!("LIST takes at most {most}")));
+    }
+    Ok(())
 }
 
 fn selection_option(cursor: &mut Cursor<'_>, list: &mut List) -> Parsed<()> {
@@ -120,7 +130,9 @@ pub(crate) fn lsub(cursor: &mut Cursor<'_>, dialect: Dialect) -> Parsed<Verb> {
     cursor.space()?;
     let reference = pattern_of(&cursor.astring("a reference name")?, dialect);
     cursor.space()?;
-    Ok(Verb::Lsub(reference, pattern_of(&cursor.list_mailbox()?, dialect)))
+    let pattern = pattern_of(&cursor.list_mailbox()?, dialect);
+    bounded(&reference, std::slice::from_ref(&pattern))?;
+    Ok(Verb::Lsub(reference, pattern))
 }
 
 /// `CREATE mailbox [(USE (\Sent))]`.

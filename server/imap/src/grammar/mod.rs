@@ -39,6 +39,14 @@ pub fn tag(input: &[u8]) -> Option<String> {
     (cursor.peek() == Some(b' ')).then(|| tag.to_owned())
 }
 
+/// Whether a command that was refused is a SELECT or EXAMINE.
+pub(crate) fn selects(input: &[u8]) -> bool {
+    let mut cursor = Cursor::new(input);
+    let head = cursor.tag().and_then(|_| cursor.space());
+    let name = head.and_then(|()| cursor.word("a command"));
+    name.is_ok_and(|name| matches!(name.as_str(), "SELECT" | "EXAMINE"))
+}
+
 /// Parses one command without its final line end.
 pub fn command(input: &[u8], dialect: Dialect) -> Parsed<Command> {
     let mut cursor = Cursor::new(input);

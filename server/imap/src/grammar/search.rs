@@ -21,6 +21,9 @@ const DEPTH_MAX: usize = 64;
 /// Most sort keys: each of them twice.
 const CRITERIA_MAX: usize = 2 * Key::NAMES.len();
 
+/// Most mailboxes in one list of NOTIFY or ESEARCH: each mailbox there is, is compared with each.
+const NAMES_MAX: usize = 1_000;
+
 /// Most keys of one search.
 const KEYS_MAX: usize = 2_000;
 
@@ -105,6 +108,10 @@ fn mailboxes(cursor: &mut Cursor<'_>, dialect: Dialect) -> Parsed<Vec<MailboxNam
         Some(b'(') => cursor.list(1, name)?,
         _ => vec![name(cursor)?],
     };
+    if names.len() > NAMES_MAX {
+        let text = format!("at most {NAMES_MAX} mailboxes can be named one by one");
+        return Err(Refusal::No(Some(Code::Limit), text));
+    }
     Ok(names.into_iter().flatten().collect())
 }
 

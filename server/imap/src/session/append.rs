@@ -112,7 +112,6 @@ impl Session {
                 None => return false,
             },
         };
-        self.bad_in_row = 0;
         self.job = Some(Job::Append(AppendJob {
             tag,
             mailbox,

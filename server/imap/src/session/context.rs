@@ -25,6 +25,9 @@ use crate::view::{Allowed, Changes, View};
 /// changes. Clients keep one for each view they show.
 const CONTEXTS_MAX: usize = 10;
 
+/// Most results of all of them together, each with what orders it: some dozen megabytes.
+const MEMBERS_MAX: usize = 200_000;
+
 /// Places and numbers in one response: clients read lines into buffers of 8 KiB.
 const PAIRS_MAX: usize = 400;
 
@@ -161,7 +164,9 @@ impl Session {
         // What numbers name changes with every EXPUNGE; what is near changes with nothing at all.
         let moves = key.any(&|key| matches!(key, SearchKey::Sequence(_)));
         let Some(selected) = self.selected() else { return };
-        if moves || selected.contexts.len() >= CONTEXTS_MAX {
+        let held: usize = selected.contexts.iter().map(|one| one.members.len()).sum();
+        let is_full = selected.contexts.len() >= CONTEXTS_MAX || held + members.len() > MEMBERS_MAX;
+        if moves || is_full {
             let code = Code::NoUpdate(tag.to_owned());
             return self.out.status("NO", Some(&code), "the search is not kept up to date");
         }

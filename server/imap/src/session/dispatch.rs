@@ -144,7 +144,7 @@ impl Session {
                 self.simply(tag, Request::Create(mailbox, special_use), "CREATE done");
             }
             Verb::Delete(mailbox) => self.delete(tag, mailbox),
-            Verb::Rename(from, to) => self.simply(tag, Request::Rename(from, to), "RENAME done"),
+            Verb::Rename(from, to) => self.rename(tag, from, to),
             Verb::Subscribe(mailbox) => {
                 self.simply(tag, Request::Subscribe(mailbox, true), "SUBSCRIBE done");
             }

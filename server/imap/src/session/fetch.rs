@@ -11,13 +11,14 @@
 //! Not here: what an answer looks like (`crate::fetch`).
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use super::messages::Finish;
 use super::{Job, Session, Stage};
 use crate::command::{Fetch, FetchItem};
-use crate::fetch;
+use crate::fetch::{self, Response};
 use crate::flags::{FlagOperation, Flags, SystemFlag};
-use crate::machine::{Answer, Beside, FACTS_AT_ONCE, Message, Need, Request, Wanted, Why};
+use crate::machine::{Action, Answer, Beside, FACTS_AT_ONCE, Message, Need, Request, Wanted, Why};
 use crate::response::Code;
 use crate::set::{Ranges, SequenceSet};
 use crate::view::Allowed;
@@ -27,7 +28,9 @@ use crate::view::Allowed;
 pub(super) struct FetchJob {
     tag: String,
     uid: bool,
-    items: Vec<FetchItem>,
+    items: Arc<[FetchItem]>,
+    /// The same, with the flags that change because of it.
+    items_and_flags: Arc<[FetchItem]>,
     need: Option<Need>,
     /// What rows tell of it all.
     wanted: Option<Wanted>,
@@ -49,6 +52,8 @@ pub(super) struct FetchJob {
     /// A message was gone.
     missing: bool,
     unknown_encoding: bool,
+    /// The answer that is being written.
+    open: Option<Box<Response>>,
     /// Those of the set that the client may believe in and that went meanwhile are told first:
     /// the UIDs it named.
     vanished: Option<Ranges>,
@@ -63,6 +68,12 @@ enum Asked {
     Message,
     Facts,
     Seen,
+}
+
+/// RFC 9051 6.4.5: flags that change "SHOULD be included as part of the FETCH responses".
+fn and_flags(items: &[FetchItem]) -> Vec<FetchItem> {
+    let flags = (!items.contains(&FetchItem::Flags)).then_some(FetchItem::Flags);
+    flags.into_iter().chain(items.iter().cloned()).collect()
 }
 
 impl Session {
@@ -110,7 +121,8 @@ impl Session {
             need: fetch::need(&items),
             wanted: fetch::wanted(&items),
             beside: fetch::beside(&items),
-            items,
+            items_and_flags: and_flags(&items).into(),
+            items: items.into(),
             left,
             looked_at: 0,
             told: VecDeque::new(),
@@ -120,6 +132,7 @@ impl Session {
             unmarked: false,
             missing: false,
             unknown_encoding: false,
+            open: None,
             vanished: named,
             asked,
         }));
@@ -128,7 +141,11 @@ impl Session {
     /// Gives one message, or asks for what it takes.
     pub(super) fn fetch_step(&mut self, mut job: FetchJob, answer: Option<Answer>) {
         match (std::mem::replace(&mut job.asked, Asked::Nothing), answer) {
-            (Asked::Nothing, _) => {}
+            (Asked::Nothing, _) => {
+                if let Some(response) = job.open.take() {
+                    self.write(&mut job, *response);
+                }
+            }
             (Asked::Vanished, Some(Answer::Vanished(gone))) => {
                 if let (Some(named), Some(selected)) = (job.vanished.take(), self.selected()) {
                     // RFC 7162 3.2.6: those of the set, before the messages.
@@ -137,7 +154,7 @@ impl Session {
                 }
             }
             (Asked::Message, Some(Answer::Message(Some(message)))) => {
-                self.give(&mut job, Some(&message));
+                self.give(&mut job, Some(message));
             }
             (Asked::Facts, Some(Answer::Messages { looked_at, messages })) => {
                 (job.looked_at, job.told) = (looked_at.max(1), messages.into());
@@ -159,6 +176,10 @@ impl Session {
                 return self.fetch_end(job);
             }
             (_, answer) => return self.misanswered(&job.tag, answer),
+        }
+        if job.open.is_some() {
+            self.job = Some(Job::Fetch(job));
+            return;
         }
         let Some(uid) = job.left.last().copied() else {
             if job.given.is_empty() {
@@ -198,11 +219,11 @@ impl Session {
 
     /// Writes answers from what rows told, as many as fit.
     fn give_told(&mut self, job: &mut FetchJob) {
-        while job.looked_at > 0 && !self.out.is_full() {
+        while job.looked_at > 0 && job.open.is_none() && !self.out.is_full() {
             let Some(uid) = job.left.last() else { return };
             job.looked_at -= 1;
             match job.told.pop_front_if(|(told, _)| told == uid) {
-                Some((_, message)) => self.give(job, Some(&message)),
+                Some((_, message)) => self.give(job, Some(message)),
                 None => {
                     job.left.pop();
                     job.missing = true;
@@ -211,8 +232,8 @@ impl Session {
         }
     }
 
-    /// Writes the answer for the next message.
-    fn give(&mut self, job: &mut FetchJob, message: Option<&Message>) {
+    /// Begins the answer for the next message.
+    fn give(&mut self, job: &mut FetchJob, message: Option<Message>) {
         let (Some(uid), Stage::Selected(selected)) = (job.left.pop(), &mut self.stage) else {
             return;
         };
@@ -222,23 +243,27 @@ impl Session {
         job.given.extend(Some(uid).filter(|_| job.sets_seen));
         let becomes_seen = job.sets_seen && !row.flags.has(SystemFlag::Seen);
         let mut row = row;
-        let mut items = job.items.as_slice();
-        let with_flags: Vec<FetchItem>;
+        let mut items = &job.items;
         if becomes_seen {
             row.flags.insert(SystemFlag::Seen);
             view.believe(uid, row.flags.clone());
             job.seen.push(uid);
-            // RFC 9051 6.4.5: the changed flags "SHOULD be included as part of the FETCH
-            // responses".
-            if !items.contains(&FetchItem::Flags) {
-                with_flags = [&[FetchItem::Flags], items].concat();
-                items = &with_flags;
-            }
+            items = &job.items_and_flags;
         }
         let (uid_only, is_recent) = (view.uid_only, view.is_recent(uid));
         let place = fetch::Place { sequence, uid_only, is_recent };
-        let written = fetch::response(&mut self.out, place, &row, items, message);
-        job.unknown_encoding |= written.is_err();
+        let response = Response::new(place, row, Arc::clone(items), message);
+        self.write(job, response);
+    }
+
+    /// Writes on at an answer: what does not go at once waits until this was sent.
+    fn write(&mut self, job: &mut FetchJob, mut response: Response) {
+        if response.go_on(&mut self.out) {
+            job.unknown_encoding |= response.ends().is_err();
+        } else {
+            job.open = Some(Box::new(response));
+            self.switch = Some(Action::Flush);
+        }
     }
 
     /// The client was told `\Seen`, and it could not be kept: it hears the truth next.

@@ -11,7 +11,7 @@ use super::rights::my_rights_line;
 use super::{Job, Session};
 use crate::command::{GetMetadata, List, StatusItem};
 use crate::machine::{Answer, Listed, Request};
-use crate::name::{self, MailboxName};
+use crate::name::{MailboxName, Pattern, SEPARATOR};
 use crate::view::Allowed;
 
 /// A LIST or LSUB under way.
@@ -191,10 +191,14 @@ fn lines(list: &List, mailboxes: &[Listed]) -> Vec<(MailboxName, Line)> {
         line.subscribed |= mailbox.subscribed;
         line.special_use = mailbox.special_use.map(|special| special.name());
     }
-    let patterns: Vec<String> =
-        list.patterns.iter().map(|pattern| format!("{}{pattern}", list.reference)).collect();
-    let fits = |name: &str| patterns.iter().any(|pattern| name_fits(pattern, name));
-    let recursive = list.recursive_match || patterns.iter().any(|pattern| pattern.ends_with('%'));
+    let whole = |pattern: &String| Wanted::new(&format!("{}{pattern}", list.reference));
+    let patterns: Vec<Wanted> = list.patterns.iter().map(whole).collect();
+    let fits = |name: &str| patterns.iter().any(|pattern| pattern.fits(name));
+    let ends_with_level = |pattern: &String| match pattern.is_empty() {
+        true => list.reference.ends_with('%'),
+        false => pattern.ends_with('%'),
+    };
+    let recursive = list.recursive_match || list.patterns.iter().any(ends_with_level);
     let selected = |line: &Line| {
         (!list.only_subscribed || line.subscribed)
             && (!list.only_special_use || line.special_use.is_some())
@@ -240,13 +244,25 @@ fn above(
     (parents, apart)
 }
 
-/// RFC 9051 5.1: INBOX fits in any case.
-fn name_fits(pattern: &str, name: &str) -> bool {
-    if name::matches(pattern, name) {
-        return true;
+/// A pattern, and what it is where its first level is the INBOX: that fits in any case (RFC 9051
+/// 5.1).
+struct Wanted {
+    pattern: Pattern,
+    of_inbox: Option<Pattern>,
+}
+
+impl Wanted {
+    fn new(pattern: &str) -> Self {
+        let (top, rest) = pattern.split_at_checked(5).unwrap_or_default();
+        let is_inbox = top.eq_ignore_ascii_case("INBOX") && top != "INBOX";
+        let of_inbox = is_inbox.then(|| Pattern::new(&format!("INBOX{rest}")));
+        Self { pattern: Pattern::new(pattern), of_inbox }
     }
-    let Some(rest) = name.strip_prefix("INBOX") else { return false };
-    (rest.is_empty() || rest.starts_with(name::SEPARATOR))
-        && pattern.get(..5).is_some_and(|start| start.eq_ignore_ascii_case("INBOX"))
-        && pattern.get(5..).is_some_and(|end| name::matches(&format!("INBOX{end}"), name))
+
+    fn fits(&self, name: &str) -> bool {
+        let in_inbox =
+            || name.strip_prefix("INBOX").is_some_and(|rest| !rest.starts_with(|c| c != SEPARATOR));
+        self.pattern.fits(name)
+            || self.of_inbox.as_ref().is_some_and(|pattern| in_inbox() && pattern.fits(name))
+    }
 }

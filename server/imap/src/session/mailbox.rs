@@ -265,6 +265,31 @@ impl Session {
         self.simply(tag, request, "DELETE done");
     }
 
+    pub(super) fn rename(&mut self, tag: String, from: MailboxName, to: MailboxName) {
+        let request = Request::Rename(from.clone(), to.clone());
+        self.names_asked(&request);
+        self.ask = Some(request);
+        self.job = Some(Job::Rename { tag, from, to });
+    }
+
+    /// The selected mailbox goes by its new name from then on; INBOX keeps its own (RFC 9051
+    /// 6.3.6).
+    pub(super) fn renamed(
+        &mut self,
+        tag: &str,
+        from: &MailboxName,
+        to: &MailboxName,
+        answer: Option<Answer>,
+    ) {
+        if let (Some(Answer::Done), Stage::Selected(selected)) = (&answer, &mut self.stage)
+            && !from.is_inbox()
+            && let Some(name) = selected.name.moved(from, to)
+        {
+            selected.name = name;
+        }
+        self.simple_answered(tag, "RENAME done", answer);
+    }
+
     /// Somebody else deleted the selected mailbox, or took the right to read it. RFC 2180 3.3 and
     /// RFC 4314 5.1.1: there is no better word for it.
     pub(super) fn mailbox_is_gone(&mut self) {

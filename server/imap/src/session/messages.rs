@@ -119,7 +119,7 @@ impl Session {
         if *status == "NO" {
             self.no(tag, code.as_ref(), text);
         } else {
-            self.out.tagged(tag, status, code.as_ref(), text);
+            self.ok(tag, code.as_ref(), text);
         }
     }
 
@@ -198,7 +198,8 @@ impl Session {
         };
         let Some(selected) = self.selected() else { return };
         for (uid, flags) in job.expected {
-            if refused.contains(&uid) || job.conditional {
+            // Only what is conditional leaves messages alone.
+            if job.conditional {
                 // RFC 7162 3.1.3: the client sees what is there instead, or the MODSEQ that it has
                 // to name next time.
                 selected.view.owe_flags(uid);

@@ -136,7 +136,9 @@ enum Job {
     Rights(rights::RightsJob),
     Filters(Box<metadata::FilterJob>),
     Leave { tag: String, done: &'static str, then: Option<Request> },
+    Left,
     Simple { tag: String, done: &'static str },
+    Rename { tag: String, from: MailboxName, to: MailboxName },
     Store(messages::StoreJob),
     Copy { tag: String, moves: bool },
     Expunge { tag: String, closes: bool },
@@ -380,7 +382,10 @@ impl Session {
             Job::Filters(job) => self.filters_answered(*job, answer),
             Job::Unauthenticate { tag } => self.unauthenticated(&tag, answer),
             Job::Leave { tag, done, then } => self.left(tag, done, then),
+            // The mailbox was left, and the client knows.
+            Job::Left => {}
             Job::Simple { tag, done } => self.simple_answered(&tag, done, answer),
+            Job::Rename { tag, from, to } => self.renamed(&tag, &from, &to, answer),
             Job::Store(job) => self.store_answered(job, answer),
             Job::Copy { tag, moves } => self.copy_answered(tag, moves, answer),
             Job::Expunge { tag, closes } => self.expunge_answered(tag, closes, answer),
@@ -430,10 +435,7 @@ impl Session {
     fn command(&mut self, input: &[u8]) {
         self.command = self.shown_name(input);
         match grammar::command(input, self.dialect()) {
-            Ok(command) => {
-                self.bad_in_row = 0;
-                self.run(command);
-            }
+            Ok(command) => self.run(command),
             Err(refusal) => self.refuse_input(input, &refusal),
         }
     }
@@ -460,8 +462,19 @@ impl Session {
                     // RFC 5182 2.1: after NO the saved result is empty.
                     selected.saved.clear();
                 }
+                // RFC 9051 6.3.2: after a SELECT that fails nothing is selected.
+                let leaves = grammar::selects(input) && self.selected().is_some();
+                if leaves {
+                    self.stage = Stage::Authenticated;
+                    self.out.status("OK", Some(&Code::Closed), "the previous mailbox is left");
+                    self.ask = Some(Request::Leave);
+                    self.job = Some(Job::Left);
+                }
                 let tag = grammar::tag(input).unwrap_or_else(|| "*".to_owned());
                 self.no(&tag, code.as_ref(), text);
+                if !self.is_authenticated() {
+                    self.count_bad();
+                }
             }
         }
     }
@@ -475,12 +488,19 @@ impl Session {
 
     fn ok(&mut self, tag: &str, code: Option<&Code>, text: &str) {
         self.out.tagged(tag, "OK", code, text);
+        self.bad_in_row = 0;
     }
 
     fn no(&mut self, tag: &str, code: Option<&Code>, text: &str) {
         self.out.tagged(tag, "NO", code, text);
         let command = std::mem::take(&mut self.command);
         self.notes.push_back(Action::Refused { command, reply: format!("NO {text}") });
+        match (self.is_authenticated(), code) {
+            (true, _) => self.bad_in_row = 0,
+            (false, Some(Code::PrivacyRequired)) => self.count_bad(),
+            // Failed logins are counted by themselves; a mechanism may be looked for.
+            (false, _) => {}
+        }
     }
 
     fn bad(&mut self, tag: &str, text: &str) {
@@ -497,6 +517,12 @@ impl Session {
         self.out.tagged(tag, "BAD", code, text);
         let command = std::mem::take(&mut self.command);
         self.notes.push_back(Action::Refused { command, reply: format!("BAD {text}") });
+        self.count_bad();
+    }
+
+    /// A command that was sound is no good one if it is given where it is illegal: a client in a
+    /// circle is ended, too.
+    fn count_bad(&mut self) {
         self.bad_in_row += 1;
         let most = match self.is_authenticated() {
             true => self.settings.errors_max,

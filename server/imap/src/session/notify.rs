@@ -16,8 +16,8 @@ use super::context::After;
 use super::elsewhere::Known;
 use super::{Job, Session, Stage};
 use crate::command::{EventGroup, Events, FetchItem, Notify, Source, Whose};
-use crate::fetch::{self, Place};
-use crate::machine::{Answer, Listed, Message, Request};
+use crate::fetch::{self, Place, Response};
+use crate::machine::{Action, Answer, Listed, Message, Request};
 use crate::name::MailboxName;
 use crate::response::Code;
 use crate::view::{Allowed, View};
@@ -54,6 +54,8 @@ pub(super) enum NotifyJob {
 pub(super) struct ArrivalsJob {
     /// UIDs, and what is fetched of each; last first.
     left: Vec<(u32, Vec<FetchItem>)>,
+    /// The answer that is being written.
+    open: Option<Box<Response>>,
     after: After,
 }
 
@@ -263,7 +265,8 @@ impl Session {
                 items.insert(0, FetchItem::Uid);
             }
         }
-        self.arrivals_step(ArrivalsJob { left: all.into_iter().rev().collect(), after }, None);
+        let left = all.into_iter().rev().collect();
+        self.arrivals_step(ArrivalsJob { left, open: None, after }, None);
     }
 
     pub(super) fn arrivals_step(&mut self, mut job: ArrivalsJob, answer: Option<Answer>) {
@@ -271,30 +274,41 @@ impl Session {
             && let Some((uid, items)) = job.left.pop()
             && let Answer::Message(Some(message)) = answer
         {
-            self.arrival(uid, &items, Some(&message));
+            job.open = self.arrival(uid, items, Some(message));
         }
-        while let Some((uid, items)) = job.left.last() {
-            let Some(need) = fetch::need(items) else {
-                self.arrival(*uid, items, None);
-                job.left.pop();
-                continue;
-            };
-            self.ask = Some(Request::Read { uid: *uid, need, beside: fetch::beside(items) });
-            self.job = Some(Job::Arrivals(Box::new(job)));
-            return;
+        loop {
+            if let Some(response) = &mut job.open {
+                if !response.go_on(&mut self.out) {
+                    self.switch = Some(Action::Flush);
+                    self.job = Some(Job::Arrivals(Box::new(job)));
+                    return;
+                }
+                // What has an encoding nobody knows stands there as NIL.
+                job.open = None;
+            }
+            let Some((uid, items)) = job.left.last() else { return self.told(job.after) };
+            if let Some(need) = fetch::need(items) {
+                self.ask = Some(Request::Read { uid: *uid, need, beside: fetch::beside(items) });
+                self.job = Some(Job::Arrivals(Box::new(job)));
+                return;
+            }
+            job.open = self.arrival(*uid, items.clone(), None);
+            job.left.pop();
         }
-        self.told(job.after);
     }
 
-    fn arrival(&mut self, uid: u32, items: &[FetchItem], message: Option<&Message>) {
-        let Stage::Selected(selected) = &self.stage else { return };
+    fn arrival(
+        &self,
+        uid: u32,
+        items: Vec<FetchItem>,
+        message: Option<Message>,
+    ) -> Option<Box<Response>> {
+        let Stage::Selected(selected) = &self.stage else { return None };
         let view = &selected.view;
-        let Some(sequence) = view.sequence_of(uid) else { return };
-        let Some(row) = view.row(sequence) else { return };
-        let is_recent = view.is_recent(uid);
-        let place = Place { sequence, uid_only: view.uid_only, is_recent };
-        // What has an encoding nobody knows stands there as NIL.
-        fetch::response(&mut self.out, place, &row, items, message).ok();
+        let sequence = view.sequence_of(uid)?;
+        let row = view.row(sequence)?;
+        let place = Place { sequence, uid_only: view.uid_only, is_recent: view.is_recent(uid) };
+        Some(Box::new(Response::new(place, row, items.into(), message)))
     }
 }
 

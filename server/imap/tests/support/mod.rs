@@ -195,6 +195,9 @@ pub(crate) struct Client {
     /// Annotations as they were when the session last looked.
     noted: Notes,
     pub(crate) output: Vec<u8>,
+    /// The most bytes that the session had in memory at once for the client.
+    pub(crate) longest: usize,
+    pub(crate) flushes: usize,
     pub(crate) closed: bool,
     pub(crate) tls: bool,
     pub(crate) compressed: bool,
@@ -275,6 +278,8 @@ impl Client {
             refuse_next: None,
             compressed: false,
             output: Vec::new(),
+            longest: 0,
+            flushes: 0,
             closed: false,
             tls: false,
             refusals: 0,
@@ -300,7 +305,10 @@ impl Client {
     pub(crate) fn run(&mut self) {
         while let Some(action) = self.session.poll() {
             match action {
-                Action::Send(bytes) => self.output.extend(bytes),
+                Action::Send(bytes) => {
+                    self.longest = self.longest.max(bytes.len());
+                    self.output.extend(bytes);
+                }
                 Action::SendMessage { uid, start, length } => {
                     let store = self.store.borrow();
                     let name = self.selected.as_ref().expect("selected");
@@ -315,7 +323,7 @@ impl Client {
                 }
                 Action::StartCompression => self.compressed = true,
                 Action::EndCompression => self.compressed = false,
-                Action::Flush => {}
+                Action::Flush => self.flushes += 1,
                 Action::Ask(request) => {
                     let answer = self.serve(request);
                     self.now.time_s += self.waits;
@@ -399,10 +407,21 @@ impl Client {
             | Request::AppendAbort => self.on_appending(request),
             Request::Create(..)
             | Request::Delete(_)
-            | Request::Rename(..)
             | Request::Subscribe(..)
             | Request::Status(_)
             | Request::StatusDeleted(_) => self.on_names(request),
+            Request::Rename(from, to) => {
+                let answer = self.on_names(Request::Rename(from.clone(), to.clone()));
+                // The driver knows mailboxes by number.
+                if answer == Answer::Done
+                    && !from.is_inbox()
+                    && let Some(selected) = &mut self.selected
+                    && let Some(rest) = selected.strip_prefix(from.as_str())
+                {
+                    *selected = format!("{to}{rest}");
+                }
+                answer
+            }
             Request::Changes { .. }
             | Request::Vanished { .. }
             | Request::Keys { .. }

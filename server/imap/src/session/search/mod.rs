@@ -106,10 +106,24 @@ struct Found {
 /// give a connection up.
 const PROGRESS_S: i64 = 10;
 
+/// Comparisons of keys with messages at once: some milliseconds, and others have their turn.
+const COMPARISONS_AT_ONCE: usize = 1_000_000;
+
+/// Most keys of one search that look into whole messages. People look for one text or two; what
+/// makes searches out of lists of addresses looks into header fields.
+const TEXTS_MAX: usize = 200;
+
+/// Most keys of one search that look for what is near: each compares word with word.
+const FUZZY_MAX: usize = 20;
+
 impl Session {
     pub(super) fn search(&mut self, tag: String, search: Search) {
         if search.returns.is_some_and(|returns| returns.update) && self.keeps(&tag) {
             return self.bad(&tag, "a search that is kept up to date has this tag");
+        }
+        let (texts, fuzzy) = search.key.texts();
+        if texts > TEXTS_MAX || fuzzy > FUZZY_MAX {
+            return self.too_laborious(&tag, &search);
         }
         let says_modseq = search.key.any(&|key| matches!(key, SearchKey::ModSeq(_)));
         if says_modseq {
@@ -160,6 +174,17 @@ impl Session {
             self.search_find(&mut job, false);
         }
         self.job = Some(Job::Search(Box::new(job)));
+    }
+
+    fn too_laborious(&mut self, tag: &str, search: &Search) {
+        if let Some(selected) = self.selected()
+            && search.returns.is_some_and(|returns| returns.save)
+        {
+            // RFC 5182 2.1: after NO the saved result is empty.
+            selected.saved.clear();
+        }
+        let text = format!("SEARCH takes at most {TEXTS_MAX} texts, {FUZZY_MAX} of them FUZZY");
+        self.no(tag, Some(&Code::Limit), &text);
     }
 
     /// Asks where the texts of the program are, if it has some.
@@ -243,10 +268,16 @@ impl Session {
             (None, Stage::Selected(selected)) => &selected.view,
             (None, _) => return,
         };
+        let rows_at_once = COMPARISONS_AT_ONCE / job.program.size();
+        let begun = job.sequence as usize;
         loop {
             let Some(row) = view.row(job.sequence) else {
                 return self.search_ends(job);
             };
+            if job.sequence as usize - begun > rows_at_once {
+                self.switch = Some(Action::Flush);
+                break;
+            }
             let read = job.read.as_ref().map(|(message, need)| (message, *need));
             let is_recent = view.is_recent(row.uid);
             let candidate = Candidate { sequence: job.sequence, row: &row, is_recent, read };
@@ -443,6 +474,7 @@ impl Session {
 /// The next messages about which the view alone does not say whether they fit.
 fn next_undecided(program: &Program, view: &View, from: u32) -> Vec<u32> {
     let rows = (from..).map_while(|sequence| Some((sequence, view.row(sequence)?)));
+    let rows = rows.take(COMPARISONS_AT_ONCE / program.size());
     let undecided = rows.filter(|(sequence, row)| {
         let is_recent = view.is_recent(row.uid);
         program.fits(Candidate { sequence: *sequence, row, is_recent, read: None }).is_err()
