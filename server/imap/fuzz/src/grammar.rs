@@ -17,7 +17,7 @@ pub(crate) fn commands(input: &[u8]) {
             let dialect = Dialect { utf8, no_charset };
             match grammar::command(&command, dialect) {
                 Ok(read) => assert_eq!(Ok(read), grammar::command(&command, dialect)),
-                Err(Refusal::Bad(text) | Refusal::No(_, text)) => {
+                Err(Refusal::Bad(text) | Refusal::BadWith(_, text) | Refusal::No(_, text)) => {
                     let is_line = !text.contains(['\r', '\n', '\0']);
                     assert!(is_line && text.len() < 1_000, "{text:?} is said to a client");
                 }
