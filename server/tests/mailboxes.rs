@@ -376,6 +376,33 @@ async fn subscriptions_are_limited_as_mailboxes_are() {
     house.mailboxes.subscribe(ann.id, "one more", true).await.expect("room again");
 }
 
+/// A name that moves below ever new levels leaves each of them behind.
+#[tokio::test]
+async fn levels_that_are_made_on_the_way_count_as_mailboxes() {
+    let (house, people) = House::with_people(&["ann"]).await;
+    let [ann] = people.as_slice() else { panic!("one person") };
+    let count = || house.mailboxes.list(ann.id).expect("reads").len();
+    house.mailboxes.create(NO_TRACE, ann.id, "0/a", None).await.expect("room");
+    let mut last = 0;
+    let refused = loop {
+        let (from, to) = (format!("{last}/a"), format!("{}/a", last + 1));
+        match house.mailboxes.rename(NO_TRACE, ann.id, &from, &to).await {
+            Ok(()) => last += 1,
+            Err(refused) => break refused,
+        }
+        assert!(last < 200, "no end of mailboxes");
+    };
+    assert!(matches!(refused, Failure::Limit(_)), "{refused:?}");
+    assert_eq!(count(), 100);
+    assert!(house.mailboxes.find(ann.id, &format!("{last}/a")).expect("reads").is_some());
+    let within = (format!("{last}/a"), format!("{last}/b"));
+    house.mailboxes.rename(NO_TRACE, ann.id, &within.0, &within.1).await.expect("no more");
+    house.mailboxes.delete(NO_TRACE, ann.id, "0").await.expect("gone");
+    let deep = house.mailboxes.create(NO_TRACE, ann.id, "x/y/z", None).await;
+    assert!(matches!(deep, Err(Failure::Limit(_))), "{deep:?}");
+    assert_eq!(count(), 99);
+}
+
 #[tokio::test]
 async fn postmaster_of_every_domain_reaches_somebody() {
     let (house, people) = House::with_people(&["ann", "postmaster"]).await;

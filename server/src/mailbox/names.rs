@@ -73,15 +73,13 @@ impl Mailboxes {
                 if find(tx, account, &name)?.is_some() {
                     return Err(Failure::Exists);
                 }
-                if tx.by_index_prefix::<MailboxByName>(&(account,)).count() as u64 >= max {
-                    return Err(Failure::Limit("limits.mailboxes_per_account_max is reached"));
-                }
                 if let Some(wanted) = special_use {
                     claim_use(tx, account, wanted)?;
                 }
                 make_above(tx, account, &name)?;
                 let made = seed::make(tx, account, &name, special_use)?;
                 inherit(tx, &made)?;
+                hold_limit(tx, account, max)?;
                 Ok(made)
             })?
             .await?;
@@ -130,6 +128,7 @@ impl Mailboxes {
         if to.strip_prefix(&from).is_some_and(|rest| rest.starts_with(SEPARATOR)) {
             return Err(Failure::NotAllowed("a mailbox cannot be moved below itself"));
         }
+        let max = self.mailboxes_per_account_max;
         self.db
             .write(|tx| {
                 if find(tx, account, &to)?.is_some() {
@@ -146,7 +145,9 @@ impl Mailboxes {
                 if moved.is_empty() {
                     return Err(Failure::NoSuchMailbox);
                 }
-                make_above(tx, account, &to)?;
+                if make_above(tx, account, &to)? {
+                    hold_limit(tx, account, max)?;
+                }
                 for row in moved {
                     let rest = row.name.strip_prefix(&from).unwrap_or_default();
                     let name = canonical(&format!("{to}{rest}"))?;
@@ -242,16 +243,26 @@ fn find(tx: &WriteTx<'_>, account: u64, name: &str) -> Result<Option<MailboxRow>
     Ok(tx.find::<MailboxByName>(&(account, name.to_owned()))?)
 }
 
-/// Makes the levels above a name that are missing.
-fn make_above(tx: &mut WriteTx<'_>, account: u64, name: &str) -> Result<(), Failure> {
+/// Refuses what gives an account more mailboxes than it may have.
+fn hold_limit(tx: &WriteTx<'_>, account: u64, max: u64) -> Result<(), Failure> {
+    match tx.by_index_prefix::<MailboxByName>(&(account,)).count() as u64 > max {
+        true => Err(Failure::Limit("limits.mailboxes_per_account_max is reached")),
+        false => Ok(()),
+    }
+}
+
+/// Makes the levels above a name that are missing; true: there were some.
+fn make_above(tx: &mut WriteTx<'_>, account: u64, name: &str) -> Result<bool, Failure> {
+    let mut is_made = false;
     for (at, _) in name.match_indices(SEPARATOR) {
         let Some(above) = name.get(..at) else { continue };
         if find(tx, account, above)?.is_none() {
             let made = seed::make(tx, account, above, None)?;
             inherit(tx, &made)?;
+            is_made = true;
         }
     }
-    Ok(())
+    Ok(is_made)
 }
 
 /// Takes a special use away from the mailbox that had it: each stands on one (RFC 6154 2).
