@@ -175,3 +175,34 @@ fn smtp_sessions_are_read_along_without_passwords_or_messages() {
     house.ctl_ok(&["session", "disconnect", &number(&row, "id").to_string()]);
     stranger.check("S: 421 4.3.2 *\n -- closed");
 }
+
+#[test]
+fn a_session_is_ended_amid_a_command_that_goes_on_for_long() {
+    const LETTERS: usize = 64;
+    let house = House::start();
+    let ann = house.account("ann");
+    let mut reader = Wire::connect(house.port("Imap"));
+    reader.check(&format!("S: * OK *\n C: a AUTHENTICATE PLAIN {}", plain(&ann)));
+    answered(&mut reader, "a");
+    reader.check("C: b SELECT INBOX");
+    answered(&mut reader, "b");
+    let letter = format!("Subject: large\r\n\r\n{}", format!("{:998}\r\n", "x").repeat(1_000));
+    reader.send(format!("c APPEND INBOX {{{}+}}\r\n{letter}\r\n", letter.len()).as_bytes());
+    answered(&mut reader, "c");
+    for times in 0..LETTERS.ilog2() {
+        reader.check(&format!("C: d{times} COPY 1:* INBOX"));
+        answered(&mut reader, &format!("d{times}"));
+    }
+    // More than the system takes for who does not read.
+    reader.check(&format!("C: e FETCH 1:{LETTERS} BODY.PEEK[]"));
+    assert!(reader.line().starts_with("* 1 FETCH"));
+    house.ctl_ok(&["session", "disconnect", &number(&session(&house, "Imap"), "id").to_string()]);
+    loop {
+        let line = reader.line();
+        assert!(!line.starts_with("e OK"), "the command went on to its end");
+        if line == "* BYE an administrator ended this session" {
+            break;
+        }
+    }
+    reader.check("-- closed");
+}

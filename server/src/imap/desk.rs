@@ -137,6 +137,11 @@ impl Desk {
         revoked(self.ticket.as_ref())
     }
 
+    /// Whether the login is not good any more.
+    pub(super) fn is_revoked(&self) -> bool {
+        self.ticket.as_ref().is_some_and(Ticket::is_revoked)
+    }
+
     /// The message last read with [`Need::Held`] or more.
     pub(super) fn held(&mut self, uid: u32) -> Option<&mut LargeReader> {
         self.held.as_mut().filter(|(held, _)| *held == uid).map(|(_, reader)| reader)

@@ -41,6 +41,10 @@ const COPY_BYTES: usize = 32 * 1024;
 /// 5 asks them for two hours, many give five minutes) and a client that is gone is noticed.
 const KEEP_ALIVE: Duration = Duration::from_secs(4 * 60);
 
+/// How long a session keeps its thread before others have their turn; one step of it may take
+/// longer.
+const TURN: Duration = Duration::from_millis(5);
+
 /// Runs one session to its end.
 pub async fn run(services: Services, visit: Visit) -> Ended {
     let mut driver = Driver::new(services, visit);
@@ -61,6 +65,8 @@ struct Driver {
     live: Arc<Live>,
     /// Writes down what is spoken, while somebody listens in.
     scribe: Option<Box<Scribe>>,
+    /// Since when it has its thread.
+    turn: Instant,
 }
 
 /// What is left of a visit once its stream is with the wire.
@@ -106,7 +112,7 @@ impl Driver {
         desk.sasl = sasl;
         let session = Session::new(settings);
         let visit = About { service, peer, trace };
-        Self { services, session, desk, wire, visit, live, scribe: None }
+        Self { services, session, desk, wire, visit, live, scribe: None, turn: Instant::now() }
     }
 
     /// Serves until the session is closed, and says why; `Err` says why it was cut.
@@ -117,11 +123,15 @@ impl Driver {
         let mut has_spoken = false;
         loop {
             while let Some(action) = self.session.poll() {
-                if let Action::Close(reason) = action {
-                    self.wire.flush().await.map_err(|error| error.to_string())?;
-                    return Ok(reason);
+                match action {
+                    Action::Close(reason) => {
+                        self.wire.flush().await.map_err(|error| error.to_string())?;
+                        return Ok(reason);
+                    }
+                    // Between two steps of a command, which may go on for hours.
+                    Action::Ask(_) if self.is_cut_off() => {}
+                    action => self.act(action).await?,
                 }
-                self.act(action).await?;
             }
             self.wire.flush().await.map_err(|error| error.to_string())?;
             // A client is silent only from our answer on, which may take it long to read.
@@ -139,6 +149,7 @@ impl Driver {
             let deadline = since + Duration::from_secs(self.session.silence_s_max());
             self.be_listed();
             let heard = self.listen(deadline).await?;
+            self.turn = Instant::now();
             self.session.set_time(seed::now_s());
             match heard {
                 Heard::Bytes(bytes) => {
@@ -154,6 +165,16 @@ impl Driver {
                 Heard::KeepAlive => self.session.keep_alive(),
             }
         }
+    }
+
+    /// Whether the session is to end now, whatever is under way; it says so then.
+    fn is_cut_off(&mut self) -> bool {
+        match (self.live.is_over(), self.desk.is_revoked()) {
+            (true, _) => self.session.disconnect(),
+            (false, true) => self.session.revoke_login(),
+            (false, false) => return false,
+        }
+        true
     }
 
     /// Tells the list what it shows, and begins or ends to write down what is spoken.
@@ -196,6 +217,15 @@ impl Driver {
         }
     }
 
+    /// A long SEARCH or FETCH finds all it needs in memory or in the database, and never waits:
+    /// others want the thread, too.
+    async fn take_turns(&mut self) {
+        if self.turn.elapsed() >= TURN {
+            tokio::task::yield_now().await;
+            self.turn = Instant::now();
+        }
+    }
+
     async fn act(&mut self, action: Action) -> Result<(), String> {
         match action {
             Action::Send(bytes) => {
@@ -206,13 +236,15 @@ impl Driver {
                 self.send_message(uid, start, length).await?;
             }
             Action::Ask(request) => {
-                // A long SEARCH or FETCH finds all it needs in memory; others want the thread too.
-                tokio::task::consume_budget().await;
+                self.take_turns().await;
                 let answer = self.desk.serve(request).await;
                 self.session.set_time(seed::now_s());
                 self.session.answer(answer);
             }
-            Action::Flush => self.wire.flush().await.map_err(|error| error.to_string())?,
+            Action::Flush => {
+                self.wire.flush().await.map_err(|error| error.to_string())?;
+                self.take_turns().await;
+            }
             Action::StartTls => self.start_tls().await?,
             Action::StartCompression => {
                 self.wire.flush().await.map_err(|error| error.to_string())?;
