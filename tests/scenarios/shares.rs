@@ -343,6 +343,15 @@ fn who_is_full_takes_nothing_more_until_there_is_room() {
     no(&mut wire, "SETQUOTA ann@grace.test (STORAGE 1000)", "NOPERM");
     // What is left does not do for these.
     assert!(append(&mut wire, "INBOX", "", 2_000).starts_with("t NO [OVERQUOTA]"));
+    // Of several the first that does not fit ends it: the next is not let in.
+    wire.check(&format!(
+        "C: m APPEND INBOX {{2000}}
+         S: + *
+         c: Subject: x\\r\\n\\r\\n{}
+         C:  {{2000}}
+         S: m NO [OVERQUOTA] *",
+        "x".repeat(1_986)
+    ));
     ok(&mut wire, "SELECT INBOX");
     no(&mut wire, "COPY 1 Archive", "OVERQUOTA");
     // It does for one that another makes way for, also where not one more may be.

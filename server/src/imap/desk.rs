@@ -79,6 +79,7 @@ pub(super) struct Desk {
 /// Messages on their way in.
 struct Append {
     mailbox: u64,
+    owner: u64,
     /// Flags that may be set there.
     keeps: FlagMask,
     /// Those that are whole.
@@ -759,20 +760,21 @@ impl Desk {
         date: Option<DateTime>,
         replaces: bool,
     ) -> Served {
-        let (mailbox, keeps) = match &self.append {
-            Some(append) => (append.mailbox, append.keeps),
+        let (mailbox, owner, keeps, bytes) = match &self.append {
+            Some(Append { mailbox, owner, keeps, whole, .. }) => {
+                (*mailbox, *owner, *keeps, whole.iter().map(|(_, one)| one.size()).sum())
+            }
             None => {
                 let Known { mailbox, rights } = self.permitted(name, "i")?;
-                // RFC 8508 3.4: what counts is how much more it is than the one that goes.
-                let owner = self.selected.as_ref().map(May::owner);
-                let makes_way = replaces && owner == Some(mailbox.account);
-                if !makes_way && !self.services.mailboxes.has_room(mailbox.account, 0)? {
-                    // Before the message was sent; whether it fits is seen when it is here.
-                    return Err(Failure::OverQuota);
-                }
-                (mailbox.id, may::mask(rights))
+                (mailbox.id, mailbox.account, may::mask(rights), 0)
             }
         };
+        // RFC 8508 3.4: what counts is how much more it is than the one that goes.
+        let makes_way = replaces && self.selected.as_ref().map(May::owner) == Some(owner);
+        if !makes_way && !self.services.mailboxes.has_room(owner, bytes)? {
+            // Before the message was sent; whether it fits is seen when it is here.
+            return Err(Failure::OverQuota);
+        }
         let keywords = if keeps.keywords { translate::keywords(flags) } else { Vec::new() };
         let birth = Birth {
             flags: flags.system_bits() & keeps.flags,
@@ -782,7 +784,7 @@ impl Desk {
         };
         let upload = self.services.mailboxes.upload();
         let (whole, open) = (Vec::new(), None);
-        let append = self.append.get_or_insert(Append { mailbox, keeps, whole, open });
+        let append = self.append.get_or_insert(Append { mailbox, owner, keeps, whole, open });
         append.open = Some((birth, upload));
         Ok(Answer::Done)
     }
