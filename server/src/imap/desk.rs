@@ -175,7 +175,7 @@ impl Desk {
             Request::Logout => {
                 self.leave();
                 self.watched = None;
-                (self.person, self.ticket) = (None, None);
+                (self.person, self.ticket, self.peeked) = (None, None, None);
                 self.live.logged_in("");
                 Ok(Answer::Done)
             }

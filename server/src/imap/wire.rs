@@ -123,9 +123,11 @@ impl Wire {
         }
     }
 
-    /// Takes the stream away, for TLS to begin on it.
+    /// Takes the stream away, for TLS to begin on it. What was received in the clear must not count
+    /// as protected (RFC 9051 6.2.1).
     pub(super) fn take(&mut self) -> Option<Stream> {
         self.bytes = self.bytes();
+        self.behind.clear();
         self.stream.take()
     }
 
@@ -142,5 +144,28 @@ impl Wire {
             let shut = timeout(WAIT, stream.shutdown()).await;
             drop(shut);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_came_in_the_clear_is_not_read_behind_tls() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let port = listener.local_addr().expect("bound");
+        let mut client = TcpStream::connect(port).await.expect("connects");
+        let (server, _) = listener.accept().await.expect("accepts");
+        let mut wire = Wire::new(Stream::clear(server), 5);
+        // Behind an UNAUTHENTICATE that was compressed: STARTTLS, and more than one read takes.
+        wire.behind = b"a STARTTLS\r\nb LOGIN eve x\r\n".to_vec();
+        assert_eq!(wire.read(12).await.expect("reads"), b"a STARTTLS\r\n");
+        let stream = wire.take().expect("there");
+        wire.put(stream);
+        client.write_all(b"c NOOP\r\n").await.expect("writes");
+        assert_eq!(wire.read(100).await.expect("reads"), b"c NOOP\r\n");
     }
 }
