@@ -230,8 +230,8 @@ impl Desk {
             Request::Copy { uids, mailbox, moves } => self.copy(&uids, &mailbox, moves).await,
             Request::Open { mailbox, read_only } => self.open(&mailbox, read_only).await,
             Request::Mailboxes => self.mailboxes(),
-            Request::Status(mailbox) => self.status(&mailbox, false),
-            Request::StatusDeleted(mailbox) => self.status(&mailbox, true),
+            Request::Status(mailbox) => self.status(&mailbox, false).await,
+            Request::StatusDeleted(mailbox) => self.status(&mailbox, true).await,
             Request::Watch { sources, annotations } => self.watch_others(sources, annotations),
             Request::Figures => self.figures(),
             Request::UrlSign(url) => self.url_sign(&url).await,
@@ -352,11 +352,11 @@ impl Desk {
         Ok(Answer::Mailboxes(listed))
     }
 
-    fn status(&self, name: &MailboxName, deleted: bool) -> Served {
+    async fn status(&self, name: &MailboxName, deleted: bool) -> Served {
         let mailbox = self.permitted(name, "r")?.mailbox;
         let mut status = translate::status(&mailbox);
         if deleted {
-            status.deleted_size = self.services.mailboxes.deleted_bytes(&mailbox)?;
+            status.deleted_size = self.services.mailboxes.deleted_bytes(&mailbox).await?;
         }
         Ok(Answer::Status(status))
     }

@@ -23,6 +23,9 @@ use crate::store::quota::{Defaults, Hold, Ledger, Reached, roots, without_room};
 use crate::store::refusal::Refusal;
 use crate::store::shares::{QuotaRow, owner_name};
 
+/// Rows looked at before other tasks have their turn: some milliseconds.
+const LOOKS_MAX: usize = 2_000;
+
 impl Mailboxes {
     /// The quota roots an owner's mailboxes count to, those that have a limit.
     ///
@@ -104,8 +107,8 @@ impl Mailboxes {
     ///
     /// # Errors
     /// The database failed.
-    pub fn deleted_bytes(&self, mailbox: &MailboxRow) -> Result<u64, Failure> {
-        let (mut bytes, mut left) = (0_u64, mailbox.deleted);
+    pub async fn deleted_bytes(&self, mailbox: &MailboxRow) -> Result<u64, Failure> {
+        let (mut bytes, mut left, mut looks) = (0_u64, mailbox.deleted, 0);
         let snapshot = self.db.snapshot();
         let mut rows = snapshot.prefix::<MessageRow>(&(mailbox.id,));
         while left > 0
@@ -114,6 +117,10 @@ impl Mailboxes {
             if message.is_deleted() {
                 bytes = bytes.saturating_add(message.size());
                 left -= 1;
+            }
+            looks += 1;
+            if looks % LOOKS_MAX == 0 {
+                tokio::task::yield_now().await;
             }
         }
         Ok(bytes)
