@@ -15,6 +15,8 @@ const PAGES: &[&str] = &[
     "docs/benchmarks.md",
     "docs/configuration.md",
     "docs/gracedb-format.md",
+    "docs/search.md",
+    "docs/standards.md",
     "docs/third-party.md",
 ];
 
@@ -47,6 +49,16 @@ fn links(text: &str) -> Vec<String> {
     }
     links.retain(|target| !target.is_empty() && !target.contains("://"));
     links
+}
+
+/// The files of Rust that a page names by their whole path: `server/src/lib.rs`.
+fn sources(text: &str) -> Vec<&str> {
+    let named = text.split('`').skip(1).step_by(2).filter(|name| name.ends_with(".rs"));
+    let is_whole = |name: &&str| {
+        let top = name.split('/').next().unwrap_or_default();
+        ["server", "console", "ipc-protocol", "shaders", "tests"].contains(&top)
+    };
+    named.filter(is_whole).collect()
 }
 
 /// `docs/../x` as `x`.
@@ -101,6 +113,9 @@ fn links_point_at_something() {
                 broken.push(format!("{}: {target}", page.path));
             }
         }
+        let text = page.text();
+        let gone = sources(&text).into_iter().filter(|name| !there.contains(*name));
+        broken.extend(gone.map(|name| format!("{}: {name}", page.path)));
     }
     nothing_breaks("a link in a page leads somewhere", &broken);
 }
@@ -110,4 +125,6 @@ fn links_are_found() {
     let text = "[a](b.md#c) ![d](../e.png) [f](https://g) `x`\n```\n[no](no)\n```\n";
     assert_eq!(links(text), ["b.md", "../e.png"]);
     assert_eq!(resolve("docs/a.md", "../tests/run"), "tests/run");
+    let text = "`server/src/lib.rs`, `lib.rs` and `tests/run` | `tests/src/log.rs`";
+    assert_eq!(sources(text), ["server/src/lib.rs", "tests/src/log.rs"]);
 }
