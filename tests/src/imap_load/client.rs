@@ -80,7 +80,13 @@ impl Client {
     /// Waits until there are so many messages, in IDLE, and says when it heard so.
     pub(super) fn wait_exists(&mut self, wanted: usize) -> Result<Instant, String> {
         let wanted = format!("* {wanted} EXISTS");
-        while self.read_line()? != wanted.as_bytes() {}
+        let begun = Instant::now();
+        while self.read_line()? != wanted.as_bytes() {
+            // A server that forgot this one says now and then that it is still there.
+            if begun.elapsed() > PATIENCE {
+                return Err(format!("no word of a letter within {PATIENCE:?}"));
+            }
+        }
         Ok(Instant::now())
     }
 

@@ -122,7 +122,10 @@ impl Table {
         let (unit, digits) = if is_time { ("ms", 1) } else { ("/s", 0) };
         let rate = |kind| self.spread(row, kind, |cost| cost.figure.number()).text(digits);
         let used = |kind| self.spread(row, kind, |cost| cost.processor_s).middle;
-        let memory = |kind| self.memory_kib.get(&(row, kind)).map_or(0, |kib| kib >> 10);
+        let memory = |kind| {
+            let kib = self.memory_kib.get(&(row, kind));
+            kib.map_or_else(|| "?".to_owned(), |kib| (kib >> 10).to_string())
+        };
         let goal = row.goal();
         let met = if times >= goal { "met" } else { "**missed**" };
         print!("| {} | {unit} ", row.name());
