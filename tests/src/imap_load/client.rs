@@ -79,15 +79,20 @@ impl Client {
 
     /// Waits until there are so many messages, in IDLE, and says when it heard so.
     pub(super) fn wait_exists(&mut self, wanted: usize) -> Result<Instant, String> {
-        let wanted = format!("* {wanted} EXISTS");
         let begun = Instant::now();
-        while self.read_line()? != wanted.as_bytes() {
-            // A server that forgot this one says now and then that it is still there.
+        loop {
+            // A server may tell of two letters in one line.
+            let line = String::from_utf8_lossy(self.read_line()?).into_owned();
+            let told = line.strip_prefix("* ").and_then(|line| line.strip_suffix(" EXISTS"));
+            if told.and_then(|count| count.parse().ok()).is_some_and(|count: usize| count >= wanted)
+            {
+                return Ok(Instant::now());
+            }
+            // One that forgot this client says now and then that it is still there.
             if begun.elapsed() > PATIENCE {
                 return Err(format!("no word of a letter within {PATIENCE:?}"));
             }
         }
-        Ok(Instant::now())
     }
 
     /// Ends the waiting.
