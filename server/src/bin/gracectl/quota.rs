@@ -23,7 +23,7 @@ pub(crate) enum Quota {
     Set {
         /// An account's address, or @example.org for a domain as a whole
         of: String,
-        /// Most bytes, such as 500M or 10G; none for any number, default for what [quota] says
+        /// Most bytes, such as 500M or 10G; none for any number, default for what the settings say
         #[arg(long, value_parser = bytes)]
         bytes: Option<u64>,
         /// Most messages; none or default likewise
