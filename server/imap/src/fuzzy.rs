@@ -56,7 +56,7 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
 }
 
 impl Nearness<'_> {
-    /// Looks at a text, or at what of it comes before [`LOOK_BYTES_MAX`].
+    /// Looks at a text, or at its beginning where the texts before were long.
     pub fn look(&mut self, text: &str) {
         let text = fold(text.get(..text.floor_char_boundary(self.left)).unwrap_or(text));
         self.left = self.left.saturating_sub(text.len());
