@@ -125,10 +125,7 @@ impl Session {
                 self.search(tag, search);
             }
             Err(name) => {
-                if let Some(selected) = self.selected().filter(|_| is_saving) {
-                    // RFC 5182 2.1: after NO the saved result is empty.
-                    selected.saved.clear();
-                }
+                self.search_failed(is_saving);
                 let text = "there is no such filter, or it is none that can be used";
                 self.no(&tag, Some(&Code::UndefinedFilter(name)), text);
             }

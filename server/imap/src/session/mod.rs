@@ -456,12 +456,7 @@ impl Session {
             Refusal::Bad(text) => self.bad_input(input, None, text),
             Refusal::BadWith(code, text) => self.bad_input(input, Some(code), text),
             Refusal::No(code, text) => {
-                if grammar::search::saves(input)
-                    && let Some(selected) = self.selected()
-                {
-                    // RFC 5182 2.1: after NO the saved result is empty.
-                    selected.saved.clear();
-                }
+                self.search_failed(grammar::search::saves(input));
                 // RFC 9051 6.3.2: after a SELECT that fails nothing is selected.
                 let leaves = grammar::selects(input) && self.selected().is_some();
                 if leaves {

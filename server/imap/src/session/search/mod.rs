@@ -176,13 +176,15 @@ impl Session {
         self.job = Some(Job::Search(Box::new(job)));
     }
 
-    fn too_laborious(&mut self, tag: &str, search: &Search) {
-        if let Some(selected) = self.selected()
-            && search.returns.is_some_and(|returns| returns.save)
-        {
-            // RFC 5182 2.1: after NO the saved result is empty.
+    /// RFC 5182 2.1: after NO to a search that should be saved the saved result is empty.
+    pub(super) fn search_failed(&mut self, saves: bool) {
+        if let Some(selected) = self.selected().filter(|_| saves) {
             selected.saved.clear();
         }
+    }
+
+    fn too_laborious(&mut self, tag: &str, search: &Search) {
+        self.search_failed(search.returns.is_some_and(|returns| returns.save));
         let text = format!("SEARCH takes at most {TEXTS_MAX} texts, {FUZZY_MAX} of them FUZZY");
         self.no(tag, Some(&Code::Limit), &text);
     }
@@ -245,10 +247,7 @@ impl Session {
                 return self.search_next_mailbox(job);
             }
             (_, answer) => {
-                if let Some(selected) = self.selected().filter(|_| job.returns.save) {
-                    // RFC 5182 2.1: after NO the saved result is empty.
-                    selected.saved.clear();
-                }
+                self.search_failed(job.returns.save);
                 return self.misanswered(&job.tag, answer);
             }
         }
